@@ -1,0 +1,366 @@
+"""Every setting: type, default, unit, range and meaning, and the one way to read them.
+
+A setting ``shards`` is the key ``orchestration_shards`` of the Celery configuration and the environment variable
+``ORCHESTRATION_SHARDS``. The order is: default, Celery configuration, environment, argument. A key that starts like
+ours and is none of ours, or a value out of range, is a :class:`~orchestration.errors.ConfigError` at start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from orchestration.errors import ConfigError
+from orchestration.types import Limits
+
+__all__ = ["CONF_PREFIX", "ENV_PREFIX", "SettingInfo", "Settings"]
+
+CONF_PREFIX: Final = "orchestration_"
+ENV_PREFIX: Final = "ORCHESTRATION_"
+
+_SECOND: Final = 1000
+_DAY: Final = 24 * 60 * 60 * _SECOND
+_MIB: Final = 1024 * 1024
+
+# Variables with our prefix that are no settings: the binary of the embedded server; what tests and demonstrations hand
+# to worker processes; what Kubernetes sets for a service that is called "orchestration".
+_FOREIGN_VARIABLE: Final = re.compile(
+    r"ORCHESTRATION_(REDIS_SERVER|FAULT.*|TEST_.*|EXAMPLES_.*|DEMO_.*|SERVICE_(HOST|PORT.*)|PORT(_\d+_.*)?)"
+)
+
+
+def _setting(default: Any, unit: str, meaning: str, low: int | None = None, high: int | None = None) -> Any:
+    return dataclasses.field(default=default, metadata={"unit": unit, "meaning": meaning, "low": low, "high": high})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingInfo:
+    """What the documentation says about one setting."""
+
+    name: str
+    kind: str
+    default: str
+    unit: str
+    range: str
+    meaning: str
+
+    @property
+    def key(self) -> str:
+        """Key in the Celery configuration."""
+        return CONF_PREFIX + self.name
+
+    @property
+    def variable(self) -> str:
+        """Environment variable."""
+        return ENV_PREFIX + self.name.upper()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, checked. See :meth:`describe` for unit, range and meaning of each.
+
+    Durations may be given as a whole number in the setting's unit, a ``timedelta``, or text such as ``"10s"``,
+    ``"1h30m"``, ``"7d"``; sizes as a whole number of bytes or text such as ``"64 MiB"``.
+    """
+
+    redis_url: str = _setting(
+        "", "URL", "Redis that keeps the runs. Empty: REDIS_URL, else the result backend or the broker if it is Redis."
+    )
+    config: tuple[str, ...] = _setting(
+        ("config",), "paths", "Trees of YAML definitions, separated by the system's path separator (`:`)."
+    )
+    namespace: str = _setting("default", "name", "Separates runs of different applications in one Redis.")
+    key_prefix: str = _setting("orc", "name", "First part of every key in Redis.")
+    shards: int = _setting(
+        8, "count", "Hash slots the runs are spread over; written to the store at first use and fixed from then on.",
+        1, 1024,
+    )  # fmt: skip
+    default_queue: str | None = _setting(
+        None, "name", "Queue of workflows whose entry names no worker. None: Celery's `task_default_queue`."
+    )
+    retention_ms: int = _setting(
+        7 * _DAY, "ms", "How long a finished run, its history and its result are kept.", 1 * _SECOND
+    )
+    lease_ms: int = _setting(
+        3 * _SECOND, "ms", "How long a worker may advance a run without renewing its claim on it.", 200, 600 * _SECOND
+    )
+    heartbeat_ms: int = _setting(
+        1 * _SECOND, "ms", "How often a worker says that it lives.", 50, 60 * _SECOND
+    )
+    dead_after_ms: int = _setting(
+        10 * _SECOND, "ms",
+        "Silence after which a worker counts as dead and what it claimed is given to others. At least 3 heartbeats.",
+        500, 3600 * _SECOND,
+    )  # fmt: skip
+    sweep_interval_ms: int = _setting(
+        1 * _SECOND, "ms", "How often one of the workers looks for runs, messages and timers that nobody moves.",
+        50, 600 * _SECOND,
+    )  # fmt: skip
+    sweep_batch: int = _setting(200, "count", "Most items of one sort that one sweep of one shard handles.", 1, 10_000)
+    outbox_grace_ms: int = _setting(
+        2 * _SECOND, "ms", "Age from which an outgoing message that is still there is sent by the sweep.",
+        50, 600 * _SECOND,
+    )  # fmt: skip
+    resume_grace_ms: int = _setting(
+        2 * _SECOND, "ms", "How long a run with unread input may wait for its message before the sweep sends another.",
+        50, 600 * _SECOND,
+    )  # fmt: skip
+    timer_horizon_ms: int = _setting(
+        10 * _SECOND, "ms", "A timer due within this time is handed to Celery with its ETA.", 0, 600 * _SECOND
+    )
+    eta_tasks_max: int = _setting(
+        1000, "count", "Most timers handed to Celery at a time; the timer thread fires the others itself.", 0, 100_000
+    )
+    cache_runs: int = _setting(1000, "count", "Most runs whose Lua machine one worker process keeps.", 0, 1_000_000)
+    cache_bytes: int = _setting(64 * _MIB, "bytes", "Most memory that those machines may take together.", 0)
+    memory_bytes: int = _setting(
+        64 * _MIB, "bytes", "Most memory of one run's Lua machine.", 1 * _MIB, 4096 * _MIB
+    )
+    instructions: int = _setting(
+        200_000_000, "count", "Most Lua instructions, library work included, that one input may cost.", 100_000
+    )
+    watchdog_ms: int = _setting(
+        60 * _SECOND, "ms", "Time in one call into Lua after which the process is held to be stuck and ended.",
+        1 * _SECOND, 3600 * _SECOND,
+    )  # fmt: skip
+    payload_bytes: int = _setting(
+        2 * _MIB, "bytes", "Largest single value: arguments, results, signals.", 1024, 256 * _MIB
+    )
+    history_limit: int = _setting(
+        50_000, "events", "Longest history; a run that reaches it fails and is told to continue as new.",
+        100, 10_000_000,
+    )  # fmt: skip
+    start_to_close_ms: int = _setting(
+        10 * 60 * _SECOND, "ms", "Time one attempt of an activity may take when its options do not say.", 1
+    )
+    connect_timeout_ms: int = _setting(
+        5 * _SECOND, "ms", "How long to wait for a connection to Redis, and for its answer.", 100, 600 * _SECOND
+    )
+    start_timeout_ms: int = _setting(
+        30 * _SECOND, "ms", "How long a starting worker or client tries to reach Redis before it gives up.",
+        0, 3600 * _SECOND,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        """Check ranges, and what settings say about each other."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            key = CONF_PREFIX + field.name
+            low, high = field.metadata["low"], field.metadata["high"]
+            if isinstance(value, int) and ((low is not None and value < low) or (high is not None and value > high)):
+                raise ConfigError(f"{key} = {value}: must be {_range_text(low, high)} {field.metadata['unit']}")
+        for name in ("namespace", "key_prefix"):
+            value = getattr(self, name)
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", value):
+                raise ConfigError(
+                    f"{CONF_PREFIX}{name} = {value!r}: must be 1 to 63 letters, digits, '_', '.' or '-', "
+                    "a letter or digit first"
+                )
+        if self.dead_after_ms < 3 * self.heartbeat_ms:
+            raise ConfigError(
+                f"{CONF_PREFIX}dead_after_ms = {self.dead_after_ms}: must be at least three times "
+                f"{CONF_PREFIX}heartbeat_ms ({self.heartbeat_ms}), or workers that live are taken for dead"
+            )
+
+    @property
+    def limits(self) -> Limits:
+        """What one Lua machine may use."""
+        return Limits(
+            memory_bytes=self.memory_bytes, instructions=self.instructions, payload_bytes=self.payload_bytes
+        )
+
+    @classmethod
+    def from_celery(cls, conf: Mapping[str, Any], env: Mapping[str, str] | None = None, **arguments: Any) -> Settings:
+        """Read the settings of an application.
+
+        Args:
+            conf: The configuration of the Celery application; only its ``orchestration_*`` keys are read, and
+                ``result_backend`` and ``broker_url`` when nothing names a Redis.
+            env: Environment variables; None: the process's own.
+            **arguments: Settings given in code; they win, except for ``config``, where the environment does (an
+                operator may point an application at other definitions). None stands for 'not given'.
+
+        Raises:
+            ConfigError: An unknown key, a wrong type or a value out of range; every problem is in the message.
+        """
+        env = os.environ if env is None else env
+        names = [field.name for field in dataclasses.fields(cls)]
+        given: dict[str, tuple[str, Any]] = {}
+        problems: list[str] = []
+        config = {"config": arguments.pop("config", None)}
+        sources = [
+            *_conf_settings(conf), *_argument_settings(config), *_env_settings(env), *_argument_settings(arguments)
+        ]  # fmt: skip
+        for key, name, value in sources:
+            if name in names:
+                given[name] = (key, value)
+            else:
+                problems.append(_unknown(key, name, names))
+        values: dict[str, Any] = {}
+        for name, (key, value) in given.items():
+            try:
+                values[name] = _convert(name, value)
+            except ValueError as error:
+                shown = repr(value) if name != "redis_url" else "(not shown)"
+                problems.append(f"{key} = {shown}: {error}")
+        if problems:
+            raise ConfigError("; ".join(problems))
+        if not values.get("redis_url"):
+            values["redis_url"] = _default_redis_url(conf, env)
+        return cls(**values)
+
+    @classmethod
+    def describe(cls) -> list[SettingInfo]:
+        """Name, type, default, unit, range and meaning of each setting, in order."""
+        return [
+            SettingInfo(
+                name=field.name,
+                kind=_kind(field.name),
+                default=_default_text(field.default),
+                unit=field.metadata["unit"],
+                range=_range_text(field.metadata["low"], field.metadata["high"]),
+                meaning=field.metadata["meaning"],
+            )
+            for field in dataclasses.fields(cls)
+        ]
+
+
+_TEXT: Final = frozenset({"redis_url", "namespace", "key_prefix", "default_queue"})
+
+
+def _kind(name: str) -> str:
+    if name == "config":
+        return "list of paths"
+    if name in _TEXT:
+        return "text"
+    return "duration" if name.endswith("_ms") else "size" if name.endswith("_bytes") else "whole number"
+
+
+def _conf_settings(conf: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Keys of ours in a Celery configuration, old style (upper case) and with Django's ``CELERY_`` included."""
+    for key in conf:
+        name = str(key).lower().removeprefix("celery_")
+        if name.startswith(CONF_PREFIX):
+            yield str(key), name.removeprefix(CONF_PREFIX), conf[key]
+
+
+def _env_settings(env: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    for variable, value in env.items():
+        if variable.startswith(ENV_PREFIX) and not _FOREIGN_VARIABLE.fullmatch(variable):
+            yield variable, variable.removeprefix(ENV_PREFIX).lower(), value
+
+
+def _argument_settings(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    for name, value in arguments.items():
+        if value is not None:
+            yield name, name, value
+
+
+def _unknown(key: str, name: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(names), n=1)
+    if not close:
+        return f"unknown setting {key}"
+    prefix = key[: len(key) - len(name)]
+    return f"unknown setting {key}: did you mean {prefix}{close[0].upper() if key.isupper() else close[0]}?"
+
+
+def _convert(name: str, value: Any) -> Any:
+    kind = _kind(name)
+    if kind == "text":
+        if name == "default_queue" and value in (None, ""):
+            return None
+        if not isinstance(value, str):
+            raise ValueError(f"must be text, not {type(value).__name__}")
+        return value
+    if kind == "list of paths":
+        return _paths(value)
+    if isinstance(value, str) and re.fullmatch(r"\s*-?\d+\s*", value):
+        return int(value)
+    if isinstance(value, bool):
+        raise ValueError(f"must be a {kind}")
+    if isinstance(value, int):
+        return value
+    if kind == "duration":
+        return _duration_ms(value)
+    if kind == "size":
+        return _size_bytes(value)
+    raise ValueError("must be a whole number")
+
+
+def _paths(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = value.split(os.pathsep)
+    elif isinstance(value, os.PathLike):
+        value = [value]
+    if isinstance(value, Iterable) and not isinstance(value, Mapping | bytes):
+        parts = list(value)
+        if all(isinstance(part, str | os.PathLike) for part in parts):
+            return tuple(str(part) for part in parts if str(part))
+    raise ValueError("must be a path or a list of paths")
+
+
+_DURATION_UNITS: Final = {"ms": 1, "s": _SECOND, "m": 60 * _SECOND, "h": 3600 * _SECOND, "d": _DAY, "w": 7 * _DAY}
+_SIZE_UNITS: Final = {"b": 1, "kib": 1024, "mib": _MIB, "gib": 1024 * _MIB, "kb": 1000, "mb": 10**6, "gb": 10**9}
+
+
+def _duration_ms(value: Any) -> int:
+    if isinstance(value, timedelta):
+        return value // timedelta(milliseconds=1)
+    if isinstance(value, str):
+        text = value.replace(" ", "").lower()
+        parts = re.findall(r"(\d+(?:\.\d+)?)(ms|[smhdw])", text)
+        if parts and "".join(number + unit for number, unit in parts) == text:
+            return round(sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts))
+    raise ValueError("must be milliseconds as a whole number, a timedelta, or text such as '500ms', '1h30m', '7d'")
+
+
+def _size_bytes(value: Any) -> int:
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?i?b)", value.strip().lower())
+        if match and match[2] in _SIZE_UNITS:
+            return round(float(match[1]) * _SIZE_UNITS[match[2]])
+    raise ValueError("must be bytes as a whole number, or text such as '512 KiB', '64 MiB'")
+
+
+def _default_redis_url(conf: Mapping[str, Any], env: Mapping[str, str]) -> str:
+    """The Redis that the application has anyway: REDIS_URL, its result backend, its broker."""
+    candidates = [env.get("REDIS_URL"), conf.get("result_backend"), conf.get("broker_url")]
+    for candidate in candidates:
+        if isinstance(candidate, str) and candidate:
+            scheme = candidate.partition("://")[0]
+            if scheme in {"redis", "rediss", "unix"}:
+                return candidate
+            if scheme in {"redis+socket", "socket"}:
+                return _socket_url(candidate)
+    return "redis://localhost:6379/0"
+
+
+def _socket_url(url: str) -> str:
+    """Celery's form of a Unix socket address in redis-py's form."""
+    parts = urlsplit(url)
+    database = parse_qs(parts.query).get("virtual_host", ["0"])[0].strip("/") or "0"
+    secret = f":{parts.password}@" if parts.password else ""
+    return f"unix://{secret}{parts.path}?db={database}"
+
+
+def _range_text(low: int | None, high: int | None) -> str:
+    if low is None and high is None:
+        return ""
+    return f"{low:,} or more" if high is None else f"{low or 0:,} to {high:,}"
+
+
+def _default_text(value: Any) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, tuple):
+        return ":".join(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value) or "(empty)"
