@@ -177,7 +177,7 @@ class EmbeddedRedis:
         return self.url_of(0)
 
     def url_of(self, database: int) -> str:
-        """URL of another database (0 to 15) of the same server."""
+        """URL of another database (0 to 63) of the same server."""
         secret = f":{self._password}@" if self._password else ""
         return f"redis://{secret}{self.host}:{self._port}/{database}"
 
@@ -261,6 +261,7 @@ class EmbeddedRedis:
             f"appendfsync {self._appendfsync}",
             'save ""',
             "maxmemory-policy noeviction",
+            "databases 64",
         ]
         if self._password:
             lines.append(f'requirepass "{self._password}"')  # in a file of mode 0600: arguments can be read by others
