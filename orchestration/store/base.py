@@ -1,0 +1,76 @@
+"""What the store's aggregates share: the connection, the key names, the settings, and reading replies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+from orchestration.store.connection import Connection
+from orchestration.store.keys import Keyspace
+from orchestration.store.results import Delivery, Lease, Pushes
+from orchestration.store.scripts import load_script
+from orchestration.types import RunId
+
+__all__ = ["Aggregate", "StoreOptions"]
+
+NO_PUSHES = Pushes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """Times and bounds the scripts work with.
+
+    Attributes:
+        lease_ms: How long a holder may keep a run before others may take it over.
+        grace_ms: How long a wake-up may take before the sweep sends another.
+        retention_ms: How long an ended run is kept.
+        mark_ms: How long a request id is remembered.
+        page: Most inputs handed over at once.
+        inbox_bound: Most unread inputs of a run.
+    """
+
+    lease_ms: int = 3_000
+    grace_ms: int = 2_000
+    retention_ms: int = 7 * 86_400_000
+    mark_ms: int = 7 * 86_400_000
+    page: int = 200
+    inbox_bound: int = 10_000
+
+
+def text(value: Any) -> str:
+    """A reply's element as text."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+
+
+class Aggregate:
+    """Base of the store's parts.
+
+    Args:
+        connection: Where the keys live.
+        keyspace: How they are called.
+        options: Times and bounds.
+    """
+
+    def __init__(self, connection: Connection, keyspace: Keyspace, options: StoreOptions) -> None:
+        self._connection = connection
+        self._keyspace = keyspace
+        self._options = options
+
+    def _run(self, script: str, keys: Sequence[str], *args: Any) -> list[Any]:
+        return self._connection.run(load_script(script), keys, args)
+
+    def _pack_pushes(self, pushes: Pushes) -> bytes:
+        packed: bytes = msgpack.packb([pushes.database, self._connection.database, list(pushes.commands)])
+        return packed
+
+    def _delivery(self, run_id: str, reply: Sequence[Any]) -> Delivery:
+        status = text(reply[0])
+        if status in ("lease", "more"):
+            return Delivery("lease", lease=self._lease(run_id, reply))
+        return Delivery(status, " ".join(text(part) for part in reply[1:]))
+
+    def _lease(self, run_id: str, reply: Sequence[Any]) -> Lease:
+        return Lease(RunId(run_id), int(reply[1]), int(reply[2]), int(reply[3]), tuple(reply[4:]))

@@ -1,0 +1,201 @@
+"""The one place that talks to Redis: our own client, with explicit timeouts and no hidden repeats.
+
+redis-py's defaults send an ``EVAL`` again after a time-out. Here nothing is repeated below us; what is safe to
+repeat (every script is: commits carry an id, claims a nonce, starts and signals a request id) is repeated in one
+place, :meth:`Connection.run`, until Redis answers or the patience given is over.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from orchestration.errors import StoreError, StoreUnavailableError
+from orchestration.store.scripts import Script
+
+__all__ = ["Connection", "RedisConnection", "Subscription"]
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_LOST = (redis.ConnectionError, redis.TimeoutError)
+_BUSY = ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN")
+
+
+class Subscription(Protocol):
+    """Waits for a message on a channel."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return True when a message came, False when the time was over."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
+class Connection(Protocol):
+    """What the store needs of a server: Redis, or the same scripts over memory."""
+
+    def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> list[Any]:
+        """Run a script; safe to repeat, so it is repeated while the server is away."""
+
+    def call(self, *command: Any) -> Any:
+        """Run one reading command."""
+
+    def pipeline(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Run several reading commands in one round trip."""
+
+    def subscribe(self, channel: str) -> Subscription:
+        """Listen to a channel; established when this returns."""
+
+    def server_id(self) -> str:
+        """Identity of the server process, to see whether two connections meet in the same one."""
+
+    @property
+    def database(self) -> int:
+        """Number of the database, 0 where there are none."""
+
+
+class _RedisSubscription:
+    def __init__(self, client: Any, channel: str) -> None:
+        self._pubsub = client.pubsub(ignore_subscribe_messages=False)
+        self._pubsub.subscribe(channel)
+        self._pubsub.get_message(timeout=5)
+
+    def wait(self, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                message = self._pubsub.get_message(timeout=left)
+            except _LOST as error:
+                logger.info("subscription lost, asking again", extra={"error": repr(error)})
+                return True
+            if message is not None and message["type"] == "message":
+                return True
+        return False
+
+    def close(self) -> None:
+        self._pubsub.close()
+
+
+class RedisConnection:
+    """A pool of connections to one Redis (or Valkey).
+
+    Args:
+        url: ``redis://``, ``rediss://`` or ``unix://`` URL.
+        patience_s: How long a command is repeated while the server is away, in seconds.
+        name: Shown in ``CLIENT LIST``.
+
+    Source: notes on redis-py 8: ``Retry`` and ``socket_timeout`` defaults repeat an EVAL up to eleven times.
+    """
+
+    def __init__(self, url: str, *, patience_s: float = 30.0, name: str = "orchestration") -> None:
+        self._url = url
+        self._patience_s = patience_s
+        options: dict[str, Any] = {
+            "retry": Retry(NoBackoff(), 0),
+            "socket_timeout": 10,
+            "health_check_interval": 25,
+            "client_name": name,
+        }
+        if not url.startswith("unix:"):
+            options["socket_connect_timeout"] = 5
+            options["socket_keepalive"] = True
+        self._client: Any = redis.Redis.from_url(url, **options)
+
+    @property
+    def database(self) -> int:
+        """Number of the database."""
+        return int(self._client.connection_pool.connection_kwargs.get("db", 0) or 0)
+
+    def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> list[Any]:
+        """Run a script by its hash, loading it where it is missing.
+
+        Raises:
+            StoreUnavailableError: No reply within the patience; the script may or may not have run.
+            StoreError: Redis refused it; nothing was written.
+        """
+
+        def attempt() -> Any:
+            try:
+                return self._client.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
+            except redis.exceptions.NoScriptError:
+                return self._client.execute_command("EVAL", script.source, len(keys), *keys, *args)
+
+        reply = self._patiently(attempt, script.name)
+        return reply if isinstance(reply, list) else [reply]
+
+    def call(self, *command: Any) -> Any:
+        """Run one reading command.
+
+        Raises:
+            StoreUnavailableError: No reply within the patience.
+        """
+        return self._patiently(lambda: self._client.execute_command(*command), str(command[0]))
+
+    def pipeline(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Run several reading commands in one round trip.
+
+        Raises:
+            StoreUnavailableError: No reply within the patience.
+        """
+
+        def attempt() -> list[Any]:
+            pipe = self._client.pipeline(transaction=False)
+            for command in commands:
+                pipe.execute_command(*command)
+            return list(pipe.execute())
+
+        return self._patiently(attempt, "pipeline")
+
+    def subscribe(self, channel: str) -> Subscription:
+        """Listen to a channel; established when this returns."""
+        return self._patiently(lambda: _RedisSubscription(self._client, channel), "SUBSCRIBE")
+
+    def server_id(self) -> str:
+        """Identity of the server process (``run_id`` of ``INFO server``)."""
+        info = self._patiently(lambda: self._client.info("server"), "INFO")
+        return str(info.get("run_id", ""))
+
+    def close(self) -> None:
+        """Give all connections back; the next command opens new ones."""
+        self._client.close()
+
+    @contextmanager
+    def patience(self, seconds: float) -> Iterator[None]:
+        """Repeat for another time than usual, in this block (of every thread)."""
+        before, self._patience_s = self._patience_s, seconds
+        try:
+            yield
+        finally:
+            self._patience_s = before
+
+    def _patiently(self, attempt: Callable[[], T], what: str) -> T:
+        deadline = time.monotonic() + self._patience_s
+        pause = 0.05
+        while True:
+            try:
+                return attempt()
+            except _LOST as error:
+                lost: Exception = error
+            except redis.ResponseError as error:
+                if not str(error).startswith(_BUSY):
+                    raise StoreError(f"Redis refused {what}: {error}") from error
+                lost = error
+            wait = pause * random.uniform(0.5, 1.5)
+            if time.monotonic() + wait > deadline:
+                where = self._url.rsplit("@", 1)[-1]
+                raise StoreUnavailableError(
+                    f"no reply from Redis at {where} to {what} for {self._patience_s:g} s: {lost}; "
+                    f"check that it runs and that orchestration_redis_url is right"
+                ) from lost
+            logger.warning("Redis does not answer, trying again", extra={"command": what, "error": str(lost)})
+            time.sleep(wait)
+            pause = min(pause * 2, 2.0)

@@ -1,0 +1,211 @@
+"""Every Redis key name, built here and nowhere else.
+
+All keys of a run carry its shard as the hash tag, so one script touches one cluster slot. A run id begins with its
+shard, so that whoever has only the run id finds the keys; a workflow id is hashed to its shard.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from dataclasses import dataclass
+
+from orchestration.types import RunId, WorkflowId
+
+__all__ = ["Keyspace", "ShardKeys", "check_workflow_id"]
+
+MAX_WORKFLOW_ID_BYTES = 255
+
+
+def check_workflow_id(workflow_id: str) -> WorkflowId:
+    """Refuse what cannot be a workflow id.
+
+    Returns:
+        The same text, as an id.
+
+    Raises:
+        ValueError: Empty, longer than 255 bytes in UTF-8, or with a control character.
+    """
+    size = len(workflow_id.encode("utf-8", "surrogatepass"))
+    if not 1 <= size <= MAX_WORKFLOW_ID_BYTES:
+        raise ValueError(f"a workflow id has 1 to {MAX_WORKFLOW_ID_BYTES} bytes, not {size}")
+    for character in workflow_id:
+        if ord(character) < 32 or 127 <= ord(character) < 160 or 0xD800 <= ord(character) < 0xE000:
+            raise ValueError(f"a workflow id has no control characters: {workflow_id!r} has {character!r}")
+    return WorkflowId(workflow_id)
+
+
+def _escape(text: str) -> str:
+    """Keep a foreign text from forming a hash tag or a key of another kind."""
+    return text.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
+
+
+@dataclass(frozen=True, slots=True)
+class ShardKeys:
+    """Key names of one shard.
+
+    Attributes:
+        tag: Common beginning of all its keys, hash tag included.
+    """
+
+    tag: str
+
+    def workflow(self, workflow_id: str) -> str:
+        """Hash: the current run of a workflow id, and the request that started it."""
+        return f"{self.tag}:wf:{_escape(workflow_id)}"
+
+    def request(self, request_id: str) -> str:
+        """String: the run that a start or signal request has been answered with; expires."""
+        return f"{self.tag}:req:{_escape(request_id)}"
+
+    def record(self, run_id: str) -> str:
+        """Hash: where a run stands."""
+        return f"{self.tag}:run:{run_id}"
+
+    def extra(self, run_id: str) -> str:
+        """Hash: the larger facts of a run: outer request, places, attributes."""
+        return f"{self.tag}:extra:{run_id}"
+
+    def history(self, run_id: str) -> str:
+        """List: the events of a run, oldest first."""
+        return f"{self.tag}:hist:{run_id}"
+
+    def inbox(self, run_id: str) -> str:
+        """List: inputs that the run has not consumed yet, oldest first."""
+        return f"{self.tag}:inbox:{run_id}"
+
+    def open(self, run_id: str) -> str:
+        """Hash: the commands of a run that wait for something."""
+        return f"{self.tag}:open:{run_id}"
+
+    def claims(self, owner: str) -> str:
+        """Set: the activity attempts that one process executes."""
+        return f"{self.tag}:claims:{owner}"
+
+    def bundle(self, digest: str) -> str:
+        """String: one code bundle."""
+        return f"{self.tag}:bundle:{digest}"
+
+    def done_channel(self, run_id: str) -> str:
+        """Channel: told when the run closes."""
+        return f"{self.tag}:done:{run_id}"
+
+    @property
+    def bundles(self) -> str:
+        """Hash: how many open runs use a bundle."""
+        return f"{self.tag}:bundles"
+
+    @property
+    def timers(self) -> str:
+        """Sorted set: every timer and deadline, by due time."""
+        return f"{self.tag}:timers"
+
+    @property
+    def handed(self) -> str:
+        """Sorted set: timers whose wake-up has been given to the broker, by due time."""
+        return f"{self.tag}:handed"
+
+    @property
+    def ready(self) -> str:
+        """Sorted set: runs with something to read, by the time the sweep looks after them."""
+        return f"{self.tag}:ready"
+
+    @property
+    def pending(self) -> str:
+        """Sorted set: activity attempts dispatched and not yet claimed, by dispatch time."""
+        return f"{self.tag}:pending"
+
+    @property
+    def frontier(self) -> str:
+        """Hash: for each queue the latest dispatch time among the claimed attempts."""
+        return f"{self.tag}:frontier"
+
+    @property
+    def outbox(self) -> str:
+        """Hash: work that a commit left to be done outside its script."""
+        return f"{self.tag}:outbox"
+
+    @property
+    def outbox_due(self) -> str:
+        """Sorted set: outbox entries, by the time the sweep takes them up."""
+        return f"{self.tag}:outbox-due"
+
+    @property
+    def open_runs(self) -> str:
+        """Sorted set: runs that have not ended, by start time."""
+        return f"{self.tag}:open-runs"
+
+    @property
+    def closed_runs(self) -> str:
+        """Sorted set: runs that have ended and are still kept, by closing time."""
+        return f"{self.tag}:closed-runs"
+
+    @property
+    def parked_runs(self) -> str:
+        """Sorted set: open runs that wait for an operator, by parking time."""
+        return f"{self.tag}:parked-runs"
+
+
+class Keyspace:
+    """Finds the shard and the keys of anything.
+
+    Args:
+        prefix: First word of every key.
+        namespace: Separates runs of one deployment from another's on the same Redis.
+        shards: Number of shards, 1 to 256; fixed for a store at its first use.
+    """
+
+    def __init__(self, prefix: str, namespace: str, shards: int) -> None:
+        if not 1 <= shards <= 256:
+            raise ValueError(f"the number of shards is 1 to 256, not {shards}")
+        self.base = f"{_escape(prefix)}:{_escape(namespace)}"
+        self.shards = shards
+        self._all = tuple(ShardKeys(f"{_escape(prefix)}:{{{_escape(namespace)}.{index}}}") for index in range(shards))
+
+    def __iter__(self) -> object:
+        """Iterate over the keys of every shard."""
+        return iter(self._all)
+
+    @property
+    def all(self) -> tuple[ShardKeys, ...]:
+        """The keys of every shard, in order."""
+        return self._all
+
+    def shard_of(self, workflow_id: str) -> int:
+        """Number of the shard that a workflow id lives in."""
+        return zlib.crc32(workflow_id.encode("utf-8", "surrogatepass")) % self.shards
+
+    def of_workflow(self, workflow_id: str) -> ShardKeys:
+        """Keys of the shard that a workflow id lives in."""
+        return self._all[self.shard_of(workflow_id)]
+
+    def of_run(self, run_id: str) -> ShardKeys:
+        """Keys of the shard that a run lives in.
+
+        Raises:
+            ValueError: The text is not a run id of this store.
+        """
+        try:
+            index = int(run_id[:2], 16)
+            return self._all[index]
+        except (ValueError, IndexError):
+            raise ValueError(f"{run_id!r} is not a run id of this store") from None
+
+    def new_run_id(self, workflow_id: str) -> RunId:
+        """Make an id for a new run: two hexadecimal digits of its shard and 120 random bits."""
+        return RunId(f"{self.shard_of(workflow_id):02x}{os.urandom(15).hex()}")
+
+    @property
+    def meta(self) -> str:
+        """Hash: format version and number of shards of this store."""
+        return f"{self.base}:meta"
+
+    @property
+    def workers(self) -> str:
+        """Sorted set: processes that hold claims or pump timers, by the time they were last heard of."""
+        return f"{self.base}:workers"
+
+    @property
+    def turn(self) -> str:
+        """String: which worker sweeps at the moment; expires."""
+        return f"{self.base}:turn"

@@ -1,0 +1,115 @@
+-- commit_step: make one step of a run true: inputs consumed, events appended, effects set off; all or nothing.
+-- KEYS[1]  record      hash  <shard>:run:<run>
+-- KEYS[2]  extra       hash  <shard>:extra:<run>
+-- KEYS[3]  history     list  <shard>:hist:<run>
+-- KEYS[4]  inbox       list  <shard>:inbox:<run>
+-- KEYS[5]  open        hash  <shard>:open:<run>
+-- KEYS[6]  timers      zset  <shard>:timers
+-- KEYS[7]  handed      zset  <shard>:handed
+-- KEYS[8]  ready       zset  <shard>:ready
+-- KEYS[9]  pending     zset  <shard>:pending
+-- KEYS[10] open_runs   zset  <shard>:open-runs
+-- KEYS[11] closed_runs zset  <shard>:closed-runs
+-- KEYS[12] parked_runs zset  <shard>:parked-runs
+-- KEYS[13] workflow    hash  <shard>:wf:<workflow id>
+-- KEYS[14] bundle      string <shard>:bundle:<digest>
+-- KEYS[15] bundles     hash  <shard>:bundles
+-- KEYS[16] outbox      hash  <shard>:outbox
+-- KEYS[17] outbox_due  zset  <shard>:outbox-due
+-- ARGV[1]  run         string
+-- ARGV[2]  fence       int    as the holder was told it
+-- ARGV[3]  commit      string unique to this commit; the same commit again is answered as the first time
+-- ARGV[4]  owner       string
+-- ARGV[5]  lease_ms    int
+-- ARGV[6]  limit       int    most inputs handed over next
+-- ARGV[7]  consumed    int    inputs read from the inbox's head, dropped ones included
+-- ARGV[8]  dropped     int    of them, inputs whose command was closed already
+-- ARGV[9]  time        int    time of the inputs, in ms
+-- ARGV[10] events      bytes  msgpack: encoded events, in order; may be empty when all inputs were dropped
+-- ARGV[11] ops         bytes  msgpack: {{name, argument...}, ...}, see the body
+-- ARGV[12] pushes      bytes  msgpack: {db, own_db, {{command, key, argument...}, ...}}
+-- ARGV[13] status      string the run ends with it; empty: it goes on
+-- ARGV[14] retention_ms int
+-- ARGV[15] mark_ms     int    how long a request is remembered
+-- ARGV[16] channel     string told when the run ends
+-- ARGV[17] grace_ms    int    after which the sweep takes up outbox entries
+-- Returns  {"done", fence, length} | {"more", fence, time, length, input...} | {"fenced", fence}
+-- Holds    the fence rises with every commit; a fenced commit leaves no trace
+-- Cost     O(events + ops + inputs); when the run ends O(its open commands)
+-- @include run
+-- @include close
+local keys = close_keys(KEYS)
+local outbox, outbox_due = KEYS[16], KEYS[17]
+local run, fence, commit, owner = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local lease_ms, limit, consumed = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local events, ops, push = cmsgpack.unpack(ARGV[10]), cmsgpack.unpack(ARGV[11]), cmsgpack.unpack(ARGV[12])
+local ending = ARGV[13]
+
+local function answer()
+  local f = redis.call('HMGET', keys.record, 'status', 'fence', 'length', 'owner', 'time')
+  if f[1] == 'running' and f[4] == owner then
+    local inputs = redis.call('LRANGE', keys.inbox, 0, limit - 1)
+    if #inputs > 0 then
+      local now = now_ms()
+      redis.call('HSET', keys.record, 'until', int(now + lease_ms))
+      redis.call('ZADD', keys.ready, int(now + lease_ms), run)
+      local reply = {'more', f[2], int(math.max(now, tonumber(f[5]))), f[3]}
+      for i, input in ipairs(inputs) do reply[4 + i] = input end
+      return reply
+    end
+    redis.call('HSET', keys.record, 'owner', '', 'until', 0)
+    redis.call('ZREM', keys.ready, run)
+  end
+  return {'done', f[2], f[3]}
+end
+
+local f = redis.call('HMGET', keys.record, 'fence', 'commit', 'status', 'length')
+if f[2] and f[2] == commit then return answer() end
+if not f[1] or f[1] ~= fence or f[3] ~= 'running' then return {'fenced', f[1] or '0'} end
+local bad = bad_push(push[3], push[1], push[2])
+if bad then return redis.error_reply('ERR the broker key ' .. bad .. ' is no list') end
+
+push_all(push[3], push[1], push[2])
+local now = now_ms()
+local bytes = 0
+for from = 1, #events, 1000 do
+  redis.call('RPUSH', keys.history, unpack(events, from, math.min(from + 999, #events)))
+end
+for _, event in ipairs(events) do bytes = bytes + #event end
+redis.call('LTRIM', keys.inbox, consumed, -1)
+redis.call('HSET', keys.record, 'commit', commit, 'time', ARGV[9], 'owner', owner)
+redis.call('HINCRBY', keys.record, 'fence', 1)
+redis.call('HINCRBY', keys.record, 'length', #events)
+redis.call('HINCRBY', keys.record, 'bytes', bytes)
+if tonumber(ARGV[8]) > 0 then redis.call('HINCRBY', keys.record, 'dropped:command closed', ARGV[8]) end
+for _, op in ipairs(ops) do
+  local name = op[1]
+  if name == 'open' then -- field, value: a command that waits
+    redis.call('HSET', keys.open, op[2], op[3])
+  elseif name == 'timer' then -- member, due
+    redis.call('ZADD', keys.timers, op[3], op[2])
+  elseif name == 'handed' then -- member, due: its wake-up is among the pushes
+    redis.call('ZADD', keys.handed, op[3], op[2])
+  elseif name == 'sent' then -- member: an attempt's message is among the pushes or in the outbox
+    redis.call('ZADD', keys.pending, int(now), op[2])
+  elseif name == 'shut' then -- seq: the command waits no more
+    local member = run .. '/' .. op[2]
+    redis.call('HDEL', keys.open, op[2], op[2] .. ':s', op[2] .. ':e', op[2] .. ':h')
+    redis.call('ZREM', keys.timers, member .. '/timer', member .. '/start', member .. '/close', member .. '/beat',
+      member .. '/retry', member .. '/whole')
+    redis.call('ZREM', keys.handed, member .. '/timer')
+    redis.call('ZREM', keys.pending, member)
+  elseif name == 'extra' then -- field, value
+    redis.call('HSET', keys.extra, op[2], op[3])
+  elseif name == 'out' then -- id, entry
+    redis.call('HSET', outbox, op[2], op[3])
+    redis.call('ZADD', outbox_due, int(now + ARGV[17]), op[2])
+  elseif name == 'input' then -- input that the step itself caused
+    redis.call('RPUSH', keys.inbox, op[2])
+  end
+end
+if ending ~= '' then
+  close_run(keys, run, ending, now, tonumber(ARGV[14]), tonumber(ARGV[15]))
+  redis.call('PUBLISH', ARGV[16], ending)
+end
+return answer()

@@ -1,0 +1,62 @@
+-- end_run: end a run from outside: terminated, or timed out. Its code has no say.
+-- KEYS[1]  record      hash  <shard>:run:<run>
+-- KEYS[2]  extra       hash  <shard>:extra:<run>
+-- KEYS[3]  history     list  <shard>:hist:<run>
+-- KEYS[4]  inbox       list  <shard>:inbox:<run>
+-- KEYS[5]  open        hash  <shard>:open:<run>
+-- KEYS[6]  timers      zset  <shard>:timers
+-- KEYS[7]  handed      zset  <shard>:handed
+-- KEYS[8]  ready       zset  <shard>:ready
+-- KEYS[9]  pending     zset  <shard>:pending
+-- KEYS[10] open_runs   zset  <shard>:open-runs
+-- KEYS[11] closed_runs zset  <shard>:closed-runs
+-- KEYS[12] parked_runs zset  <shard>:parked-runs
+-- KEYS[13] workflow    hash  <shard>:wf:<workflow id>
+-- KEYS[14] bundle      string <shard>:bundle:<digest>
+-- KEYS[15] bundles     hash  <shard>:bundles
+-- KEYS[16] outbox      hash  <shard>:outbox
+-- KEYS[17] outbox_due  zset  <shard>:outbox-due
+-- ARGV[1]  run         string
+-- ARGV[2]  status      string terminated | timed_out
+-- ARGV[3]  head        bytes  msgpack head of the closing event up to its time: the code
+-- ARGV[4]  tail        bytes  the rest of the closing event, already encoded elements
+-- ARGV[5]  outbox_id   string entry that completes the outer Celery task; empty: none
+-- ARGV[6]  entry       bytes
+-- ARGV[7]  retention_ms int
+-- ARGV[8]  mark_ms     int
+-- ARGV[9]  channel     string told when the run ends
+-- ARGV[10] grace_ms    int
+-- ARGV[11] timer       string member of the timer that asks for it, which must be due; empty: none
+-- Returns  {"ended"} | {"closed", status} | {"early"}
+-- Holds    raises the fence: a holder at work on the run cannot commit any more
+-- Cost     O(open commands)
+-- @include run
+-- @include close
+local keys = close_keys(KEYS)
+local outbox, outbox_due = KEYS[16], KEYS[17]
+local run, status, timer = ARGV[1], ARGV[2], ARGV[11]
+
+local now = now_ms()
+if timer ~= '' then
+  local due = redis.call('ZSCORE', keys.timers, timer)
+  if due and tonumber(due) > now then return {'early'} end
+  redis.call('ZREM', keys.timers, timer)
+end
+local old = redis.call('HMGET', keys.record, 'status', 'time')
+if not old[1] then return {'closed', 'unknown'} end
+if not is_open(old[1]) then return {'closed', old[1]} end
+
+-- the time is a msgpack uint 64: 0xcf and eight bytes, highest first
+local time, digits = math.max(now, tonumber(old[2])), {}
+for i = 8, 1, -1 do digits[i] = string.char(time % 256) time = math.floor(time / 256) end
+local event = ARGV[3] .. '\207' .. table.concat(digits) .. ARGV[4]
+redis.call('RPUSH', keys.history, event)
+redis.call('HINCRBY', keys.record, 'length', 1)
+redis.call('HINCRBY', keys.record, 'bytes', #event)
+if ARGV[5] ~= '' then
+  redis.call('HSET', outbox, ARGV[5], ARGV[6])
+  redis.call('ZADD', outbox_due, int(now + ARGV[10]), ARGV[5])
+end
+close_run(keys, run, status, now, tonumber(ARGV[7]), tonumber(ARGV[8]))
+redis.call('PUBLISH', ARGV[9], status)
+return {'ended'}

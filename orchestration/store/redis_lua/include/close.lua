@@ -1,0 +1,45 @@
+-- Shared by the scripts that end a run. Needs include run.
+
+-- Takes everything of an ended run out of the ways that lead to a worker, and gives what is kept a lifetime.
+-- keys: record, extra, history, inbox, open, timers, handed, ready, pending, open_runs, closed_runs, parked_runs,
+--       workflow, bundle, bundles
+local function close_run(keys, run, status, now, retention_ms, mark_ms)
+  local undelivered = redis.call('LLEN', keys.inbox)
+  redis.call('HSET', keys.record, 'status', status, 'closed', int(now), 'owner', '', 'until', 0)
+  if undelivered > 0 then redis.call('HSET', keys.record, 'undelivered', undelivered) end
+  redis.call('HINCRBY', keys.record, 'fence', 1)
+  for _, field in ipairs(redis.call('HKEYS', keys.open)) do
+    if not string.find(field, ':', 1, true) then
+      local member = run .. '/' .. field
+      redis.call('ZREM', keys.timers, member .. '/timer', member .. '/start', member .. '/close', member .. '/beat',
+        member .. '/retry', member .. '/whole')
+      redis.call('ZREM', keys.handed, member .. '/timer')
+      redis.call('ZREM', keys.pending, member)
+    end
+  end
+  redis.call('ZREM', keys.timers, run .. '/run')
+  redis.call('DEL', keys.open, keys.inbox)
+  redis.call('ZREM', keys.ready, run)
+  redis.call('ZREM', keys.open_runs, run)
+  redis.call('ZREM', keys.parked_runs, run)
+  redis.call('ZADD', keys.closed_runs, int(now), run)
+  redis.call('PEXPIRE', keys.record, retention_ms)
+  redis.call('PEXPIRE', keys.extra, retention_ms)
+  redis.call('PEXPIRE', keys.history, retention_ms)
+  if redis.call('HGET', keys.workflow, 'run') == run then
+    redis.call('PEXPIRE', keys.workflow, int(math.max(retention_ms, mark_ms)))
+  end
+  local digest = redis.call('HGET', keys.record, 'bundle')
+  if redis.call('HINCRBY', keys.bundles, digest, -1) <= 0 then
+    redis.call('HDEL', keys.bundles, digest)
+    redis.call('PEXPIRE', keys.bundle, int(retention_ms + 86400000))
+  end
+end
+
+local function close_keys(keys)
+  return {
+    record = keys[1], extra = keys[2], history = keys[3], inbox = keys[4], open = keys[5], timers = keys[6],
+    handed = keys[7], ready = keys[8], pending = keys[9], open_runs = keys[10], closed_runs = keys[11],
+    parked_runs = keys[12], workflow = keys[13], bundle = keys[14], bundles = keys[15],
+  }
+end

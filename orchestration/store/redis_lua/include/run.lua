@@ -1,0 +1,74 @@
+-- Shared by the scripts that hand inputs to a run.
+
+-- Redis' own clock, in whole milliseconds since the epoch.
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function int(n)
+  return string.format('%.0f', n)
+end
+
+-- A run that takes inputs: running, paused or parked (these two keep them for later).
+local function is_open(status)
+  return status == 'running' or status == 'paused' or status == 'parked'
+end
+
+-- Give broker messages out. Each push is {command, key, argument...}; db is the broker's database, own_db this
+-- store's. Called before the history is written: a message without its commit is refused at its claim.
+local function push_all(pushes, db, own_db)
+  if #pushes == 0 then return end
+  if db ~= own_db then redis.call('SELECT', db) end
+  for _, push in ipairs(pushes) do redis.call(unpack(push)) end
+  if db ~= own_db then redis.call('SELECT', own_db) end
+end
+
+-- Names the first push whose key holds something that is no list, or nil.
+local function bad_push(pushes, db, own_db)
+  if #pushes == 0 then return nil end
+  local bad
+  if db ~= own_db then redis.call('SELECT', db) end
+  for _, push in ipairs(pushes) do
+    if push[1] == 'lpush' then
+      local kind = redis.call('TYPE', push[2])['ok']
+      if kind ~= 'list' and kind ~= 'none' then bad = push[2] break end
+    end
+  end
+  if db ~= own_db then redis.call('SELECT', own_db) end
+  return bad
+end
+
+-- Takes the lease if it is free and returns what its holder needs, or tells why not.
+-- Returns {"lease", fence, time, length, input...} | {"busy"} | {"idle"} | {"closed", status}
+local function grant(record, inbox, ready, run, owner, lease_ms, limit)
+  local f = redis.call('HMGET', record, 'status', 'owner', 'until', 'fence', 'time', 'length')
+  if not f[1] then return {'closed', 'unknown'} end
+  if f[1] ~= 'running' then return {'closed', f[1]} end
+  local now = now_ms()
+  if f[2] and f[2] ~= '' and f[2] ~= owner and tonumber(f[3]) > now then return {'busy'} end
+  local inputs = redis.call('LRANGE', inbox, 0, limit - 1)
+  if #inputs == 0 then
+    redis.call('ZREM', ready, run)
+    return {'idle'}
+  end
+  redis.call('HSET', record, 'owner', owner, 'until', int(now + lease_ms))
+  redis.call('ZADD', ready, int(now + lease_ms), run)
+  local reply = {'lease', f[4], int(math.max(now, tonumber(f[5]))), f[6]}
+  for i, input in ipairs(inputs) do reply[4 + i] = input end
+  return reply
+end
+
+-- Puts a run on the list of those with something to read, unless a live holder will find it by itself.
+-- Returns true when a wake-up is needed.
+local function wake(record, ready, run, grace_ms)
+  local f = redis.call('HMGET', record, 'status', 'owner', 'until')
+  if f[1] ~= 'running' then return false end
+  local now = now_ms()
+  if f[2] and f[2] ~= '' and tonumber(f[3]) > now then
+    redis.call('ZADD', ready, f[3], run)
+    return false
+  end
+  redis.call('ZADD', ready, int(now + grace_ms), run)
+  return true
+end

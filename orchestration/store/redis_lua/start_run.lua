@@ -1,0 +1,73 @@
+-- start_run: create a run of a workflow id, unless this request has been answered before or a policy refuses it.
+-- KEYS[1]  workflow   hash    <shard>:wf:<workflow id>
+-- KEYS[2]  request    string  <shard>:req:<request id>
+-- KEYS[3]  record     hash    <shard>:run:<run>
+-- KEYS[4]  extra      hash    <shard>:extra:<run>
+-- KEYS[5]  inbox      list    <shard>:inbox:<run>
+-- KEYS[6]  ready      zset    <shard>:ready
+-- KEYS[7]  open_runs  zset    <shard>:open-runs
+-- KEYS[8]  bundle     string  <shard>:bundle:<digest>
+-- KEYS[9]  bundles    hash    <shard>:bundles
+-- KEYS[10] timers     zset    <shard>:timers
+-- ARGV[1]  run        string  id of the new run
+-- ARGV[2]  request    string  id of the request
+-- ARGV[3]  conflict   string  fail | use_existing | terminate_existing: another run of the id is open
+-- ARGV[4]  reuse      string  allow_duplicate | allow_duplicate_failed_only | reject_duplicate: one has ended
+-- ARGV[5]  mark_ms    int     how long a request is remembered
+-- ARGV[6]  grace_ms   int     after which the sweep looks after the run
+-- ARGV[7]  digest     string  of the code bundle
+-- ARGV[8]  bundle     bytes   the bundle, or empty when the caller believes it is stored
+-- ARGV[9]  fields     bytes   msgpack: {name, value, ...} of the record, {name, value, ...} of extra
+-- ARGV[10] inputs     bytes   msgpack: inputs, the started input first, then startup signals
+-- ARGV[11] pushes     bytes   msgpack: {db, own_db, {{command, key, argument...}, ...}}
+-- ARGV[12] tag        string  beginning of the shard's keys, to find the record of an earlier run
+-- ARGV[13] deadline   int     run timeout in ms, 0 for none
+-- Returns  {"started", run, fence} | {"duplicate", run} | {"exists", run} | {"open", run} | {"refused", run, status}
+--          | {"bundle_missing"}
+-- Holds    one request starts at most one run; all or nothing
+-- Cost     O(inputs)
+-- @include run
+local workflow, request, record, extra, inbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local ready, open_runs, bundle, bundles, timers = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local run, request_id, conflict, reuse = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local mark_ms, grace_ms, digest, code = ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8]
+local fields, inputs, push = cmsgpack.unpack(ARGV[9]), cmsgpack.unpack(ARGV[10]), cmsgpack.unpack(ARGV[11])
+
+local marked = redis.call('GET', request)
+if marked then return {'duplicate', marked} end
+local current = redis.call('HMGET', workflow, 'run', 'request')
+if current[1] then
+  if current[2] == request_id then return {'duplicate', current[1]} end
+  local status = redis.call('HGET', ARGV[12] .. ':run:' .. current[1], 'status')
+  if status and is_open(status) then
+    if conflict == 'use_existing' then
+      redis.call('SET', request, current[1], 'PX', mark_ms)
+      return {'exists', current[1]}
+    end
+    return {'open', current[1]}
+  end
+  if status and (reuse == 'reject_duplicate' or (reuse == 'allow_duplicate_failed_only' and status == 'completed')) then
+    return {'refused', current[1], status}
+  end
+end
+if redis.call('EXISTS', bundle) == 0 and code == '' then return {'bundle_missing'} end
+local bad = bad_push(push[3], push[1], push[2])
+if bad then return redis.error_reply('ERR the broker key ' .. bad .. ' is no list') end
+
+push_all(push[3], push[1], push[2])
+local now = now_ms()
+if current[1] and current[2] then
+  redis.call('SET', ARGV[12] .. ':req:' .. current[2], current[1], 'PX', mark_ms)
+end
+redis.call('DEL', workflow)
+redis.call('HSET', workflow, 'run', run, 'request', request_id)
+if code ~= '' then redis.call('SET', bundle, code) else redis.call('PERSIST', bundle) end
+redis.call('HINCRBY', bundles, digest, 1)
+redis.call('HSET', record, 'status', 'running', 'bundle', digest, 'fence', 1, 'time', int(now), 'length', 0, 'bytes', 0,
+  'started', int(now), unpack(fields[1]))
+if #fields[2] > 0 then redis.call('HSET', extra, unpack(fields[2])) end
+for _, input in ipairs(inputs) do redis.call('RPUSH', inbox, input) end
+redis.call('ZADD', ready, int(now + grace_ms), run)
+redis.call('ZADD', open_runs, int(now), run)
+if tonumber(ARGV[13]) > 0 then redis.call('ZADD', timers, int(now + ARGV[13]), run .. '/run') end
+return {'started', run, '1'}

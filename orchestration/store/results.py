@@ -1,0 +1,126 @@
+"""What the store's verbs answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestration.types import RunId
+
+__all__ = ["Delivery", "Lease", "Push", "Pushes", "RunRecord", "StartResult", "Sweep"]
+
+Push = tuple[Any, ...]
+"""One broker command, as the scripts take it: name, key, arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushes:
+    """Broker messages that a script gives out together with its writes.
+
+    Attributes:
+        database: The broker's database on the same server.
+        commands: The commands; empty when the broker is not reachable from a script.
+    """
+
+    database: int = 0
+    commands: tuple[Push, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to advance a run for a moment, and what there is to read.
+
+    Attributes:
+        run_id: The run.
+        fence: To be shown at the commit.
+        time_ms: Redis' time now, never less than the run's last.
+        length: Number of events in the history.
+        inputs: Unread inputs, oldest first, without their time.
+    """
+
+    run_id: RunId
+    fence: int
+    time_ms: int
+    length: int
+    inputs: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of something sent to a run.
+
+    Attributes:
+        status: ``accepted``, ``wake`` (accepted, a wake-up must be published), ``duplicate``, ``closed``, ``full``,
+            ``dropped``, ``retry``, ``waiting``, ``early``, ``gone``, ``busy``, ``idle`` or ``lease``.
+        detail: Why, where there is a why.
+        lease: With ``lease``: the right to advance the run.
+    """
+
+    status: str
+    detail: str = ""
+    lease: Lease | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartResult:
+    """What became of a start.
+
+    Attributes:
+        status: ``started``, ``duplicate`` (this request was answered before), ``exists`` (use_existing), ``open``
+            (another run of the id is open), ``refused`` (the reuse policy), ``bundle_missing``.
+        run_id: The run that the answer is about.
+        detail: Status of the run in the way, with ``refused``.
+    """
+
+    status: str
+    run_id: RunId
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """Where a run stands, as stored.
+
+    Attributes:
+        run_id: The run.
+        fields: The record, decoded as text.
+        extra: The larger facts, as bytes.
+        unread: Inputs that the run has not consumed.
+    """
+
+    run_id: RunId
+    fields: dict[str, str]
+    extra: dict[str, bytes] = field(default_factory=dict)
+    unread: int = 0
+
+    @property
+    def status(self) -> str:
+        """running, parked, completed, failed, cancelled, terminated, timed_out ..."""
+        return self.fields.get("status", "unknown")
+
+    def number(self, name: str) -> int:
+        """A field as a whole number, 0 when it is absent."""
+        return int(self.fields.get(name) or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What one look at a shard found.
+
+    Attributes:
+        time_ms: Redis' time.
+        runs: Runs with something to read and no live holder.
+        hand: Timers to be handed to the broker, with their due times.
+        fire: Timers and deadlines that are due.
+        outbox: Entries left by commits, with their contents.
+        unclaimed: Attempts dispatched a while ago and claimed by nobody, with the time of dispatch.
+        next_due_ms: Next due time that nobody else looks after; 0 when there is none within the horizon.
+    """
+
+    time_ms: int
+    runs: tuple[RunId, ...]
+    hand: tuple[tuple[str, int], ...]
+    fire: tuple[str, ...]
+    outbox: tuple[tuple[str, bytes], ...]
+    unclaimed: tuple[tuple[str, int], ...]
+    next_due_ms: int

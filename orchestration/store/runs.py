@@ -1,0 +1,430 @@
+"""Runs: started, advanced under a lease, committed behind a fence, parked, ended, read and listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgpack
+
+from orchestration.errors import WorkflowNotFoundError
+from orchestration.store.base import NO_PUSHES, Aggregate, text
+from orchestration.store.connection import Subscription
+from orchestration.store.results import Delivery, Lease, Pushes, RunRecord, StartResult
+from orchestration.types import RunId
+
+__all__ = ["Runs"]
+
+_PAGE_EVENTS = 2_000
+
+
+def _flat(mapping: Mapping[str, Any]) -> list[Any]:
+    return [part for pair in mapping.items() for part in pair]
+
+
+class Runs(Aggregate):
+    """The verbs of runs."""
+
+    def new_id(self, workflow_id: str) -> RunId:
+        """Make an id for a new run of a workflow."""
+        return self._keyspace.new_run_id(workflow_id)
+
+    def start(
+        self,
+        run_id: RunId,
+        workflow_id: str,
+        *,
+        request_id: str,
+        digest: str,
+        bundle: bytes,
+        fields: Mapping[str, Any],
+        extra: Mapping[str, Any],
+        inputs: Sequence[bytes],
+        conflict: str = "fail",
+        reuse: str = "allow_duplicate",
+        run_timeout_ms: int = 0,
+        pushes: Pushes = NO_PUSHES,
+    ) -> StartResult:
+        """Create a run, unless this request has been answered before or a policy refuses it.
+
+        Safe to repeat: one request id starts at most one run.
+
+        Args:
+            run_id: Id of the new run, of :meth:`new_id`.
+            workflow_id: The caller's name for it.
+            request_id: Who asks; the same request again is answered ``duplicate``.
+            digest: Of the code bundle.
+            bundle: The code bundle, stored if it is not; empty when it is believed to be.
+            fields: What else goes into the record.
+            extra: Larger facts.
+            inputs: The started input, then startup signals.
+            conflict: ``fail`` or ``use_existing``, when a run of the id is open.
+            reuse: ``allow_duplicate``, ``allow_duplicate_failed_only`` or ``reject_duplicate``, when one has ended.
+            run_timeout_ms: After which the run is ended; 0 for never.
+            pushes: The wake-up, given out with the write.
+
+        Returns:
+            What became of it; ``started`` only when all of it is stored.
+        """
+        keys = self._keyspace.of_workflow(workflow_id)
+        reply = self._run(
+            "start_run",
+            [
+                keys.workflow(workflow_id),
+                keys.request(request_id),
+                keys.record(run_id),
+                keys.extra(run_id),
+                keys.inbox(run_id),
+                keys.ready,
+                keys.open_runs,
+                keys.bundle(digest),
+                keys.bundles,
+                keys.timers,
+            ],
+            run_id,
+            request_id,
+            conflict,
+            reuse,
+            self._options.mark_ms,
+            self._options.grace_ms,
+            digest,
+            bundle,
+            msgpack.packb([_flat({"id": workflow_id, **fields}), _flat(extra)]),
+            msgpack.packb(list(inputs)),
+            self._pack_pushes(pushes),
+            keys.tag,
+            run_timeout_ms,
+        )
+        found = RunId(text(reply[1])) if len(reply) > 1 else RunId("")
+        return StartResult(text(reply[0]), found, " ".join(map(text, reply[2:])))
+
+    def take_lease(self, run_id: RunId, owner: str) -> Delivery:
+        """Become the one that advances a run, if it has something to read and nobody else is at it."""
+        keys = self._keyspace.of_run(run_id)
+        reply = self._run(
+            "take_lease",
+            [keys.record(run_id), keys.inbox(run_id), keys.ready],
+            run_id,
+            owner,
+            self._options.lease_ms,
+            self._options.page,
+        )
+        return self._delivery(run_id, reply)
+
+    def deliver(
+        self, run_id: RunId, item: bytes, *, request_id: str = "", owner: str = "", pushes: Pushes = NO_PUSHES
+    ) -> Delivery:
+        """Put an input into a run's inbox, once for a request id.
+
+        Args:
+            run_id: The run.
+            item: The input, encoded without its time.
+            request_id: Repeats of it are answered ``duplicate``; empty: every call delivers.
+            owner: Take the lease for this process when it is free.
+            pushes: The wake-up, given out if one is needed.
+        """
+        keys = self._keyspace.of_run(run_id)
+        reply = self._run(
+            "deliver_input",
+            [keys.record(run_id), keys.inbox(run_id), keys.ready, keys.request(request_id)],
+            run_id,
+            request_id,
+            min(self._options.mark_ms, 86_400_000),
+            item,
+            self._options.grace_ms,
+            self._pack_pushes(pushes),
+            owner,
+            self._options.lease_ms,
+            self._options.page,
+            self._options.inbox_bound,
+        )
+        return self._delivery(run_id, reply)
+
+    def commit(
+        self,
+        lease: Lease,
+        *,
+        workflow_id: str,
+        digest: str,
+        commit_id: str,
+        owner: str,
+        consumed: int,
+        dropped: int,
+        events: Sequence[bytes],
+        ops: Sequence[Sequence[Any]],
+        pushes: Pushes = NO_PUSHES,
+        ending: str = "",
+    ) -> Delivery:
+        """Make one step true: inputs consumed, events appended, effects set off; all of it or nothing.
+
+        Safe to repeat: the same commit id is answered as the first time.
+
+        Args:
+            lease: As the holder was given it; its fence is checked.
+            workflow_id: Of the run.
+            digest: Of the run's bundle.
+            commit_id: Unique to this commit.
+            owner: The holder.
+            consumed: Inputs read from the head of the inbox.
+            dropped: Of them, those that are not in the events because their command was closed.
+            events: Encoded events, oldest first.
+            ops: Effects, as ``redis_lua/commit_step.lua`` names them.
+            pushes: Broker messages, given out with the write.
+            ending: Status the run ends with; empty while it goes on.
+
+        Returns:
+            ``done``; ``lease`` when there is more to read; ``fenced`` when something else has changed the run since:
+            then nothing was written.
+        """
+        run_id = lease.run_id
+        keys = self._keyspace.of_run(run_id)
+        reply = self._run(
+            "commit_step",
+            self._step_keys(run_id, workflow_id, digest),
+            run_id,
+            lease.fence,
+            commit_id,
+            owner,
+            self._options.lease_ms,
+            self._options.page,
+            consumed,
+            dropped,
+            lease.time_ms,
+            msgpack.packb(list(events)),
+            msgpack.packb(list(ops)),
+            self._pack_pushes(pushes),
+            ending,
+            self._options.retention_ms,
+            self._options.mark_ms,
+            keys.done_channel(run_id),
+            self._options.grace_ms,
+        )
+        return self._delivery(run_id, reply)
+
+    def end(
+        self,
+        run_id: RunId,
+        *,
+        status: str,
+        code: int,
+        details: Sequence[Any],
+        outbox_id: str = "",
+        entry: bytes = b"",
+        timer: str = "",
+    ) -> Delivery:
+        """End a run from outside.
+
+        Args:
+            run_id: The run.
+            status: ``terminated`` or ``timed_out``.
+            code: Kind of the closing event.
+            details: What follows the time in the closing event.
+            outbox_id: Entry that completes the outer task; empty for none.
+            entry: Its contents.
+            timer: Member of the timer that asks for it, which must be due; empty when a person asks.
+
+        Returns:
+            ``ended``, ``closed`` with the status it had, or ``early``.
+
+        Raises:
+            WorkflowNotFoundError: No such run.
+        """
+        keys = self._keyspace.of_run(run_id)
+        fields = self.record(run_id).fields
+        reply = self._run(
+            "end_run",
+            self._step_keys(run_id, fields["id"], fields["bundle"]),
+            run_id,
+            status,
+            bytes([0x90 + 2 + len(details), code]),
+            b"".join(msgpack.packb(detail) for detail in details),
+            outbox_id,
+            entry,
+            self._options.retention_ms,
+            self._options.mark_ms,
+            keys.done_channel(run_id),
+            self._options.grace_ms,
+            timer,
+        )
+        return self._delivery(run_id, reply)
+
+    def park(self, run_id: RunId, *, fence: int, kind: str, reason: str) -> bool:
+        """Set a run aside that cannot go on; nothing of the failed step is written.
+
+        Returns:
+            False when something else has changed the run since.
+        """
+        keys = self._keyspace.of_run(run_id)
+        reply = self._run(
+            "park_run",
+            [keys.record(run_id), keys.extra(run_id), keys.ready, keys.parked_runs],
+            run_id,
+            fence,
+            kind,
+            reason,
+        )
+        return text(reply[0]) == "parked"
+
+    def unpark(self, run_id: RunId) -> Delivery:
+        """Let a parked run try again; the sweep wakes it.
+
+        Returns:
+            ``running``, or ``not_parked`` with its status.
+        """
+        keys = self._keyspace.of_run(run_id)
+        keys_ = [keys.record(run_id), keys.extra(run_id), keys.ready, keys.parked_runs]
+        return self._delivery(run_id, self._run("unpark_run", keys_, run_id))
+
+    def current(self, workflow_id: str) -> RunId:
+        """Id of the latest run of a workflow.
+
+        Raises:
+            WorkflowNotFoundError: None is known.
+        """
+        keys = self._keyspace.of_workflow(workflow_id)
+        run_id = self._connection.call("HGET", keys.workflow(workflow_id), "run")
+        if run_id is None:
+            raise WorkflowNotFoundError(
+                f"no workflow with the id {workflow_id!r} is known, now or within the retention period"
+            )
+        return RunId(text(run_id))
+
+    def record(self, run_id: RunId, *, extra: bool = False) -> RunRecord:
+        """Where a run stands.
+
+        Args:
+            run_id: The run.
+            extra: Read the larger facts too.
+
+        Raises:
+            WorkflowNotFoundError: No such run.
+        """
+        records = self.records([run_id], extra=extra)
+        if not records:
+            raise WorkflowNotFoundError(f"no run {run_id!r} is known, now or within the retention period")
+        return records[0]
+
+    def records(self, run_ids: Sequence[RunId], *, extra: bool = False) -> list[RunRecord]:
+        """Where several runs stand; unknown ones are left out."""
+        commands: list[list[Any]] = []
+        for run_id in run_ids:
+            keys = self._keyspace.of_run(run_id)
+            commands.append(["HGETALL", keys.record(run_id)])
+            commands.append(["LLEN", keys.inbox(run_id)])
+            if extra:
+                commands.append(["HGETALL", keys.extra(run_id)])
+        step = 3 if extra else 2
+        replies = self._connection.pipeline(commands) if commands else []
+        found = []
+        for index, run_id in enumerate(run_ids):
+            fields = _mapping(replies[index * step])
+            if not fields:
+                continue
+            more = _mapping(replies[index * step + 2]) if extra else {}
+            found.append(
+                RunRecord(
+                    run_id,
+                    {name: text(value) for name, value in fields.items()},
+                    more,
+                    int(replies[index * step + 1]),
+                )
+            )
+        return found
+
+    def open_commands(self, run_id: RunId) -> dict[str, bytes]:
+        """The commands of a run that wait for something, as stored."""
+        return _mapping(self._connection.call("HGETALL", self._keyspace.of_run(run_id).open(run_id)))
+
+    def history(self, run_id: RunId, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """The events of a run, encoded, oldest first, read page by page.
+
+        Args:
+            run_id: The run.
+            start: Number of events to leave out at the beginning.
+            stop: Number of the last event wanted; None for all.
+        """
+        key = self._keyspace.of_run(run_id).history(run_id)
+        while stop is None or start < stop:
+            last = start + _PAGE_EVENTS if stop is None else min(start + _PAGE_EVENTS, stop)
+            page = self._connection.call("LRANGE", key, start, last - 1)
+            yield from page
+            if len(page) < last - start:
+                return
+            start = last
+
+    def last_event(self, run_id: RunId) -> bytes | None:
+        """The last event of a run, encoded; None when there is none yet."""
+        event: bytes | None = self._connection.call("LINDEX", self._keyspace.of_run(run_id).history(run_id), -1)
+        return event
+
+    def bundle(self, run_id: RunId, digest: str) -> bytes | None:
+        """A code bundle as stored beside a run; None when it is missing."""
+        code: bytes | None = self._connection.call("GET", self._keyspace.of_run(run_id).bundle(digest))
+        return code
+
+    def listing(self, *, closed: bool, limit: int, before_ms: int | None = None) -> list[tuple[RunId, int]]:
+        """Ids of open or of ended runs, the latest first.
+
+        Args:
+            closed: Ended runs by closing time, else open runs by start time.
+            limit: Most ids returned.
+            before_ms: Only those before this time; None for all.
+        """
+        top = "+inf" if before_ms is None else f"({before_ms}"
+        span = (top, "-inf", "BYSCORE", "REV", "LIMIT", 0, limit, "WITHSCORES")
+        commands = [["ZRANGE", k.closed_runs if closed else k.open_runs, *span] for k in self._keyspace.all]
+        found: list[tuple[RunId, int]] = []
+        for page in self._connection.pipeline(commands):
+            found.extend(_scored(page))
+        found.sort(key=lambda pair: (-pair[1], pair[0]))
+        return found[:limit]
+
+    def counts(self) -> dict[str, int]:
+        """Number of open, parked and kept ended runs."""
+        names = ("open", "parked", "closed")
+        commands = [["ZCARD", key] for k in self._keyspace.all for key in (k.open_runs, k.parked_runs, k.closed_runs)]
+        replies = self._connection.pipeline(commands)
+        return {name: sum(int(n) for n in replies[index::3]) for index, name in enumerate(names)}
+
+    def subscribe_end(self, run_id: RunId) -> Subscription:
+        """Listen for the end of a run."""
+        return self._connection.subscribe(self._keyspace.of_run(run_id).done_channel(run_id))
+
+    def _step_keys(self, run_id: RunId, workflow_id: str, digest: str) -> list[str]:
+        keys = self._keyspace.of_run(run_id)
+        return [
+            keys.record(run_id),
+            keys.extra(run_id),
+            keys.history(run_id),
+            keys.inbox(run_id),
+            keys.open(run_id),
+            keys.timers,
+            keys.handed,
+            keys.ready,
+            keys.pending,
+            keys.open_runs,
+            keys.closed_runs,
+            keys.parked_runs,
+            keys.workflow(workflow_id),
+            keys.bundle(digest),
+            keys.bundles,
+            keys.outbox,
+            keys.outbox_due,
+        ]
+
+
+def _mapping(reply: Any) -> dict[str, bytes]:
+    """A hash as a reply of either protocol version."""
+    if isinstance(reply, dict):
+        return {text(name): value for name, value in reply.items()}
+    return {text(name): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
+
+
+def _scored(reply: Any) -> Iterator[tuple[RunId, int]]:
+    """Members and scores as a reply of either protocol version."""
+    if reply and isinstance(reply[0], (list, tuple)):
+        pairs = reply
+    else:
+        pairs = list(zip(reply[::2], reply[1::2], strict=True))
+    for member, score in pairs:
+        yield RunId(text(member)), int(float(score))

@@ -1,0 +1,63 @@
+"""The store as a whole: one object that holds the aggregates."""
+
+from __future__ import annotations
+
+from orchestration.errors import ConfigError
+from orchestration.store.attempts import Attempts
+from orchestration.store.base import StoreOptions
+from orchestration.store.connection import Connection
+from orchestration.store.keys import Keyspace
+from orchestration.store.runs import Runs
+from orchestration.store.scripts import load_script
+from orchestration.store.timers import Timers
+from orchestration.store.workers import Workers
+
+__all__ = ["STORE_FORMAT", "Store"]
+
+STORE_FORMAT = 1
+
+
+class Store:
+    """Everything that is kept in Redis, by subject.
+
+    Args:
+        connection: Redis, or the in-memory twin.
+        keyspace: Prefix, namespace and number of shards.
+        options: Times and bounds.
+    """
+
+    def __init__(self, connection: Connection, keyspace: Keyspace, options: StoreOptions | None = None) -> None:
+        options = options or StoreOptions()
+        self.connection = connection
+        self.keyspace = keyspace
+        self.options = options
+        self.runs = Runs(connection, keyspace, options)
+        self.attempts = Attempts(connection, keyspace, options)
+        self.timers = Timers(connection, keyspace, options)
+        self.workers = Workers(connection, keyspace, options)
+        self._opened = False
+
+    def open(self) -> None:
+        """Check, once, that this store has the format and the number of shards that this process works with.
+
+        Raises:
+            ConfigError: It was made with others.
+            StoreUnavailableError: Redis does not answer.
+        """
+        if self._opened:
+            return
+        script = load_script("open_store")
+        found_format, found_shards = self.connection.run(
+            script, [self.keyspace.meta], [STORE_FORMAT, self.keyspace.shards]
+        )
+        if int(found_format) != STORE_FORMAT:
+            raise ConfigError(
+                f"the store {self.keyspace.base} has format {int(found_format)}, "
+                f"this release reads format {STORE_FORMAT}"
+            )
+        if int(found_shards) != self.keyspace.shards:
+            raise ConfigError(
+                f"the store {self.keyspace.base} was made with {int(found_shards)} shards, the setting "
+                f"orchestration_shards says {self.keyspace.shards}: set it to {int(found_shards)}"
+            )
+        self._opened = True

@@ -1,0 +1,40 @@
+"""Processes that hold something: heard of now and then, and missed when they are silent."""
+
+from __future__ import annotations
+
+from orchestration.store.base import Aggregate, text
+from orchestration.types import RunId
+
+__all__ = ["Workers"]
+
+
+class Workers(Aggregate):
+    """The verbs of worker processes."""
+
+    def beat(self, owner: str) -> None:
+        """Say that a process is alive."""
+        self._run("beat_worker", [self._keyspace.workers], owner)
+
+    def leave(self, owner: str) -> None:
+        """Say that a process has gone in order, with nothing in its hands."""
+        self._run("leave_worker", [self._keyspace.workers], owner)
+
+    def ages(self) -> dict[str, int]:
+        """Milliseconds since each known process was last heard of."""
+        reply = self._run("worker_ages", [self._keyspace.workers])
+        return {text(owner): int(age) for owner, age in zip(reply[::2], reply[1::2], strict=True)}
+
+    def claims(self, owner: str) -> list[tuple[RunId, int]]:
+        """Run and number of each activity attempt that a process has claimed."""
+        commands = [["SMEMBERS", keys.claims(owner)] for keys in self._keyspace.all]
+        found = []
+        for members in self._connection.pipeline(commands):
+            for member in members:
+                run_id, _, seq = text(member).partition("/")
+                found.append((RunId(run_id), int(seq)))
+        return sorted(found)
+
+    def take_turn(self, owner: str, *, turn_ms: int) -> bool:
+        """Become, or stay, the one worker that sweeps."""
+        reply = self._run("take_turn", [self._keyspace.turn], owner, turn_ms)
+        return text(reply[0]) == "mine"
