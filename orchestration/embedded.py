@@ -13,9 +13,9 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from orchestration.errors import ConfigError
+from orchestration.processes import start_bound
 
 __all__ = ["EmbeddedRedis", "find_server", "ping"]
 
@@ -34,20 +35,6 @@ SERVER_VARIABLE: Final = "ORCHESTRATION_REDIS_SERVER"
 
 OLDEST_VERSION: Final = (6, 2)
 """The scripts of the store use nothing newer than this."""
-
-# Run in the new process before it becomes redis-server: on Linux it asks for SIGTERM when the thread that started it
-# ends. A wrapper rather than preexec_fn, which may deadlock in a process with threads.
-_LAUNCHER: Final = """
-import ctypes, os, signal, sys
-parent = int(sys.argv[1])
-try:
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-except (AttributeError, OSError):
-    pass
-if os.getppid() != parent:
-    sys.exit("the starter is gone")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 def find_server() -> Path:
@@ -281,15 +268,8 @@ class EmbeddedRedis:
         failure: list[OSError] = []
 
         def keep() -> None:
-            command = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), str(binary), str(configuration)]
             try:
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    start_new_session=True,  # Ctrl-C in the terminal is for our process, which then stops the server
-                )
+                process = start_bound([str(binary), str(configuration)], death_signal=signal.SIGTERM)
             except OSError as error:
                 failure.append(error)
                 started.set()

@@ -15,6 +15,7 @@ from typing import Self
 
 import psutil
 
+from orchestration.processes import start_bound
 from tests.support.waiting import wait_until
 
 __all__ = ["ROOT", "WorkerProcess", "start_worker"]
@@ -181,15 +182,7 @@ def start_worker(
     environment |= {"REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1", "PYTHONPATH": f"{cwd}{os.pathsep}{ROOT}"}
     environment |= dict(env or {})
     with log_path.open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = start_bound(command, env=environment, cwd=cwd, output=log)
     worker = WorkerProcess(name, process, log_path)
     if wait:
         try:
