@@ -70,8 +70,8 @@ class Import:
 class Bundle(Unit):
     """An entry's own unit, with what is needed to run it.
 
-    Two entries that reach the same code have different bundles, since the entry id is part of it; the same entry has the
-    same digest in every process, whatever else is defined beside it.
+    The entry id is part of it, so two entries with the same code have two bundles. The same entry has the same digest in
+    every process, whatever else is defined beside it.
 
     Attributes:
         method: Name of the exported function to call.
@@ -123,7 +123,7 @@ class Bundle(Unit):
             msg = "these bytes are not a code bundle: no format number"
             raise DecodeError(msg)
         if raw["format"] != BUNDLE_FORMAT:
-            msg = f"code bundle of format {raw['format']!r}: this release reads format {BUNDLE_FORMAT}; upgrade the worker"
+            msg = f"code bundle of format {raw['format']!r}: this worker reads format {BUNDLE_FORMAT}, upgrade it"
             raise DecodeError(msg)
         try:
             return _bundle(raw)

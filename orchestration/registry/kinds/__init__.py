@@ -1,0 +1,74 @@
+"""Kinds of entries: one immutable record for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from orchestration.registry.entry import Entry
+from orchestration.registry.kinds.free import RegistryEntry
+from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
+from orchestration.registry.kinds.lua import FunctionLua, LibraryLua, ModuleLua, ProcessLua, WorkflowLua
+from orchestration.registry.kinds.workers import CeleryClient, CeleryWorker
+
+__all__ = ["KINDS", "OUTSIDE_KINDS", "is_outside"]
+
+KINDS: Final[Mapping[str, type[Entry]]] = MappingProxyType(
+    {
+        "celery.client": CeleryClient,
+        "celery.worker": CeleryWorker,
+        "function.celery": FunctionCelery,
+        "function.lua": FunctionLua,
+        "function.python": FunctionPython,
+        "library.lua": LibraryLua,
+        "module.lua": ModuleLua,
+        "process.lua": ProcessLua,
+        "registry.entry": RegistryEntry,
+        "temporal.client": CeleryClient,
+        "temporal.worker": CeleryWorker,
+        "workflow.lua": WorkflowLua,
+    }
+)
+"""Every kind that is read and checked."""
+
+OUTSIDE_KINDS: Final = (
+    "cloudstorage.s3",
+    "config.aws",
+    "db.cdc.postgres",
+    "db.sql.*",
+    "exec.docker",
+    "exec.native",
+    "fs.directory",
+    "fs.embed",
+    "function.lua.bc",
+    "function.wasm",
+    "function.wat",
+    "http.endpoint",
+    "http.router",
+    "http.service",
+    "http.static",
+    "library.lua.bc",
+    "module.lua.bc",
+    "network.*",
+    "network",
+    "ns.definition",
+    "ns.dependency",
+    "ns.requirement",
+    "pg.scope",
+    "process.lua.bc",
+    "process.wasm",
+    "queue.driver.amqp",
+    "queue.driver.sqs",
+    "store.kv.*",
+    "template.jet",
+    "template.set",
+    "terminal.host",
+    "workflow.lua.bc",
+)
+"""Kinds of the reference runtime that are out of scope: kept, said once, without effect."""
+
+
+def is_outside(kind: str) -> bool:
+    """Whether the kind is known and out of scope."""
+    return any(kind == known or (known.endswith(".*") and kind.startswith(known[:-1])) for known in OUTSIDE_KINDS)

@@ -1,0 +1,98 @@
+"""Built-in Lua modules by name: which there are, and which a workflow may use."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "ALWAYS_PRESENT",
+    "AVAILABLE_MODULES",
+    "KNOWN_MODULES",
+    "PLANNED_MODULES",
+    "REFUSED_IN_WORKFLOWS",
+]
+
+ALWAYS_PRESENT: Final = frozenset(
+    {"channel", "coroutine", "errors", "math", "os", "payload", "process", "string", "table"}
+)
+"""Present without being listed; listing them is harmless."""
+
+AVAILABLE_MODULES: Final = ALWAYS_PRESENT | {
+    "base64",
+    "crypto",
+    "ctx",
+    "funcs",
+    "hash",
+    "json",
+    "logger",
+    "time",
+    "uuid",
+    "workflow",
+}
+"""What code may list in this release."""
+
+PLANNED_MODULES: Final = frozenset(
+    {"contract", "env", "events", "metrics", "queue", "registry", "security", "store", "text", "yaml"}
+)
+"""Specified, but not part of this release."""
+
+LEFT_OUT_MODULES: Final = frozenset(
+    {
+        "cdc",
+        "cloudstorage",
+        "compress",
+        "eval",
+        "excel",
+        "exec",
+        "expr",
+        "fs",
+        "html",
+        "http",
+        "http_client",
+        "hub",
+        "io",
+        "pg",
+        "sql",
+        "stream",
+        "system",
+        "template",
+        "templates",
+        "treesitter",
+        "tty",
+        "websocket",
+    }
+)
+"""Modules of the reference runtime that this one does not have."""
+
+KNOWN_MODULES: Final = AVAILABLE_MODULES | PLANNED_MODULES | LEFT_OUT_MODULES
+"""Every name that is not a mistake."""
+
+REFUSED_IN_WORKFLOWS: Final = frozenset(
+    {
+        "cdc",
+        "cloudstorage",
+        "env",
+        "eval",
+        "events",
+        "excel",
+        "exec",
+        "fs",
+        "http",
+        "http_client",
+        "hub",
+        "io",
+        "logger",
+        "metrics",
+        "pg",
+        "queue",
+        "registry",
+        "security",
+        "sql",
+        "store",
+        "stream",
+        "system",
+        "tty",
+        "websocket",
+    }
+)
+"""Modules whose effects cannot be recorded, or whose answers cannot be replayed."""
