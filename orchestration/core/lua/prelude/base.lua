@@ -1,0 +1,300 @@
+-- base: the root of a Lua world. Runs once, before anything else, with the raw libraries in reach; builds `rt`,
+-- the table that prelude files share, and leaves nothing of the raw libraries where user code could find it.
+-- Called with (host, memory_bytes, instructions): `host(name, bytes) -> ok, bytes` is the one Python callable.
+local pyhost, memory_bytes, instructions = ...
+
+local raw = {
+  type = type, next = next, rawget = rawget, rawset = rawset, rawequal = rawequal, rawlen = rawlen, select = select,
+  tostring = tostring, tonumber = tonumber, pcall = pcall, xpcall = xpcall, error = error, assert = assert, ipairs = ipairs,
+  setmetatable = setmetatable, getmetatable = debug.getmetatable, public_getmetatable = getmetatable,
+  load = load, collectgarbage = collectgarbage, string = {}, table = {}, math = {}, coroutine = {}, os = {}, debug = {}, utf8 = {},
+  string_meta = debug.getmetatable(""),
+}
+for _, name in ipairs { "string", "table", "math", "coroutine", "os", "debug", "utf8" } do
+  for key, value in next, _G[name] do raw[name][key] = value end
+end
+-- Nothing below this line may use a global.
+local G <const> = _G
+for name in raw.next, G do G[name] = nil end
+local _ENV <const> = {}
+
+local ctype, cnext, crawget, cerror, cpcall, cxpcall = raw.type, raw.next, raw.rawget, raw.error, raw.pcall, raw.xpcall
+local csetmetatable, cgetmetatable, cselect = raw.setmetatable, raw.getmetatable, raw.select
+local collectgarbage, clock, sethook, traceback = raw.collectgarbage, raw.os.clock, raw.debug.sethook, raw.debug.traceback
+local ccreate, cresume, cyield = raw.coroutine.create, raw.coroutine.resume, raw.coroutine.yield
+local find, match = raw.string.find, raw.string.match
+
+local rt = { raw = raw, libs = {}, drivers = csetmetatable({}, { __mode = "k" }), mode = "workflow", tz = "UTC" }
+
+-- 1. Limits ---------------------------------------------------------------------------------------------------------
+-- Instructions are counted by a hook in every coroutine. What C code does for one instruction is charged by the
+-- wrappers of the libraries; two backstops catch what neither sees (long strings joined or compared by operators, a
+-- heap kept just under its limit): each collection costs by the size of the heap, each second of processor time costs.
+
+local COUNT <const> = 1000          -- instructions between two calls of the hook
+local COUNT_LARGE <const> = 50      -- the same while the heap is large: one instruction may then be slow
+local PER_SECOND <const> = 5000000  -- instructions that a second of processor time counts for, at least
+local OUT_OF_MEMORY <const> = "not enough memory"
+
+local LIMIT = csetmetatable({}, { __tostring = function() return "limit reached" end, __metatable = false, __name = "limit" })
+local used, budget, gc_debt, ticks = 0, instructions, 0, 0
+local spent                          -- nil, or why everything has to end: "steps", "memory", "abort"
+local last_clock = clock()
+local soft_kb, large_kb = memory_bytes / 1024 * 7 / 8, memory_bytes / 1024 / 8
+rt.spent_error = LIMIT
+
+local function hook_spent() cerror(LIMIT, 0) end
+
+-- Ends the step: from here on every hook, pcall and resume raises again.
+local function trip(why)
+  spent = spent or why
+  sethook(hook_spent, "", 1)
+  cerror(LIMIT, 0)
+end
+rt.trip = trip
+
+local function charge(n)
+  used = used + n
+  if used > budget or spent then trip("steps") end
+end
+rt.charge = charge
+
+-- Counts what the garbage collector does: a finalizer that comes back each cycle.
+local sentinel = { __gc = nil }
+sentinel.__gc = function()
+  gc_debt = gc_debt + collectgarbage("count") * 128
+  csetmetatable({}, sentinel)
+end
+csetmetatable({}, sentinel)
+
+local hook, hook_large
+
+local function check(kb)
+  local now = clock()
+  local seconds = now - last_clock
+  last_clock = now
+  if seconds > 0 then used = used + seconds * PER_SECOND end
+  if kb > soft_kb then
+    collectgarbage("collect")
+    used = used + kb * 128
+    if collectgarbage("count") > soft_kb then trip("memory") end
+  end
+end
+
+hook = function()
+  local kb = collectgarbage("count")
+  used = used + COUNT + gc_debt
+  gc_debt = 0
+  ticks = ticks + 1
+  if kb > large_kb then
+    check(kb)
+    sethook(hook_large, "", COUNT_LARGE)
+  elseif ticks % 16 == 0 then
+    check(kb)
+  end
+  if used > budget or spent then trip("steps") end
+end
+
+hook_large = function()
+  local kb = collectgarbage("count")
+  used = used + COUNT_LARGE + gc_debt
+  gc_debt = 0
+  check(kb)
+  if kb <= large_kb then sethook(hook, "", COUNT) end
+  if used > budget or spent then trip("steps") end
+end
+
+-- Puts a coroutine under the limits. What it runs before its first hook is paid in advance.
+function rt.meter(co)
+  charge(COUNT)
+  sethook(co, hook, "", COUNT)
+  return co
+end
+
+function rt.reset_budget(n)
+  used, gc_debt, last_clock = 0, 0, clock()
+  if n then budget = n end
+end
+
+function rt.used() return used end
+
+-- Raises again what must not be caught. `err` is what a pcall or a resume has caught.
+local function rethrow(err)
+  if spent then
+    sethook(hook_spent, "", 1)
+    cerror(LIMIT, 0)
+  elseif err == OUT_OF_MEMORY then
+    trip("memory")
+  end
+end
+rt.rethrow = rethrow
+
+-- The door for Python: never raises (but for memory), says in its first result what happened. The call runs in a coroutine
+-- of its own, kept for the next call, because the hook of a spent step would end this function too.
+local driver, driver_loop
+local DONE = {}
+
+local function leave(ok, err, ...)
+  if ok then
+    if err == DONE then return "ok", ... end
+    driver = nil
+    return "error", "attempt to wait outside a task"
+  end
+  local failed = driver
+  driver = nil
+  if spent then return spent end
+  if err == OUT_OF_MEMORY then return "memory" end
+  return "error", traceback(failed, ctype(err) == "string" and err or rt.tostring(err))
+end
+
+driver_loop = function(fn, ...) return driver_loop(cyield(DONE, fn(...))) end
+
+function rt.enter(...)
+  if not driver then
+    driver = rt.meter(ccreate(driver_loop))
+    rt.drivers[driver] = true
+  end
+  return leave(cresume(driver, ...))
+end
+
+-- 2. Files of the prelude, the host -----------------------------------------------------------------------------------
+
+local loaded = {}
+
+-- The module of prelude/<name>.lua, loaded on first use.
+function rt.require_prelude(name)
+  local module = loaded[name]
+  if module ~= nil then return module end
+  local ok, code = pyhost("prelude", name)
+  if not ok then cerror("no prelude file '" .. name .. "'", 0) end
+  local chunk, problem = raw.load(code, "=[" .. name .. "]", "b", _ENV)
+  if not chunk then cerror(problem, 0) end
+  module = chunk(rt)
+  if module == nil then module = true end
+  loaded[name] = module
+  return module
+end
+
+local function host_result(ok, data)
+  if ok then return rt.unpack(data) end
+  if ok == nil then trip("abort") end
+  local failure = rt.unpack(data)
+  if failure.raised then cerror(failure.message, 3) end
+  return nil, rt.new_error(failure)
+end
+
+-- Calls a function of the Python host: its value, or nil and an error object; wrong arguments raise.
+function rt.host(name, ...) return host_result(pyhost(name, rt.pack_list(cselect("#", ...), ...))) end
+
+function rt.host_bytes(name, data) return pyhost(name, data) end
+
+-- 3. Errors about arguments -------------------------------------------------------------------------------------------
+
+-- Raises as the C library does, at the line that called the library function; `level` counts from its caller.
+function rt.argerror(n, fname, text, level)
+  cerror("bad argument #" .. n .. " to '" .. fname .. "' (" .. text .. ")", (level or 0) + 3)
+end
+
+function rt.typeerror(n, fname, expected, value, level)
+  local mt = cgetmetatable(value)
+  local got = value == nil and "no value" or mt and ctype(mt) == "table" and ctype(crawget(mt, "__name")) == "string" and mt.__name
+    or ctype(value)
+  rt.argerror(n, fname, expected .. " expected, got " .. got, (level or 0) + 1)
+end
+
+-- 4. Opaque objects and read-only tables ------------------------------------------------------------------------------
+-- Both are empty or nearly empty tables with a closed metatable; what they hold is found by `opaque` and `frozen`.
+
+local STATE = {}
+local opaque = csetmetatable({}, { __mode = "k" })   -- metatable -> class name
+local frozen = csetmetatable({}, { __mode = "k" })   -- proxy -> the table it shows
+rt.opaque, rt.frozen = opaque, frozen
+
+-- True for an object made by rt.class.
+local function is_opaque(value)
+  if ctype(value) ~= "table" then return false end
+  local mt = cgetmetatable(value)
+  return mt ~= nil and opaque[mt] ~= nil
+end
+rt.is_opaque = is_opaque
+
+-- A class of opaque objects: type() says "userdata", methods are all there is to see.
+-- `methods` is a table or a function (object, key) -> value. `meta` may have tostring, eq, concat, add, sub, mul, div, unm, lt, le, call, len.
+function rt.class(name, methods, meta)
+  local mt = { __name = name, __metatable = false, __index = methods }
+  local function refuse() cerror("attempt to use a " .. name .. " value as a table", 2) end
+  mt.__newindex = function(_, key)
+    cerror("cannot set field '" .. rt.tostring(key) .. "' of a " .. name .. " value: it is read-only", 2)
+  end
+  mt.__len, mt.__pairs = refuse, refuse
+  for key, fn in cnext, meta or {} do mt["__" .. key] = fn end
+  opaque[mt] = name
+  return function(state) return csetmetatable({ [STATE] = state }, mt) end
+end
+
+-- The state of an object of that class, nil for anything else.
+function rt.state(object, name)
+  if ctype(object) ~= "table" then return nil end
+  local mt = cgetmetatable(object)
+  if mt ~= nil and opaque[mt] == name then return crawget(object, STATE) end
+  return nil
+end
+
+function rt.class_of(value)
+  if ctype(value) ~= "table" then return nil end
+  local mt = cgetmetatable(value)
+  return mt and opaque[mt]
+end
+
+-- A view of a table that cannot be written; `call` makes it callable.
+function rt.readonly(name, tbl, call)
+  local proxy = {}
+  csetmetatable(proxy, {
+    __index = tbl, __metatable = false, __call = call, __len = function() return #tbl end,
+    __newindex = function(_, key)
+      cerror("cannot set field '" .. rt.tostring(key) .. "' of '" .. name .. "': it is read-only", 2)
+    end,
+  })
+  frozen[proxy] = tbl
+  return proxy
+end
+
+-- Adds a function to a library that user code sees.
+function rt.extend_library(library, name, fn) rt.libs[library][name] = fn end
+
+-- 5. Where a task may not wait ----------------------------------------------------------------------------------------
+
+rt.unblockable = nil                 -- text that says what is being run, while blocking is impossible
+rt.block_token = csetmetatable({}, { __name = "block", __metatable = false })
+
+local guard = { __close = function(g) rt.unblockable, rt.unblockable_in = g[1], g[2] end }
+
+-- `local _ <close> = rt.forbid_block("table.sort")`: no blocking verb works until the end of that scope.
+function rt.forbid_block(label)
+  local g = csetmetatable({ rt.unblockable, rt.unblockable_in }, guard)
+  rt.unblockable, rt.unblockable_in = label, raw.coroutine.running()
+  return g
+end
+
+-- 6. The clock and chance, until the machine gives its own --------------------------------------------------------------
+
+function rt.now_ns() return 0 end
+raw.math.randomseed(0, 0)
+
+for _, category in raw.ipairs { "collate", "numeric", "time" } do
+  local name = raw.os.setlocale(nil, category)
+  if not (name == "C" or name == "POSIX" or match(name, "^C%.[Uu][Tt][Ff]%-?8$")) then
+    cerror("locale:" .. category .. ":" .. name, 0)
+  end
+end
+local ctype_name = raw.os.setlocale(nil, "ctype")
+if not (ctype_name == "C" or ctype_name == "POSIX" or find(ctype_name, "[Uu][Tt][Ff]%-?8")) then
+  cerror("locale:ctype:" .. ctype_name, 0)
+end
+
+rt.require_prelude("sandbox_order")
+rt.require_prelude("sandbox_coroutine")
+rt.require_prelude("sandbox_string")
+rt.require_prelude("sandbox_table")
+rt.require_prelude("sandbox_env")
+return rt
