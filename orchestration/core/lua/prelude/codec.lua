@@ -1,0 +1,293 @@
+-- codec: Lua values to and from the canonical msgpack of core/payload.py, byte for byte the same.
+-- Adds to rt: pack(value) -> bytes, pack_list(n, ...) -> bytes, unpack(bytes, pos?) -> value, next position,
+--   unpack_list(bytes) -> n, array, map_bytes(value), pack_str(text), pack_int(n), pack_bin(bytes), as_map(table)
+-- Errors of pack are error objects of kind Internal; unpack only ever reads what our own encoders wrote.
+local rt = ...
+local raw = rt.raw
+local rawtype, next, getmetatable = raw.type, raw.next, raw.getmetatable
+local math_type, spack, sunpack = raw.math.type, raw.string.pack, raw.string.unpack
+local byte, char, sub = raw.string.byte, raw.string.char, raw.string.sub
+local concat, sort, utf8len = raw.table.concat, raw.table.sort, raw.utf8.len
+local setmetatable, error, rawget = raw.setmetatable, raw.error, raw.rawget
+local opaque, frozen = rt.opaque, rt.frozen
+
+local MAX_DEPTH <const> = 128
+local NAN <const> = "\xcb\x7f\xf8\0\0\0\0\0\0" -- one bit pattern: machines differ in the sign of 0/0
+
+-- Tables that came from a border keep what a Lua table cannot say: empty map, and the length of an array with nils.
+local WEAK <const> = { __mode = "k" }
+local empty_maps = setmetatable({}, WEAK)
+local lengths = setmetatable({}, WEAK)
+
+local FIX <const> = {} -- one-byte encodings of small integers
+for i = 0, 127 do FIX[i] = char(i) end
+for i = -32, -1 do FIX[i] = char(256 + i) end
+local FIXSTR <const> = {}
+for i = 0, 31 do FIXSTR[i] = char(0xa0 + i) end
+local FIXARRAY <const> = {}
+for i = 0, 15 do FIXARRAY[i] = char(0x90 + i) end
+
+local function pack_int(v)
+  local fix = FIX[v]
+  if fix then return fix end
+  if v >= 0 then
+    if v < 0x100 then return spack(">BB", 0xcc, v) end
+    if v < 0x10000 then return spack(">BI2", 0xcd, v) end
+    if v < 0x100000000 then return spack(">BI4", 0xce, v) end
+    return spack(">Bi8", 0xcf, v)
+  end
+  if v >= -0x80 then return spack(">Bi1", 0xd0, v) end
+  if v >= -0x8000 then return spack(">Bi2", 0xd1, v) end
+  if v >= -0x80000000 then return spack(">Bi4", 0xd2, v) end
+  return spack(">Bi8", 0xd3, v)
+end
+
+local function pack_bin(v)
+  local n = #v
+  if n < 0x100 then return spack(">Bs1", 0xc4, v) end
+  if n < 0x10000 then return spack(">Bs2", 0xc5, v) end
+  return spack(">Bs4", 0xc6, v)
+end
+
+local function pack_str(v)
+  local n = #v
+  if not utf8len(v) then return pack_bin(v) end
+  if n < 32 then return FIXSTR[n] .. v end
+  if n < 0x100 then return spack(">Bs1", 0xd9, v) end
+  if n < 0x10000 then return spack(">Bs2", 0xda, v) end
+  return spack(">Bs4", 0xdb, v)
+end
+
+local function array_head(n)
+  local head = FIXARRAY[n]
+  if head then return head end
+  if n < 0x10000 then return spack(">BI2", 0xdc, n) end
+  return spack(">BI4", 0xdd, n)
+end
+
+local function map_head(n)
+  if n < 16 then return char(0x80 + n) end
+  if n < 0x10000 then return spack(">BI2", 0xde, n) end
+  return spack(">BI4", 0xdf, n)
+end
+
+local function refuse(text)
+  error(rt.new_error({ message = text, kind = "Internal", retryable = false }), 0)
+end
+
+local pack_into -- (value, buffer, n, depth) -> n
+
+-- Looks at the keys: "array", length | "map", sorted keys | refuses
+local function shape(t)
+  -- What is refused is decided after the walk: the order of the walk must not show in an error text.
+  local count, strings, largest, low, other, bad = 0, nil, 0, false, false, false
+  local remembered = lengths[t]
+  for k in next, t do
+    if rawtype(k) == "string" then
+      if not strings then strings = {} end
+      if not utf8len(k) then bad = true end
+      strings[#strings + 1] = k
+    elseif math_type(k) == "integer" then
+      if k < 1 then low = true end
+      count = count + 1
+      if k > largest then largest = k end
+    else
+      other = true
+    end
+  end
+  if other then refuse("cannot encode table with mixed keys: a key is neither text nor an integer") end
+  if strings and count > 0 then refuse("cannot encode table with mixed keys: text and integers") end
+  if bad then refuse("cannot encode table key: not valid UTF-8") end
+  if low then refuse("cannot encode sparse array: an index is less than 1") end
+  if strings then
+    sort(strings) -- by bytes: a world refuses to start under another collation than C
+    return "map", strings
+  end
+  if remembered then
+    if largest > remembered then
+      for i = remembered + 1, largest do
+        if rawget(t, i) == nil then refuse("cannot encode sparse array: element " .. i .. " is missing") end
+      end
+      remembered = largest
+    end
+    return "array", remembered
+  end
+  if largest ~= count then
+    refuse("cannot encode sparse array: " .. count .. " elements, the last has the index " .. largest)
+  end
+  if count == 0 and empty_maps[t] then return "map", {} end
+  return "array", count
+end
+
+local function pack_table(t, buffer, n, depth)
+  if depth > MAX_DEPTH then refuse("cannot encode table: more than 128 levels, or it contains itself") end
+  local kind, keys = shape(t)
+  if kind == "array" then
+    n = n + 1
+    buffer[n] = array_head(keys)
+    for i = 1, keys do n = pack_into(rawget(t, i), buffer, n, depth) end
+    return n
+  end
+  n = n + 1
+  buffer[n] = map_head(#keys)
+  for i = 1, #keys do
+    local k = keys[i]
+    buffer[n + 1] = pack_str(k)
+    n = pack_into(rawget(t, k), buffer, n + 1, depth)
+  end
+  return n
+end
+
+function pack_into(v, buffer, n, depth)
+  local kind = rawtype(v)
+  n = n + 1
+  if kind == "string" then
+    buffer[n] = pack_str(v)
+  elseif kind == "number" then
+    if math_type(v) == "integer" then
+      buffer[n] = FIX[v] or pack_int(v)
+    elseif v ~= v then
+      buffer[n] = NAN
+    else
+      buffer[n] = spack(">Bd", 0xcb, v)
+    end
+  elseif kind == "boolean" then
+    buffer[n] = v and "\xc3" or "\xc2"
+  elseif kind == "table" then
+    local meta = getmetatable(v)
+    local class = meta and opaque[meta]
+    if not class then return pack_table(meta and frozen[v] or v, buffer, n - 1, depth + 1) end
+    buffer[n] = class == "error" and pack_str(rt.error_text(v)) or "\xc0"
+  else
+    buffer[n] = "\xc0" -- nil; functions, threads and userdata have no form outside
+  end
+  return n
+end
+
+-- pack(value) -> bytes
+local function pack(v)
+  local kind = rawtype(v)
+  if kind == "string" then return pack_str(v) end
+  if v == nil then return "\xc0" end
+  local buffer = {}
+  local n = pack_into(v, buffer, 0, 0)
+  if n == 1 then return buffer[1] end
+  rt.charge(n)
+  return concat(buffer, "", 1, n)
+end
+
+-- pack_list(n, ...) -> bytes of an array of exactly n values, nils kept
+local function pack_list(n, ...)
+  if n == 0 then return "\x90" end
+  if n == 1 then
+    local buffer = { "\x91" }
+    return concat(buffer, "", 1, pack_into((...), buffer, 1, 0))
+  end
+  local values = { ... }
+  local buffer, m = { array_head(n) }, 1
+  for i = 1, n do m = pack_into(values[i], buffer, m, 0) end
+  rt.charge(m)
+  return concat(buffer, "", 1, m)
+end
+
+-- map_bytes(table) -> bytes of a map, also when it is empty
+local function map_bytes(t)
+  if next(t) == nil then return "\x80" end
+  return pack(t)
+end
+
+local unpack_at -- (bytes, position) -> value, next position
+
+local function read_array(s, pos, n)
+  local t, hole = {}, false
+  for i = 1, n do
+    local v
+    v, pos = unpack_at(s, pos)
+    if v == nil then hole = true else t[i] = v end
+  end
+  if hole then lengths[t] = n end
+  return t, pos
+end
+
+local function read_map(s, pos, n)
+  local t = {}
+  for _ = 1, n do
+    local k, v
+    k, pos = unpack_at(s, pos)
+    v, pos = unpack_at(s, pos)
+    t[k] = v
+  end
+  -- A map whose values are all nil is an empty table again; it stays a map.
+  if next(t) == nil then empty_maps[t] = true end
+  return t, pos
+end
+
+local READ <const> = {
+  [0xc0] = function(_, pos) return nil, pos end,
+  [0xc2] = function(_, pos) return false, pos end,
+  [0xc3] = function(_, pos) return true, pos end,
+  [0xc4] = function(s, pos) return sunpack(">s1", s, pos) end,
+  [0xc5] = function(s, pos) return sunpack(">s2", s, pos) end,
+  [0xc6] = function(s, pos) return sunpack(">s4", s, pos) end,
+  [0xca] = function(s, pos) return sunpack(">f", s, pos) end,
+  [0xcb] = function(s, pos) return sunpack(">d", s, pos) end,
+  [0xcc] = function(s, pos) return sunpack(">I1", s, pos) end,
+  [0xcd] = function(s, pos) return sunpack(">I2", s, pos) end,
+  [0xce] = function(s, pos) return sunpack(">I4", s, pos) end,
+  [0xcf] = function(s, pos) return sunpack(">i8", s, pos) end,
+  [0xd0] = function(s, pos) return sunpack(">i1", s, pos) end,
+  [0xd1] = function(s, pos) return sunpack(">i2", s, pos) end,
+  [0xd2] = function(s, pos) return sunpack(">i4", s, pos) end,
+  [0xd3] = function(s, pos) return sunpack(">i8", s, pos) end,
+  [0xdc] = function(s, pos)
+    local n, after = sunpack(">I2", s, pos)
+    return read_array(s, after, n)
+  end,
+  [0xdd] = function(s, pos)
+    local n, after = sunpack(">I4", s, pos)
+    return read_array(s, after, n)
+  end,
+  [0xde] = function(s, pos)
+    local n, after = sunpack(">I2", s, pos)
+    return read_map(s, after, n)
+  end,
+  [0xdf] = function(s, pos)
+    local n, after = sunpack(">I4", s, pos)
+    return read_map(s, after, n)
+  end,
+}
+READ[0xd9], READ[0xda], READ[0xdb] = READ[0xc4], READ[0xc5], READ[0xc6]
+
+function unpack_at(s, pos)
+  local b = byte(s, pos)
+  if b < 0x80 then return b, pos + 1 end
+  if b >= 0xa0 then
+    if b < 0xc0 then
+      local stop = pos + b - 0xa0
+      return sub(s, pos + 1, stop), stop + 1
+    end
+    if b >= 0xe0 then return b - 0x100, pos + 1 end
+    local read = READ[b]
+    if not read then error("payload stage is not known to this release", 0) end
+    return read(s, pos + 1)
+  end
+  if b >= 0x90 then return read_array(s, pos + 1, b - 0x90) end
+  return read_map(s, pos + 1, b - 0x80)
+end
+
+-- unpack_list(bytes) -> n, table: the elements of an encoded array and how many there are, nils counted
+local function unpack_list(s)
+  local t = unpack_at(s, 1)
+  return lengths[t] or #t, t
+end
+
+rt.pack, rt.pack_list, rt.map_bytes = pack, pack_list, map_bytes
+rt.pack_int, rt.pack_str, rt.pack_bin, rt.array_head = pack_int, pack_str, pack_bin, array_head
+rt.unpack = function(s, pos) return unpack_at(s, pos or 1) end
+rt.unpack_at, rt.unpack_list = unpack_at, unpack_list
+-- as_map(table) -> the same table, which stays a map when it is empty
+rt.as_map = function(t)
+  empty_maps[t] = true
+  return t
+end
+return true

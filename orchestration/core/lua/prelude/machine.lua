@@ -1,0 +1,171 @@
+-- machine: puts one run together: the parts of the library that each run needs, the user's code and its modules.
+-- Called by core/machine.py as start(program, payload_limit); rt.mode is set before. program is an encoded map:
+--   entry = unit, libraries = { id = unit }, method; unit = { id, name, source, modules, imports = { alias = id } }
+-- Returns { start, apply, more_commands, places, open_commands, versions, trace, command_lines }
+local rt = ...
+local raw = rt.raw
+local rawtype, error, next = raw.type, raw.error, raw.next
+local sub = raw.string.sub
+
+function rt.is_user_source(source) return sub(source, 1, 1) == "@" end
+
+rt.require_prelude("codec")
+local errors = rt.require_prelude("errors")
+rt.require_prelude("scheduler")
+local channel = rt.require_prelude("channel")
+rt.require_prelude("mailbox")
+
+-- Payloads are made by messages and futures, so the class is loaded with the first of them.
+function rt.new_payload(value)
+  rt.require_prelude("payload")
+  return rt.new_payload(value)
+end
+
+rt.extend_library("coroutine", "spawn", function(fn)
+  if rawtype(fn) ~= "function" then rt.typeerror(1, "spawn", "function", fn) end
+  return rt.spawn(fn)
+end)
+
+function rt.on_print(line)
+  if not rt.replaying then rt.host("machine.log", "info", line, {}) end
+end
+
+-- Modules ---------------------------------------------------------------------------------------------------------
+
+local special = {
+  errors = function() return errors end,
+  channel = function() return channel end,
+  subscribe = function()
+    return function(topic, object)
+      if rawtype(topic) ~= "string" then rt.typeerror(1, "subscribe", "string", topic) end
+      if not rt.state(object, "channel") then rt.typeerror(2, "subscribe", "channel", object) end
+      return rt.mailbox.bind(topic, object)
+    end
+  end,
+  unsubscribe = function()
+    return function(object) return rt.mailbox.unlisten(object, true) end
+  end,
+}
+local ALWAYS <const> = { "errors", "channel", "process", "payload", "subscribe", "unsubscribe" }
+local BUILT_IN <const> = { os = true, coroutine = true, table = true, string = true, math = true, utf8 = true, package = true }
+
+local function load_module(name)
+  local make = special[name]
+  if make then return make() end
+  return rt.require_prelude(name)
+end
+
+local program, libraries, bound
+
+local function new_env(unit)
+  local names, loaders = {}, {}
+  for i = 1, #ALWAYS do names[i] = ALWAYS[i] end
+  for i = 1, #unit.modules do
+    if not BUILT_IN[unit.modules[i]] then names[#names + 1] = unit.modules[i] end
+  end
+  for alias, id in next, unit.imports do
+    names[#names + 1] = alias
+    loaders[alias] = id
+  end
+  return rt.new_env(names, function(name)
+    if loaders[name] then return bound(loaders[name]) end
+    return load_module(name)
+  end)
+end
+
+local function compile(unit)
+  local chunk, problem = rt.load_user(unit.source, "@" .. unit.name, new_env(unit))
+  if not chunk then error(problem, 0) end
+  return chunk
+end
+
+local values, loading = {}, {}
+
+-- The value of a library: its chunk runs once in each run.
+function bound(id)
+  if values[id] == nil then
+    if loading[id] then error("library " .. id .. " imports itself", 0) end
+    loading[id] = true
+    local value = compile(libraries[id])()
+    loading[id] = nil
+    values[id] = value == nil and true or value
+  end
+  return values[id]
+end
+
+local main_chunk
+
+-- load_main() -> the function to call: what the chunk returns, or its method
+function rt.load_main()
+  local value = main_chunk()
+  if rawtype(value) == "function" then return value end
+  if rawtype(value) == "table" and not rt.class_of(value) then
+    local method = value[program.method]
+    if rawtype(method) == "function" then return method end
+  end
+  error(rt.new_error({
+    message = 'method "' .. program.method .. '" not found in module', kind = "NotFound", retryable = false,
+  }), 0)
+end
+
+function rt.start_hook()
+  rt.tz = rt.meta.tz or "UTC"
+  local seed = rt.seed
+  if #seed < 16 then seed = rt.random(16) end
+  rt.seed_random(raw.string.unpack("<i8i8", seed))
+end
+
+-- Where the coroutines stand -----------------------------------------------------------------------------------------
+
+local function first_frame(thread)
+  local frame = thread and rt.user_frames(thread, 0, 1)[1]
+  return frame or { source = "", line = 0, name = "" }
+end
+
+-- places() -> bytes: a list of {task, file, line, function, waits_for, since_ms}
+local function places()
+  local list = {}
+  local tasks, last = rt.living_tasks()
+  for id = 1, last do
+    local task = tasks[id]
+    if task then
+      local frame = first_frame(task.inner or task.co)
+      if frame.line == 0 then frame = first_frame(task.co) end
+      list[#list + 1] = {
+        task = id, file = frame.source, line = frame.line, ["function"] = frame.name, since_ms = task.since or 0,
+        waits_for = task.what and (task.what .. (task.detail and " " .. task.detail or "")) or "",
+      }
+    end
+  end
+  return rt.pack(list)
+end
+
+-- Tracing: the line of user code that gave each command, for reports about replays that differ.
+local lines
+local function trace()
+  rt.on_command = function()
+    local thread = raw.coroutine.running()
+    local frame = rt.user_frames(thread, 0, 1)[1]
+    lines[#lines + 1] = frame and frame.source .. ":" .. frame.line or ""
+  end
+end
+
+return {
+  start = function(bytes, payload_limit)
+    program = rt.unpack(bytes)
+    libraries = program.libraries
+    rt.payload_limit, rt.program = payload_limit, program
+    main_chunk = compile(program.entry)
+  end,
+  apply = rt.apply,
+  apply_traced = function(event)
+    lines = {}
+    rt.apply(event, true)
+    return rt.pack(lines)
+  end,
+  more_commands = rt.more_commands,
+  places = places,
+  trace = trace,
+  open_commands = function() return rt.pack(rt.open_commands()) end,
+  set_versions = function(bytes) rt.markers = rt.unpack(bytes) end,
+}

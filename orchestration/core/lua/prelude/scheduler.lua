@@ -1,0 +1,352 @@
+-- scheduler: the tasks of one run, its inputs and its commands. Everything here is a function of the inputs so far.
+-- Adds to rt: apply(event, replaying) -> closed count, commands...; more_commands(from) -> commands...
+--   current, block, wake, pause, waiter, spawn (tasks); command, on_result, forget (commands that are answered);
+--   start_timer, cancel_timer; now_ns, now_ms, random; finish (ends the run); fatal (parks it); on_input, on_quiet, has_waits
+-- A task is a coroutine that the scheduler owns. It gives up control only by yielding rt.block_token, also from inside
+-- coroutines that user code made itself (resume and wrap pass the token on).
+local rt = ...
+local raw = rt.raw
+local coroutine = raw.coroutine
+local co_status, yield, running, isyieldable = coroutine.status, coroutine.yield, coroutine.running, coroutine.isyieldable
+local co_resume = coroutine.resume
+local sub = raw.string.sub
+local byte, char, unpack, rawtype = raw.string.byte, raw.string.char, raw.table.unpack, raw.type
+local error = raw.error
+local unpack_at, pack_int, pack_bin = rt.unpack_at, rt.pack_int, rt.pack_bin
+local TOKEN <const> = rt.block_token
+
+local BATCH <const> = 200 -- most values handed to Python at once; the C stack ends at some thousands
+
+local queue, first, last = {}, 1, 0 -- tasks ready to run, in order
+local tasks, task_count, next_task = {}, 0, 1 -- living tasks by number
+local current = nil
+local closed, fatal = false, nil
+local pending, pending_count = {}, 0 -- number of a command -> who gets its answer
+local seq = 0
+local out, out_n = {}, 0
+local now_ms = 0
+local input_handlers = {}
+local quiet_hooks, wait_hooks = {}, {}
+local random_buffer, random_at, random_block = "", 1, 0
+
+rt.history_length, rt.history_size = 0, 0
+
+-- Tasks ---------------------------------------------------------------------------------------------------------
+
+local function ready(task)
+  last = last + 1
+  queue[last] = task
+end
+
+-- wake(task, a, b, c): let a blocked task run again; block() returns the values there
+local function wake(task, a, b, c)
+  task.a, task.b, task.c = a, b, c
+  last = last + 1
+  queue[last] = task
+end
+
+-- waiter() -> task: the calling task; raises where it cannot wait. Called before anything is registered.
+local function waiter()
+  if not current then error("cannot wait here: no task is running", 3) end
+  if rt.unblockable or not isyieldable() then
+    error("cannot wait here: inside " .. (rt.unblockable or "a function of the C library"), 3)
+  end
+  return current
+end
+
+-- block(what, detail) -> a, b, c: suspend the calling task until wake(). what and detail say what it waits for.
+local function block(what, detail)
+  local task = current
+  task.what, task.detail, task.since, task.inner = what, detail, now_ms, running()
+  yield(TOKEN)
+  task.what, task.inner = nil, nil
+  return task.a, task.b, task.c
+end
+
+-- pause(): go to the end of the ready queue
+local function pause()
+  ready(current)
+  yield(TOKEN)
+end
+
+local function new_task(fn)
+  local task = { id = next_task, co = rt.new_task(fn) }
+  next_task = next_task + 1
+  tasks[task.id] = task
+  task_count = task_count + 1
+  return task
+end
+
+-- spawn(fn) -> thread: the new task runs first, then the caller goes on
+local function spawn(fn)
+  local caller = waiter()
+  local task = new_task(fn)
+  ready(task)
+  ready(caller)
+  yield(TOKEN)
+  return task.co
+end
+
+-- Commands ------------------------------------------------------------------------------------------------------
+
+local function emit(bytes)
+  out_n = out_n + 1
+  out[out_n] = bytes
+  rt.history_length, rt.history_size = rt.history_length + 1, rt.history_size + #bytes
+  if rt.on_command then rt.on_command() end
+end
+
+-- command(code, fields, tail) -> seq: ask for something; tail is the encoding of the fields after the number
+local function command(code, fields, tail)
+  if closed then error("the run has ended", 0) end
+  seq = seq + 1
+  emit(char(0x92 + fields, code) .. pack_int(seq) .. tail)
+  return seq
+end
+
+-- notice(code, about): a command that has no number of its own, about one that has
+local function notice(code, about)
+  emit(char(0x92, code) .. pack_int(about))
+end
+
+-- on_result(seq, receiver): a task (woken with ok, bytes, info) or a function (called with them) gets the answer
+local function on_result(number, receiver)
+  if pending[number] == nil then pending_count = pending_count + 1 end
+  pending[number] = receiver
+end
+
+local function forget(number)
+  if pending[number] == nil then return nil end
+  local receiver = pending[number]
+  pending[number] = nil
+  pending_count = pending_count - 1
+  return receiver
+end
+
+local function answer(number, ok, bytes, info)
+  if number > seq then
+    fatal = fatal or "the history answers command " .. number .. ", which the code has not given"
+    return
+  end
+  local receiver = forget(number)
+  if receiver == nil then return end -- closed before: a late answer changes nothing
+  if rawtype(receiver) == "function" then return receiver(ok, bytes, info) end
+  wake(receiver, ok, bytes, info)
+end
+
+-- finish(code, tail, fields): the last command of the run; what is left of its tasks is dropped
+local function finish(code, tail, fields)
+  emit(char(0x91 + (fields or 1), code) .. tail)
+  closed = true
+end
+
+-- fatal(text): the run cannot go on and must not end: it is parked. Cannot be caught by user code.
+function rt.fatal(text)
+  fatal = fatal or text
+  while true do
+    if current then yield(TOKEN) else error(text, 0) end
+  end
+end
+
+-- Time, timers, random ------------------------------------------------------------------------------------------
+
+if rt.mode == "function" then
+  rt.now_ns = function() return rt.host("machine.now_ms") * 1000000 end
+  rt.random = function(n) return rt.host("machine.random", n) end
+else
+  rt.now_ns = function() return now_ms * 1000000 end
+  -- Bytes derived from the run's seed, in blocks, so that a uuid costs no call out of Lua.
+  rt.random = function(n)
+    if n > 256 then
+      random_block = random_block + 1
+      return (rt.host("machine.derive", rt.seed, random_block, n))
+    end
+    if #random_buffer - random_at + 1 < n then
+      random_block = random_block + 1
+      random_buffer, random_at = rt.host("machine.derive", rt.seed, random_block, 512), 1
+    end
+    random_at = random_at + n
+    return sub(random_buffer, random_at - n, random_at - 1)
+  end
+end
+rt.now_ms = function() return now_ms end
+
+-- start_timer(delay_ms, receiver) -> id: receiver as in on_result
+function rt.start_timer(delay_ms, receiver)
+  local number = command(65, 1, pack_int(delay_ms))
+  on_result(number, receiver)
+  return number
+end
+
+-- cancel_timer(id) -> true if it had not fired
+function rt.cancel_timer(number)
+  if not forget(number) then return false end
+  notice(66, number)
+  return true
+end
+
+-- The end of a task ---------------------------------------------------------------------------------------------
+
+local function fail(bytes)
+  finish(72, pack_bin(bytes))
+end
+
+local function fail_with(value, thread)
+  fail(rt.failure_bytes(value, thread))
+end
+
+-- The result rule of functions and workflows: first value, unless the second is an error or a text.
+local function settle(value, problem)
+  if rawtype(problem) == "string" then
+    return fail(rt.failure_bytes(rt.new_error({ message = problem, kind = "Internal", retryable = false })))
+  end
+  if problem ~= nil and rt.is_error(problem) then return fail_with(problem) end
+  local ok, bytes = raw.pcall(rt.pack, value)
+  if ok and #bytes > rt.payload_limit then
+    ok, bytes = false, "the result takes " .. #bytes .. " bytes, the limit is " .. rt.payload_limit
+  end
+  if ok then return finish(71, pack_bin(bytes)) end
+  fail(rt.failure_bytes(rt.new_error({
+    message = "failed to encode result: " .. rt.tostring(rt.is_error(bytes) and rt.error_text(bytes) or bytes),
+    kind = "Internal",
+    retryable = false,
+  })))
+end
+
+-- run(): resume ready tasks until none is left, then give the mailbox its turn, and so on until all is quiet
+local function run()
+  while not closed and not fatal do
+    while first <= last do
+      local task = queue[first]
+      queue[first] = nil
+      first = first + 1
+      current = task
+      local ok, value = co_resume(task.co)
+      current = nil
+      if not ok then
+        rt.rethrow(value)
+        if not fatal and not closed then fail_with(value, task.co) end
+      elseif value ~= TOKEN then
+        if co_status(task.co) == "dead" then
+          tasks[task.id] = nil
+          task_count = task_count - 1
+        else
+          ready(task) -- a plain coroutine.yield in a task lets the others run
+        end
+      end
+      if closed or fatal then return end
+    end
+    first, last = 1, 0
+    for i = 1, #quiet_hooks do quiet_hooks[i]() end
+    if first > last then break end
+  end
+  if closed or fatal or pending_count > 0 then return end
+  for i = 1, #wait_hooks do
+    if wait_hooks[i]() then return end
+  end
+  fail(rt.failure_bytes(rt.new_error({
+    message = "deadlock: all coroutines blocked with no pending operations (threads=" .. task_count .. ")",
+    kind = "Internal",
+    retryable = false,
+  })))
+end
+
+-- Inputs --------------------------------------------------------------------------------------------------------
+
+-- STARTED: meta map, args
+input_handlers[1] = function(event, pos)
+  local meta, args
+  meta, pos = unpack_at(event, pos)
+  args = unpack_at(event, pos)
+  rt.meta, rt.seed, rt.context = meta, meta.seed or "", meta.ctx or {}
+  if rt.start_hook then rt.start_hook() end
+  local n, values = rt.unpack_list(args)
+  ready(new_task(function()
+    local main = rt.load_main()
+    return settle(main(unpack(values, 1, n)))
+  end))
+end
+
+-- ACTIVITY_COMPLETED, ACTIVITY_FAILED: number, bytes, info
+input_handlers[2] = function(event, pos)
+  local number, bytes
+  number, pos = unpack_at(event, pos)
+  bytes = unpack_at(event, pos)
+  answer(number, true, bytes)
+end
+input_handlers[3] = function(event, pos)
+  local number, bytes, info
+  number, pos = unpack_at(event, pos)
+  bytes, pos = unpack_at(event, pos)
+  if pos <= #event then info = unpack_at(event, pos) end
+  answer(number, false, bytes, info)
+end
+-- TIMER_FIRED: number
+input_handlers[4] = function(event, pos)
+  answer((unpack_at(event, pos)), true)
+end
+-- CHILD_STARTED: number, pid
+input_handlers[7] = function(event, pos)
+  local number, pid
+  number, pos = unpack_at(event, pos)
+  pid = unpack_at(event, pos)
+  answer(number, true, pid)
+end
+-- CHILD_START_FAILED: number, failure
+input_handlers[8] = function(event, pos)
+  local number, bytes
+  number, pos = unpack_at(event, pos)
+  bytes = unpack_at(event, pos)
+  answer(number, false, bytes)
+end
+-- OPERATION_DONE: number, ok, bytes
+input_handlers[10] = function(event, pos)
+  local number, ok, bytes
+  number, pos = unpack_at(event, pos)
+  ok, pos = unpack_at(event, pos)
+  bytes = unpack_at(event, pos)
+  answer(number, ok, bytes)
+end
+
+-- apply(event, replaying) -> n, commands...: take one input and run until all is quiet.
+-- n is the number of commands, and -1 - n when the last of them ended the run; at most 200 follow, the rest by
+-- more_commands. A fatal text comes as one string.
+function rt.apply(event, replaying)
+  local time, pos = unpack_at(event, 3)
+  if time > now_ms then now_ms = time end
+  rt.reset_budget()
+  rt.replaying = replaying
+  rt.history_length, rt.history_size = rt.history_length + 1, rt.history_size + #event
+  out_n = 0
+  if not closed then
+    input_handlers[byte(event, 2)](event, pos)
+    run()
+  end
+  if fatal then return fatal end
+  local n = closed and -1 - out_n or out_n
+  if out_n == 1 then return n, out[1] end
+  if out_n == 0 then return n end
+  return n, unpack(out, 1, out_n < BATCH and out_n or BATCH)
+end
+
+function rt.more_commands(from)
+  local to = from + BATCH - 1
+  return unpack(out, from, to < out_n and to or out_n)
+end
+
+rt.answer = answer
+rt.current = function() return current end
+rt.waiter, rt.block, rt.wake, rt.pause, rt.ready, rt.spawn = waiter, block, wake, pause, ready, spawn
+rt.command, rt.notice, rt.on_result, rt.forget, rt.finish = command, notice, on_result, forget, finish
+rt.on_input = function(code, handler) input_handlers[code] = handler end
+rt.on_quiet = function(hook) quiet_hooks[#quiet_hooks + 1] = hook end
+rt.has_waits = function(hook) wait_hooks[#wait_hooks + 1] = hook end
+rt.living_tasks = function() return tasks, next_task - 1 end
+rt.open_commands = function()
+  local list = {}
+  for number = 1, seq do
+    if pending[number] ~= nil then list[#list + 1] = number end
+  end
+  return list
+end
+return true

@@ -1,0 +1,204 @@
+"""Values that cross a border: one canonical msgpack encoding, byte-identical from Python and from Lua.
+
+Integers take the smallest form, floats are always 64 bits, valid UTF-8 text is ``str``, other byte strings and
+Python ``bytes`` are ``bin``, maps have text keys sorted by their UTF-8 bytes. Equal values have equal bytes, so
+replay compares commands without decoding them. Extension types are reserved for later stages (compression,
+encryption, large values) and refused today. The Lua side is ``lua/prelude/codec.lua``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import math
+import uuid
+from collections.abc import Mapping
+from typing import Any, NoReturn, Protocol, runtime_checkable
+
+import msgpack
+
+from orchestration.errors import DecodeError, EncodeError, PayloadTooLargeError
+
+__all__ = ["EMPTY_ARRAY", "EMPTY_MAP", "MAX_DEPTH", "NIL", "decode", "decode_failure", "encode", "encode_failure"]
+
+MAX_DEPTH = 128
+"""Most levels of arrays and maps inside each other."""
+
+NIL = b"\xc0"
+EMPTY_ARRAY = b"\x90"
+EMPTY_MAP = b"\x80"
+
+_INT_MIN = -(2**63)
+_INT_MAX = 2**63 - 1
+_NAN = math.nan
+
+
+
+@runtime_checkable
+class _Model(Protocol):
+    """What a pydantic model offers."""
+
+    def model_dump(self) -> dict[str, Any]: ...
+
+
+def encode(value: Any, *, limit: int | None = None) -> bytes:
+    """Encode a value canonically.
+
+    ``Decimal`` becomes text, dates and times RFC 3339 text, ``UUID`` text, an enum member its value, dataclasses
+    and pydantic models maps, tuples arrays.
+
+    Args:
+        value: What to encode.
+        limit: Most bytes the encoding may have; None for no limit.
+
+    Raises:
+        EncodeError: A part of the value cannot be carried; the message names its path, such as ``value.items[3]``.
+        PayloadTooLargeError: The encoding is longer than ``limit``.
+    """
+    data: bytes = msgpack.packb(_plain(value, "value", 0, ()), use_bin_type=True)
+    if limit is not None and len(data) > limit:
+        raise PayloadTooLargeError(
+            f"the value takes {len(data)} bytes, the limit is {limit}: send less, or a reference to it"
+        )
+    return data
+
+
+def decode(data: bytes) -> Any:
+    """Decode what :func:`encode` or the Lua codec wrote: None, bool, int, float, str, bytes, list and dict.
+
+    Raises:
+        DecodeError: The bytes are not exactly one value of this encoding.
+    """
+    try:
+        return msgpack.unpackb(data, raw=False, strict_map_key=True, ext_hook=_refuse_ext)
+    except DecodeError:
+        raise
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as error:
+        raise DecodeError(f"not a value of this encoding: {type(error).__name__}: {error}") from error
+
+
+def encode_failure(
+    message: str,
+    *,
+    kind: str = "",
+    retryable: bool | None = None,
+    details: Mapping[str, Any] | None = None,
+    stack: str | None = None,
+) -> bytes:
+    """Encode an error that crosses a border: a map of message, kind, and what else is known of it."""
+    failure: dict[str, Any] = {"message": message, "kind": kind}
+    if retryable is not None:
+        failure["retryable"] = retryable
+    if details:
+        failure["details"] = dict(details)
+    if stack:
+        failure["stack"] = stack
+    return encode(failure)
+
+
+def decode_failure(data: bytes) -> dict[str, Any]:
+    """Decode a failure; ``message`` and ``kind`` are always there, as text.
+
+    Raises:
+        DecodeError: The bytes are not a failure.
+    """
+    value = decode(data)
+    if not isinstance(value, dict):
+        raise DecodeError(f"a failure is a map, not {type(value).__name__}")
+    for key in ("message", "kind"):
+        text = value.get(key, "")
+        value[key] = text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else str(text)
+    return value
+
+
+def _refuse_ext(code: int, _data: bytes) -> NoReturn:
+    raise DecodeError(f"payload stage {code} is not known to this release")
+
+
+def _plain(value: Any, path: str, depth: int, parents: tuple[int, ...]) -> Any:
+    """Reduce a value to the types that msgpack writes canonically."""
+    kind = type(value)
+    if kind is str:
+        return _text(value, path)
+    if value is None or kind is bool or kind is bytes:
+        return value
+    if kind is int:
+        if _INT_MIN <= value <= _INT_MAX:
+            return value
+        raise EncodeError(f"{path}: the integer does not fit in 64 bits; send it as text")
+    if kind is float:
+        return value if value == value else _NAN  # one bit pattern for every NaN
+    if kind in (list, tuple, dict) or isinstance(value, (list, tuple, Mapping)):
+        if id(value) in parents:
+            raise EncodeError(f"{path}: the value contains itself")
+        if depth >= MAX_DEPTH:
+            raise EncodeError(f"{path}: more than {MAX_DEPTH} levels")
+        parents = (*parents, id(value))
+        if isinstance(value, Mapping):
+            return _plain_map(value, path, depth, parents)
+        return [_plain(item, f"{path}[{index}]", depth + 1, parents) for index, item in enumerate(value)]
+    return _convert(value, path, depth, parents)
+
+
+def _plain_map(value: Mapping[Any, Any], path: str, depth: int, parents: tuple[int, ...]) -> dict[str, Any]:
+    items: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(key, enum.Enum) and isinstance(key.value, str):
+            name = key.value
+        elif isinstance(key, str):
+            name = str(key)
+        else:
+            raise EncodeError(f"{path}: the key {key!r} is {type(key).__name__}; keys must be text")
+        _text(name, f"{path}: key")
+        if name in items:
+            raise EncodeError(f"{path}: two keys read {name!r}")
+        items[name] = _plain(item, f"{path}.{name}" if name.isidentifier() else f"{path}[{name!r}]", depth + 1, parents)
+    # Code point order is the order of the UTF-8 bytes, so no key is encoded just to be compared.
+    return {name: items[name] for name in sorted(items)}
+
+
+def _text(value: str, path: str) -> str:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise EncodeError(f"{path}: the text holds a lone surrogate at {error.start}; send bytes instead") from None
+    return value
+
+
+def _convert(value: Any, path: str, depth: int, parents: tuple[int, ...]) -> Any:
+    """The types that are not msgpack's own."""
+    plain: Any
+    if isinstance(value, enum.Enum):
+        plain = value.value
+    elif isinstance(value, decimal.Decimal | uuid.UUID):
+        return str(value)
+    elif isinstance(value, dt.datetime | dt.date | dt.time):
+        text = value.isoformat()
+        return text[:-6] + "Z" if isinstance(value, dt.datetime) and text.endswith("+00:00") else text
+    elif isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    elif isinstance(value, str):
+        plain = str.__str__(value)
+    elif isinstance(value, int):
+        plain = int(value)
+    elif isinstance(value, float):
+        plain = float(value)
+    elif isinstance(value, bytes):
+        return bytes(value)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        plain = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    elif isinstance(value, _Model) and not isinstance(value, type):
+        plain = value.model_dump()
+    else:
+        raise EncodeError(
+            f"{path}: {type(value).__module__}.{type(value).__qualname__} cannot be carried; "
+            "send text, numbers, bytes, lists or dicts"
+        )
+    if id(value) in parents:
+        raise EncodeError(f"{path}: the value contains itself")
+    if depth >= MAX_DEPTH:
+        raise EncodeError(f"{path}: more than {MAX_DEPTH} levels")
+    return _plain(plain, path, depth, (*parents, id(value)))
