@@ -126,9 +126,8 @@ def _charge(name: str, order_id: str, amount: int, card: str) -> dict[str, Any]:
 
 def _begin(name: str, subject: str) -> tuple[str, int]:
     """Write the execution down; returns its idempotency key and how often it has run under it."""
-    info = activity.info()
     # The same for every attempt of one activity. Called as a plain Celery task, the task's id takes its place.
-    key = info.idempotency_key if info is not None else str(current_task.request.id)
+    key = activity.info().idempotency_key if activity.in_activity() else str(current_task.request.id)
     run = open_ledger().record_execution(name, subject, key)
     _work()
     return key, run
