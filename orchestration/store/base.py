@@ -30,6 +30,7 @@ class StoreOptions:
         mark_ms: How long a request id is remembered.
         page: Most inputs handed over at once.
         inbox_bound: Most unread inputs of a run.
+        eta_max: Most timers of a shard whose wake-up is with the broker.
     """
 
     lease_ms: int = 3_000
@@ -38,6 +39,7 @@ class StoreOptions:
     mark_ms: int = 7 * 86_400_000
     page: int = 200
     inbox_bound: int = 10_000
+    eta_max: int = 1_000
 
 
 def text(value: Any) -> str:
@@ -73,4 +75,4 @@ class Aggregate:
         return Delivery(status, " ".join(text(part) for part in reply[1:]))
 
     def _lease(self, run_id: str, reply: Sequence[Any]) -> Lease:
-        return Lease(RunId(run_id), int(reply[1]), int(reply[2]), int(reply[3]), tuple(reply[4:]))
+        return Lease(RunId(run_id), int(reply[1]), int(reply[2]), int(reply[3]), int(reply[4]), tuple(reply[5:]))

@@ -35,6 +35,7 @@ class Lease:
         fence: To be shown at the commit.
         time_ms: Redis' time now, never less than the run's last.
         length: Number of events in the history.
+        tries: Leases since the last commit, this one included.
         inputs: Unread inputs, oldest first, without their time.
     """
 
@@ -42,6 +43,7 @@ class Lease:
     fence: int
     time_ms: int
     length: int
+    tries: int
     inputs: tuple[bytes, ...]
 
 

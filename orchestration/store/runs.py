@@ -198,6 +198,7 @@ class Runs(Aggregate):
             self._options.mark_ms,
             keys.done_channel(run_id),
             self._options.grace_ms,
+            self._options.eta_max,
         )
         return self._delivery(run_id, reply)
 

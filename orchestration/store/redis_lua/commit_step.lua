@@ -33,7 +33,8 @@
 -- ARGV[15] mark_ms     int    how long a request is remembered
 -- ARGV[16] channel     string told when the run ends
 -- ARGV[17] grace_ms    int    after which the sweep takes up outbox entries
--- Returns  {"done", fence, length} | {"more", fence, time, length, input...} | {"fenced", fence}
+-- ARGV[18] eta_max     int    most timers of a shard whose wake-up is with the broker
+-- Returns  {"done", fence, length} | {"more", fence, time, length, tries, input...} | {"fenced", fence}
 -- Holds    the fence rises with every commit; a fenced commit leaves no trace
 -- Cost     O(events + ops + inputs); when the run ends O(its open commands)
 -- @include run
@@ -53,8 +54,8 @@ local function answer()
       local now = now_ms()
       redis.call('HSET', keys.record, 'until', int(now + lease_ms))
       redis.call('ZADD', keys.ready, int(now + lease_ms), run)
-      local reply = {'more', f[2], int(math.max(now, tonumber(f[5]))), f[3]}
-      for i, input in ipairs(inputs) do reply[4 + i] = input end
+      local reply = {'more', f[2], int(math.max(now, tonumber(f[5]))), f[3], '1'}
+      for i, input in ipairs(inputs) do reply[5 + i] = input end
       return reply
     end
     redis.call('HSET', keys.record, 'owner', '', 'until', 0)
@@ -77,7 +78,7 @@ for from = 1, #events, 1000 do
 end
 for _, event in ipairs(events) do bytes = bytes + #event end
 redis.call('LTRIM', keys.inbox, consumed, -1)
-redis.call('HSET', keys.record, 'commit', commit, 'time', ARGV[9], 'owner', owner)
+redis.call('HSET', keys.record, 'commit', commit, 'time', ARGV[9], 'owner', owner, 'tries', 0)
 redis.call('HINCRBY', keys.record, 'fence', 1)
 redis.call('HINCRBY', keys.record, 'length', #events)
 redis.call('HINCRBY', keys.record, 'bytes', bytes)
@@ -88,8 +89,11 @@ for _, op in ipairs(ops) do
     redis.call('HSET', keys.open, op[2], op[3])
   elseif name == 'timer' then -- member, due
     redis.call('ZADD', keys.timers, op[3], op[2])
-  elseif name == 'handed' then -- member, due: its wake-up is among the pushes
-    redis.call('ZADD', keys.handed, op[3], op[2])
+  elseif name == 'eta' then -- member, due, push: a near timer; its wake-up is an ETA task, as long as there are few
+    if redis.call('ZCARD', keys.handed) < tonumber(ARGV[18]) then
+      push_all({op[4]}, push[1], push[2])
+      redis.call('ZADD', keys.handed, op[3], op[2])
+    end
   elseif name == 'sent' then -- member: an attempt's message is among the pushes or in the outbox
     redis.call('ZADD', keys.pending, int(now), op[2])
   elseif name == 'shut' then -- seq: the command waits no more

@@ -14,7 +14,7 @@
 -- ARGV[7]  lease_ms int
 -- ARGV[8]  limit    int
 -- Returns  {"early", ms} | {"gone"} | {"accepted"} | {"wake"} | {"busy"} | {"idle"} | {"closed", status}
---          | {"lease", fence, time, length, input...}
+--          | {"lease", fence, time, length, tries, input...}
 -- Holds    never early, never twice; with an owner the lease is tried even if the timer was gone
 -- Cost     O(log timers)
 -- @include run

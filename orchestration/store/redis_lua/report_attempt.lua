@@ -20,7 +20,7 @@
 -- ARGV[12] lease_ms  int
 -- ARGV[13] limit     int
 -- Returns  {"dropped", why} | {"accepted"} | {"wake"} | {"retry", attempt, due} | {"waiting"}
---          | {"lease", fence, time, length, input...}
+--          | {"lease", fence, time, length, tries, input...}
 -- Holds    an activity ends once; a success of an earlier attempt counts while it is open, its failure does not
 -- Cost     O(log timers)
 -- @include run

@@ -6,7 +6,7 @@
 -- ARGV[2]  owner    string  the process that asks
 -- ARGV[3]  lease_ms int
 -- ARGV[4]  limit    int     most inputs handed over
--- Returns  {"lease", fence, time, length, input...} | {"busy"} | {"idle"} | {"closed", status}
+-- Returns  {"lease", fence, time, length, tries, input...} | {"busy"} | {"idle"} | {"closed", status}
 -- Holds    a lease only avoids wasted work; the fence of the commit keeps two holders apart
 -- Cost     O(limit)
 -- @include run

@@ -40,9 +40,10 @@ local function bad_push(pushes, db, own_db)
 end
 
 -- Takes the lease if it is free and returns what its holder needs, or tells why not.
--- Returns {"lease", fence, time, length, input...} | {"busy"} | {"idle"} | {"closed", status}
+-- Returns {"lease", fence, time, length, tries, input...} | {"busy"} | {"idle"} | {"closed", status}
+-- tries counts the leases since the last commit: a step that takes its holders down with it can be told by it.
 local function grant(record, inbox, ready, run, owner, lease_ms, limit)
-  local f = redis.call('HMGET', record, 'status', 'owner', 'until', 'fence', 'time', 'length')
+  local f = redis.call('HMGET', record, 'status', 'owner', 'until', 'fence', 'time', 'length', 'tries')
   if not f[1] then return {'closed', 'unknown'} end
   if f[1] ~= 'running' then return {'closed', f[1]} end
   local now = now_ms()
@@ -52,10 +53,11 @@ local function grant(record, inbox, ready, run, owner, lease_ms, limit)
     redis.call('ZREM', ready, run)
     return {'idle'}
   end
-  redis.call('HSET', record, 'owner', owner, 'until', int(now + lease_ms))
+  local tries = int(tonumber(f[7] or '0') + 1)
+  redis.call('HSET', record, 'owner', owner, 'until', int(now + lease_ms), 'tries', tries)
   redis.call('ZADD', ready, int(now + lease_ms), run)
-  local reply = {'lease', f[4], int(math.max(now, tonumber(f[5]))), f[6]}
-  for i, input in ipairs(inputs) do reply[4 + i] = input end
+  local reply = {'lease', f[4], int(math.max(now, tonumber(f[5]))), f[6], tries}
+  for i, input in ipairs(inputs) do reply[5 + i] = input end
   return reply
 end
 

@@ -1,0 +1,52 @@
+"""Named points at which a test can have the process die. They cost one comparison when no test asks for it.
+
+``ORCHESTRATION_FAULT=after_commit:3:/path/marker`` has the process that passes ``after_commit`` for the third time (in
+its own life) kill itself with SIGKILL, once: the marker file is made first, and a process that finds it goes on. A
+fourth part, such as ``:SIGSTOP``, names another signal.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+
+__all__ = ["FAULT_POINTS", "fault"]
+
+FAULT_POINTS = (
+    "after_start",
+    "before_claim",
+    "after_claim",
+    "after_body",
+    "after_report",
+    "after_lease",
+    "after_advance",
+    "before_commit",
+    "after_commit",
+    "before_complete",
+    "after_complete",
+    "before_finish",
+    "before_fire",
+    "after_fire",
+)
+"""Every point, in the order in which a step passes them."""
+
+_wanted = os.environ.get("ORCHESTRATION_FAULT", "")
+_passed: Counter[str] = Counter()
+
+
+def fault(point: str) -> None:
+    """Die here if a test wants it."""
+    if not _wanted:
+        return
+    name, count, marker, *rest = _wanted.split(":")
+    if name != point:
+        return
+    _passed[point] += 1
+    if _passed[point] != int(count):
+        return
+    try:
+        os.close(os.open(marker, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), getattr(signal, rest[0]) if rest else signal.SIGKILL)
