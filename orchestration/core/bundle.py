@@ -70,8 +70,8 @@ class Import:
 class Bundle(Unit):
     """An entry's own unit, with what is needed to run it.
 
-    The entry id is part of it, so two entries with the same code have two bundles. The same entry has the same digest in
-    every process, whatever else is defined beside it.
+    The entry id is part of it, so two entries with the same code have two bundles. The same entry has the same digest
+    in every process, whatever else is defined beside it.
 
     Attributes:
         method: Name of the exported function to call.

@@ -45,7 +45,7 @@ def decode_entry(definition: Definition, lookup: Lookup, problems: ProblemList) 
         problems: Gets what is wrong, and warnings for fields that no one reads.
 
     Returns:
-        The entry, or None if there are problems.
+        The entry. If it has problems: what is left of it without the wrong fields, or None if that is nothing.
     """
     cls = KINDS.get(definition.kind)
     if cls is None:
@@ -88,7 +88,6 @@ class _Decoding:
         self.cls = cls
         self.problems = problems
         self.meta_paths: dict[str, Path] = {}
-        self.has_failed = False
 
     def decode(self, lookup: Lookup) -> Entry | None:
         definition = self.definition
@@ -101,7 +100,8 @@ class _Decoding:
             fields.update(_without_nulls(self._without_reserved(data)))
             fields.update(self._meta_fields())
         entry = self._validate(fields, context)
-        return None if self.has_failed else entry
+        self._warn_without_effect(data)
+        return entry
 
     def _is_kept(self, path: Path) -> bool:
         return path == ("source",) or path in self.definition.texts
@@ -110,7 +110,6 @@ class _Decoding:
         self._add(path, error.what, error.cure)
 
     def _add(self, path: Path, what: str, cure: str, *, has_value: bool = True) -> None:
-        self.has_failed = True
         self.problems.add(self._problem(path, what, cure, has_value=has_value))
 
     def _problem(self, path: Path, what: str, cure: str, *, has_value: bool = True) -> Any:
@@ -120,7 +119,7 @@ class _Decoding:
         if has_value and path:
             found = _value_at({**self.definition.data, "meta": self.definition.meta}, written)
             value = None if found is _MISSING else shown(found, field=field)
-        return self.definition.problem(field, what, cure, path=written, value=value)
+        return self.definition.problem(field, what, cure, value=value)
 
     def _without_reserved(self, data: dict[str, Any]) -> dict[str, Any]:
         """Fields cannot claim the names under which the entry's own facts are handed over."""
@@ -150,6 +149,17 @@ class _Decoding:
         cure = close_matches(str(path[-1]), known, otherwise="remove it, or correct its name")
         self.problems.warn(self._problem(path, f"{self.definition.kind} has no such field: it has no effect", cure))
 
+    def _warn_without_effect(self, data: Mapping[str, Any]) -> None:
+        found = [
+            name for name in sorted(self.cls.WITHOUT_EFFECT) if _value_at(data, tuple(name.split("."))) is not _MISSING
+        ]
+        if found:
+            what = f"accepted for the sake of the reference runtime, without effect here: {', '.join(found)}"
+            cure = (
+                "connection and polling are the Celery application's; remove them if no other runtime reads this file"
+            )
+            self.problems.warn(self.definition.problem(found[0], what, cure))
+
     def _validate(self, fields: dict[str, Any], context: DecodeContext) -> Entry | None:
         try:
             return _adapter(self.definition.kind).validate_python(fields, context=context)
@@ -165,9 +175,17 @@ class _Decoding:
             return self._validate(fields, context)
         for item in errors:
             what, cure = explain(item)
-            path = _known_path(item["loc"])
-            self._add(path, what, cure, has_value=item["type"] != "missing")
-        return None
+            self._add(_known_path(item["loc"]), what, cure, has_value=item["type"] != "missing")
+        return self._stand_in(fields, {str(item["loc"][0]) for item in errors if item["loc"]}, context)
+
+    def _stand_in(self, fields: dict[str, Any], wrong: set[str], context: DecodeContext) -> Entry | None:
+        """The entry without its wrong fields, for the checks between entries to find what else is wrong."""
+        fields = {key: value for key, value in fields.items() if key not in wrong}
+        fields |= {key: value for key, value in self.cls.STAND_INS.items() if key in wrong}
+        try:
+            return _adapter(self.definition.kind).validate_python(fields, context=context)
+        except ValidationError:
+            return None
 
 
 _UNKNOWN_FIELD = frozenset({"extra_forbidden", "unexpected_keyword_argument"})

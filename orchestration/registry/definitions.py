@@ -18,6 +18,7 @@ from orchestration.types import EntryId
 __all__ = ["Definition", "read_definitions"]
 
 _NAME = re.compile(r"[^\s:|@{}\x00-\x1f\x7f]+")
+_INDEX = re.compile(r"\[(\d+)\]")
 _ENTRY_KEYS = frozenset({"name", "kind", "meta", "data"})
 _FILE_KEYS = frozenset({"version", "namespace", "meta", "entries"})
 _VERSIONS = frozenset({"1", "1.0"})
@@ -75,8 +76,9 @@ class Definition:
         full = (*self.data_path, *path)
         return self.document.text_lines.get(full, self.document.line_of(full) - 1)
 
-    def problem(self, field: str, what: str, cure: str, *, path: FieldPath = (), value: str | None = None) -> Problem:
-        """A problem of one of this entry's fields."""
+    def problem(self, field: str, what: str, cure: str, *, value: str | None = None) -> Problem:
+        """A problem of one of this entry's fields, named by its dotted path."""
+        path = _field_path(field, {**self.data, "meta": self.meta})
         return Problem(
             file=self.file, line=self.line_of(path), entry=self.id, field=field, value=value, what=what, cure=cure
         )
@@ -269,11 +271,33 @@ class _FileReader:
         try:
             found = self.tree.read_value(value, folder=self.path.parent)
         except FileValueError as error:
-            problem = definition.problem(dotted(path), error.what, error.cure, path=path, value=shown(value))
+            problem = definition.problem(dotted(path), error.what, error.cure, value=shown(value))
             self.problems.add(problem)
             return value
         texts[path] = found
         return found.text
+
+
+def _field_path(field: str, value: object) -> FieldPath:
+    """The path that a dotted field name stands for. Keys may have dots themselves: the longest that fits is taken."""
+    parts: list[str | int] = []
+    rest = field
+    while rest:
+        if isinstance(value, Mapping):
+            keys = [key for key in value if rest == key or rest.startswith((f"{key}.", f"{key}["))]
+            key = max(keys, key=len, default=rest.partition(".")[0])
+            parts.append(key)
+            value = value.get(key)
+            rest = rest[len(key) :].removeprefix(".")
+            continue
+        match = _INDEX.match(rest)
+        if match is None:
+            break
+        index = int(match[1])
+        parts.append(index)
+        value = value[index] if isinstance(value, list) and index < len(value) else None
+        rest = rest[match.end() :].removeprefix(".")
+    return tuple(parts)
 
 
 def _given(item: Mapping[str, Any], key: str) -> str | None:

@@ -75,6 +75,12 @@ class Entry:
     META_FIELDS: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
     """Fields that are read from meta: field alias to the dotted meta keys that may hold it."""
 
+    WITHOUT_EFFECT: ClassVar[frozenset[str]] = frozenset()
+    """Fields, dotted, that are checked for the sake of the reference runtime and mean nothing here."""
+
+    STAND_INS: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Values for required fields that are wrong, so that the rest of the entry can still be checked."""
+
     id: EntryId = Field(validation_alias="@id")
     kind: str = Field(validation_alias="@kind")
     meta: FrozenMap = Field(validation_alias="@meta", default=MappingProxyType({}))

@@ -51,6 +51,8 @@ def explain(error: Mapping[str, Any]) -> tuple[str, str]:
         return _explain_number(kind, error.get("input"))
     if kind in _TYPES:
         return _TYPES[kind]
+    if kind == "too_short":
+        return "must not be an empty list", "add an item"
     bounds = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
     words = {"gt": "greater than", "ge": "at least", "lt": "less than", "le": "at most"}
     if kind in bounds:

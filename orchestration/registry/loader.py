@@ -6,15 +6,16 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from orchestration.registry.agreements import check_agreements
 from orchestration.registry.decode import decode_entry
 from orchestration.registry.definitions import Definition, read_definitions
 from orchestration.registry.entry import Entry
 from orchestration.registry.files import Tree
 from orchestration.registry.lua_syntax import LuaChecker, make_lua_checker
-from orchestration.registry.placeholders import Lookup, Variable
 from orchestration.registry.problems import Problem, ProblemList, shown
 from orchestration.registry.registry import Registry
 from orchestration.registry.resolve import check_entries
+from orchestration.registry.variables import Variables, check_public_names
 from orchestration.types import EntryId
 
 __all__ = ["load_registry"]
@@ -39,13 +40,10 @@ def load_registry(
     problems = ProblemList()
     trees = _open_trees([paths] if isinstance(paths, (str, Path)) else paths, problems)
     definitions = _collect(trees, problems)
-    lookup = _lookup(definitions, os.environ if env is None else env, problems)
-    entries: dict[EntryId, Entry] = {}
-    for definition in definitions.values():
-        entry = decode_entry(definition, lookup, problems)
-        if entry is not None:
-            entries[entry.id] = entry
+    entries = _decode(definitions, os.environ if env is None else env, problems)
     workers = check_entries(entries, definitions, check_lua or make_lua_checker(), problems)
+    check_public_names(entries, definitions, problems)
+    check_agreements(entries, definitions, problems)
     problems.raise_if_any()
     return Registry(tuple(entries.values()), workers=workers, warnings=problems.warnings)
 
@@ -78,5 +76,17 @@ def _collect(trees: Sequence[Tree], problems: ProblemList) -> dict[EntryId, Defi
     return found
 
 
-def _lookup(definitions: Mapping[EntryId, Definition], env: Mapping[str, str], problems: ProblemList) -> Lookup:
-    return lambda name: Variable(value=env.get(name))
+def _decode(
+    definitions: Mapping[EntryId, Definition], env: Mapping[str, str], problems: ProblemList
+) -> dict[EntryId, Entry]:
+    """Variables and their storages go first, since the placeholders of other entries ask them."""
+    entries: dict[EntryId, Entry] = {}
+    first = [definition for definition in definitions.values() if definition.kind.startswith("env.")]
+    rest = [definition for definition in definitions.values() if not definition.kind.startswith("env.")]
+    for group in (first, rest):
+        lookup = Variables(dict(entries), env)
+        for definition in group:
+            entry = decode_entry(definition, lookup, problems)
+            if entry is not None:
+                entries[entry.id] = entry
+    return entries

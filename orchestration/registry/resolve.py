@@ -9,16 +9,15 @@ from collections.abc import Iterator, Mapping
 from orchestration.registry.decode import field_name
 from orchestration.registry.definitions import Definition
 from orchestration.registry.entry import Entry, Link
+from orchestration.registry.files import is_file_value
 from orchestration.registry.kinds.lua import LuaEntry, WorkflowLua
 from orchestration.registry.lua_syntax import LuaChecker
 from orchestration.registry.modules import AVAILABLE_MODULES, KNOWN_MODULES, REFUSED_IN_WORKFLOWS
 from orchestration.registry.problems import Problem, ProblemList, close_matches, shown
-from orchestration.registry.yaml_nodes import Path
 from orchestration.types import EntryId
 
 __all__ = ["check_entries"]
 
-_PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 _LUA_PLACE = re.compile(r":(\d+): ")
 
 
@@ -63,7 +62,7 @@ class _Check:
     def _add(self, entry: Entry, field: str, what: str, cure: str, value: str | None = None) -> None:
         definition = self.definitions[entry.id]
         name = field_name(type(entry), field)
-        problem = definition.problem(name, what, cure, path=_path(name, definition), value=value)
+        problem = definition.problem(name, what, cure, value=value)
         self.problems.add(problem)
 
     def links(self, entry: Entry) -> None:
@@ -101,7 +100,9 @@ class _Check:
                 )
 
     def syntax(self, entry: LuaEntry, check_lua: LuaChecker) -> None:
-        """The source compiles."""
+        """The source compiles. A file that could not be read has been told already."""
+        if is_file_value(entry.source):
+            return
         message = check_lua(entry.source, entry.location.source)
         if message is None:
             return
@@ -213,29 +214,3 @@ class _Check:
 
 
 _WORKER_KINDS = frozenset({"celery.worker", "temporal.worker"})
-
-
-def _path(field: str, definition: Definition) -> Path:
-    """The path that a dotted field name stands for; keys may themselves have dots, so known keys go first."""
-    parts: list[str | int] = []
-    value: object = {**definition.data, "meta": definition.meta}
-    rest = field
-    while rest:
-        if isinstance(value, Mapping):
-            keys = [key for key in value if rest == key or rest.startswith((f"{key}.", f"{key}["))]
-            key = max(keys, key=len, default=None)
-            if key is None:
-                match = _PART.match(rest)
-                key = match[2] if match and match[2] else rest
-            parts.append(key)
-            value = value.get(key)
-            rest = rest[len(key) :].removeprefix(".")
-            continue
-        match = _PART.match(rest)
-        if match is None:
-            break
-        part: str | int = int(match[1]) if match[1] else match[2]
-        parts.append(part)
-        value = value[part] if isinstance(value, list) and isinstance(part, int) and part < len(value) else None
-        rest = rest[match.end() :].removeprefix(".")
-    return tuple(parts)

@@ -248,7 +248,7 @@ def read_documents(data: bytes) -> list[Document]:
         return [_broken(YamlProblem(line=line, what="the file is not UTF-8 text", cure="save it as UTF-8"))]
     documents: list[Document] = []
     try:
-        documents.extend(_document(node) for node in yaml.compose_all(text, Loader=_Loader) if node is not None)
+        documents.extend(_document(node) for node in yaml.compose_all(text, Loader=_Loader))
     except yaml.YAMLError as error:
         documents.append(_broken(_syntax_problem(error)))
     except RecursionError:

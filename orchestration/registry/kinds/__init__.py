@@ -7,30 +7,80 @@ from types import MappingProxyType
 from typing import Final
 
 from orchestration.registry.entry import Entry
+from orchestration.registry.kinds.contracts import ContractBinding, ContractDefinition
+from orchestration.registry.kinds.environment import (
+    EnvStorageFile,
+    EnvStorageMemory,
+    EnvStorageOs,
+    EnvStorageRouter,
+    EnvStorageStatic,
+    EnvVariable,
+)
 from orchestration.registry.kinds.free import RegistryEntry
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, LibraryLua, ModuleLua, ProcessLua, WorkflowLua
+from orchestration.registry.kinds.processes import ProcessHost, ProcessService
+from orchestration.registry.kinds.queues import Queue, QueueConsumer, QueueDriverMemory
+from orchestration.registry.kinds.security import SecurityPolicy, SecurityPolicyExpr, TokenStore
+from orchestration.registry.kinds.stores import StoreMemory, StoreSql
 from orchestration.registry.kinds.workers import CeleryClient, CeleryWorker
 
-__all__ = ["KINDS", "OUTSIDE_KINDS", "is_outside"]
+__all__ = ["CHECKED_ONLY_KINDS", "KINDS", "OUTSIDE_KINDS", "is_outside"]
 
 KINDS: Final[Mapping[str, type[Entry]]] = MappingProxyType(
     {
         "celery.client": CeleryClient,
         "celery.worker": CeleryWorker,
+        "contract.binding": ContractBinding,
+        "contract.definition": ContractDefinition,
+        "env.storage.file": EnvStorageFile,
+        "env.storage.memory": EnvStorageMemory,
+        "env.storage.os": EnvStorageOs,
+        "env.storage.router": EnvStorageRouter,
+        "env.storage.static": EnvStorageStatic,
+        "env.variable": EnvVariable,
         "function.celery": FunctionCelery,
         "function.lua": FunctionLua,
         "function.python": FunctionPython,
         "library.lua": LibraryLua,
         "module.lua": ModuleLua,
+        "process.host": ProcessHost,
         "process.lua": ProcessLua,
+        "process.service": ProcessService,
+        "queue.consumer": QueueConsumer,
+        "queue.driver.memory": QueueDriverMemory,
+        "queue.queue": Queue,
         "registry.entry": RegistryEntry,
+        "security.policy": SecurityPolicy,
+        "security.policy.expr": SecurityPolicyExpr,
+        "security.token_store": TokenStore,
+        "store.memory": StoreMemory,
+        "store.sql": StoreSql,
         "temporal.client": CeleryClient,
         "temporal.worker": CeleryWorker,
         "workflow.lua": WorkflowLua,
     }
 )
 """Every kind that is read and checked."""
+
+CHECKED_ONLY_KINDS: Final = frozenset(
+    {
+        "contract.binding",
+        "contract.definition",
+        "process.host",
+        "process.lua",
+        "process.service",
+        "queue.consumer",
+        "queue.driver.memory",
+        "queue.queue",
+        "security.policy",
+        "security.policy.expr",
+        "security.token_store",
+        "store.memory",
+        "store.sql",
+    }
+)
+"""Kinds that are read and checked, but that nothing runs in this release."""
 
 OUTSIDE_KINDS: Final = (
     "cloudstorage.s3",

@@ -27,7 +27,7 @@ __all__ = [
 
 LUA_KINDS = ("library.lua", "module.lua", "function.lua", "process.lua", "workflow.lua")
 WORKER_KINDS = ("celery.worker", "temporal.worker")
-_HOST_KINDS = ("process.host", *WORKER_KINDS)
+HOST_KINDS = ("process.host", *WORKER_KINDS)
 _ACTIVITY_WORKER = ("temporal.activity.worker", "celery.activity.worker")
 _DEFAULT_HOST = ("default_host", "options.default_host")
 _FEWEST = "write a number of at least 1"
@@ -125,6 +125,8 @@ class LuaEntry(Entry):
         imports: Alias to the id of a library.
     """
 
+    STAND_INS: ClassVar[Mapping[str, str]] = MappingProxyType({"source": "return nil", "method": "main"})
+
     source: Name = Field(repr=False)
     modules: tuple[Annotated[str, Field(strict=True), AfterValidator(_check_module)], ...] = ()
     imports: Imports = Field(default_factory=dict)
@@ -169,7 +171,7 @@ def activity_links(worker: EntryId | None) -> Iterator[Link]:
 def host_links(host: EntryId | None) -> Iterator[Link]:
     """The link of a process to the host that calls of it run on."""
     if host is not None:
-        yield Link(field="@default_host", target=host, kinds=_HOST_KINDS, wanted="a process.host entry")
+        yield Link(field="@default_host", target=host, kinds=HOST_KINDS, wanted="a process.host entry")
 
 
 @record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
+from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -41,7 +42,7 @@ def _exactly_one(given: dict[str, object], what: str) -> None:
     names = [name for name, value in given.items() if value]
     if len(names) != 1:
         found = "none is given" if not names else "given are " + ", ".join(names)
-        raise fault(f"{what} needs exactly one of {', '.join(given)}; {found}", "keep one of them")
+        raise fault(f"{what} needs exactly one of {', '.join(given)}; {found}", "write exactly one of them")
 
 
 @record
@@ -112,6 +113,18 @@ class CeleryClient(Entry):
         run_namespace: ``namespace:`` in the file; separates the runs of one Redis by a prefix of all keys.
         tq_prefix: Prefix of all task queue names.
     """
+
+    WITHOUT_EFFECT: ClassVar[frozenset[str]] = frozenset(
+        {
+            "address",
+            "connection_timeout",
+            "keep_alive_time",
+            "keep_alive_timeout",
+            "auth",
+            "tls",
+            "health_check",
+        }
+    )
 
     run_namespace: Name = Field(default="default", validation_alias="namespace")
     tq_prefix: Text = ""
@@ -214,6 +227,23 @@ class CeleryWorker(Entry):
         client: Gives namespace and queue prefix.
         task_queue: Name of the queue, before the client's prefix.
     """
+
+    WITHOUT_EFFECT: ClassVar[frozenset[str]] = frozenset(
+        f"worker_options.{name}"
+        for name in (
+            "max_concurrent_session_execution_size",
+            "max_concurrent_activity_task_pollers",
+            "max_concurrent_workflow_task_pollers",
+            "sticky_schedule_to_start_timeout",
+            "deadlock_detection_timeout",
+            "max_heartbeat_throttle_interval",
+            "default_heartbeat_throttle_interval",
+            "identity",
+            "deployment_name",
+            "enable_session_worker",
+            "disable_registration_aliasing",
+        )
+    )
 
     client: Reference
     task_queue: Name

@@ -1,0 +1,70 @@
+"""Hosts of actors, and actors that run as services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from orchestration.registry.entry import Entry, Link
+from orchestration.registry.fields import Integer, Reference, fault, freeze, record
+from orchestration.registry.kinds.lifecycle import Lifecycle
+from orchestration.registry.kinds.lua import HOST_KINDS
+
+__all__ = ["HostLimits", "ProcessHost", "ProcessService"]
+
+
+@record
+class HostLimits:
+    """Size of a process host.
+
+    Attributes:
+        workers: Threads that run actors; None is the number of CPUs.
+        queue_size: Actors that may wait for a thread.
+        local_queue_size: The same for one thread.
+    """
+
+    workers: Integer | None = Field(default=None, gt=0)
+    queue_size: Integer = Field(default=1024, gt=0)
+    local_queue_size: Integer = Field(default=256, gt=0)
+
+
+@record
+class ProcessHost(Entry):
+    """Where actors run."""
+
+    host: HostLimits = Field(default_factory=HostLimits)
+    lifecycle: Lifecycle = Field(default_factory=Lifecycle)
+
+    def links(self) -> Iterator[Link]:
+        """References to other entries."""
+        yield from self.lifecycle.links()
+
+
+def _check_host(value: str) -> str:
+    if value == "node:control":
+        raise fault("invalid host: node:control", "name a process.host entry")
+    return value
+
+
+@record
+class ProcessService(Entry):
+    """An actor that is kept running.
+
+    Attributes:
+        process: Id of the ``process.lua`` entry.
+        host: Id of the host it runs on.
+        input: Arguments of the process.
+    """
+
+    process: Reference
+    host: Annotated[Reference, AfterValidator(_check_host)]
+    input: Annotated[tuple[Any, ...], AfterValidator(freeze)] = ()
+    lifecycle: Lifecycle = Field(default_factory=Lifecycle)
+
+    def links(self) -> Iterator[Link]:
+        """References to other entries."""
+        yield Link(field="process", target=self.process, kinds=("process.lua",), wanted="a process.lua entry")
+        yield Link(field="host", target=self.host, kinds=HOST_KINDS, wanted="a process.host entry")
+        yield from self.lifecycle.links()

@@ -1,0 +1,56 @@
+"""Key-value stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from orchestration.registry.entry import Entry, Link
+from orchestration.registry.fields import Integer, Name, PositiveDurationMs, Reference, record
+from orchestration.registry.kinds.lifecycle import Lifecycle
+
+__all__ = ["StoreMemory", "StoreSql"]
+
+_DEFAULT_SIZE = 10_000
+
+
+def _default_size(value: int) -> int:
+    return value or _DEFAULT_SIZE
+
+
+@record
+class StoreMemory(Entry):
+    """A store of limited size; when it is full, new keys are refused.
+
+    Attributes:
+        max_size: Most keys.
+        cleanup_interval: Milliseconds between removals of expired keys.
+    """
+
+    max_size: Annotated[Integer, Field(ge=0), AfterValidator(_default_size)] = _DEFAULT_SIZE
+    cleanup_interval: PositiveDurationMs = 300_000
+    lifecycle: Lifecycle = Field(default_factory=Lifecycle)
+
+    def links(self) -> Iterator[Link]:
+        """References to other entries."""
+        yield from self.lifecycle.links()
+
+
+@record
+class StoreSql(Entry):
+    """A store in a table of a database."""
+
+    database: Reference
+    table_name: Name
+    id_column_name: Name = "key"
+    payload_column_name: Name = "value"
+    expire_column_name: Name = "expires_at"
+    cleanup_interval: PositiveDurationMs = 0
+    lifecycle: Lifecycle = Field(default_factory=Lifecycle)
+
+    def links(self) -> Iterator[Link]:
+        """References to other entries."""
+        yield Link(field="database", target=self.database, kinds=("db.sql.*",), wanted="a db.sql entry")
+        yield from self.lifecycle.links()
