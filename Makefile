@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml requirements.lock
 	  || { echo "cannot make a virtual environment: on Debian or Ubuntu, apt-get install python3-venv" >&2; exit 1; }
 	@echo "installing into $(VENV) ..."
 	@for try in 1 2 3; do \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 5 --timeout 60 \
+	  $(BIN)/python -m pip install -qq --disable-pip-version-check --retries 5 --timeout 60 \
 	    --constraint requirements.lock --editable '.[dev]' && break; \
 	  test $$try = 3 && exit 1; echo "pip failed, trying again" >&2; sleep $$((try * 5)); \
 	done
