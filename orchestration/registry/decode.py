@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import contextlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -167,8 +167,7 @@ class _Decoding:
             errors = error.errors(include_url=False)
         unknown = [_known_path(item["loc"]) for item in errors if item["type"] in _UNKNOWN_FIELD]
         if unknown:
-            fields = copy.deepcopy({**fields, "@location": None})
-            fields |= _base_fields(self.definition)
+            fields = {key: _copied(value) for key, value in fields.items()}
             for path in unknown:
                 self._warn_unknown(path)
                 _remove(fields, path)
@@ -176,16 +175,18 @@ class _Decoding:
         for item in errors:
             what, cure = explain(item)
             self._add(_known_path(item["loc"]), what, cure, has_value=item["type"] != "missing")
-        return self._stand_in(fields, {str(item["loc"][0]) for item in errors if item["loc"]}, context)
+        return self._stand_in(fields, [_known_path(item["loc"]) for item in errors], context)
 
-    def _stand_in(self, fields: dict[str, Any], wrong: set[str], context: DecodeContext) -> Entry | None:
-        """The entry without its wrong fields, for the checks between entries to find what else is wrong."""
-        fields = {key: value for key, value in fields.items() if key not in wrong}
-        fields |= {key: value for key, value in self.cls.STAND_INS.items() if key in wrong}
-        try:
-            return _adapter(self.definition.kind).validate_python(fields, context=context)
-        except ValidationError:
-            return None
+    def _stand_in(self, fields: dict[str, Any], wrong: Sequence[Path], context: DecodeContext) -> Entry | None:
+        """The entry without what is wrong, so that the checks between entries can find what else is."""
+        for is_whole_field in (False, True):
+            rest = {key: _copied(value) for key, value in fields.items()}
+            for path in wrong:
+                _remove(rest, path[:1] if is_whole_field else path)
+            rest |= {key: value for key, value in self.cls.STAND_INS.items() if key not in rest}
+            with contextlib.suppress(ValidationError):
+                return _adapter(self.definition.kind).validate_python(rest, context=context)
+        return None
 
 
 _UNKNOWN_FIELD = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
@@ -210,6 +211,13 @@ def _value_at(value: Any, path: Path) -> Any:
 
 def _is_index(part: str | int, items: Sequence[Any]) -> bool:
     return isinstance(part, int) and part < len(items)
+
+
+def _copied(value: Any) -> Any:
+    """A copy of plain data that may be changed."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def _remove(value: Any, path: Path) -> None:

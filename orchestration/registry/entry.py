@@ -83,8 +83,8 @@ class Entry:
 
     id: EntryId = Field(validation_alias="@id")
     kind: str = Field(validation_alias="@kind")
-    meta: FrozenMap = Field(validation_alias="@meta", default=MappingProxyType({}))
-    data: FrozenMap = Field(validation_alias="@data", repr=False, default=MappingProxyType({}))
+    meta: FrozenMap = Field(validation_alias="@meta", default_factory=dict)
+    data: FrozenMap = Field(validation_alias="@data", repr=False, default_factory=dict)
     location: Location = Field(validation_alias="@location")
 
     @property

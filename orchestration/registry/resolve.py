@@ -83,7 +83,8 @@ class _Check:
     def modules(self, entry: LuaEntry) -> None:
         """Every module listed exists in this release."""
         for index, name in enumerate(entry.modules):
-            if name in AVAILABLE_MODULES:
+            is_refused = isinstance(entry, WorkflowLua) and name in REFUSED_IN_WORKFLOWS
+            if name in AVAILABLE_MODULES or is_refused:
                 continue
             field, value = f"modules[{index}]", shown(name)
             if name in KNOWN_MODULES:

@@ -28,7 +28,7 @@ def definition_schema() -> dict[str, Any]:
     fields: dict[str, Any] = {}
     rules: list[dict[str, Any]] = []
     names: dict[type[Entry], str] = {}
-    for kind, cls in sorted(KINDS.items()):
+    for _, cls in sorted(KINDS.items()):
         if cls not in names:
             names[cls] = cls.__name__
             fields[cls.__name__] = _fields_schema(cls, shared)
@@ -73,7 +73,7 @@ def _fields_schema(cls: type[Entry], shared: dict[str, Any]) -> dict[str, Any]:
             shared[name] = _tidy(definition)
     schema["properties"] = {key: value for key, value in schema["properties"].items() if not key.startswith("@")}
     schema["required"] = [key for key in schema.get("required", []) if not key.startswith("@")]
-    tidy = _tidy(schema)
+    tidy: dict[str, Any] = _tidy(schema)
     tidy["description"] = _first_line(cls)
     if not tidy["required"]:
         del tidy["required"]
