@@ -7,7 +7,7 @@ upvalues of the prelude, out of the reach of user code, and never raises into Lu
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def _new_runtime(**options: Any) -> Any:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def prelude_code(name: str) -> bytes:
     """Bytecode of ``prelude/<name>.lua``; compiled once in each process.
 
@@ -119,7 +119,9 @@ class LuaWorld:
         Raises:
             LuaSourceError: It is not valid Lua; the message names file and line.
         """
-        function, *problem = self.call(self.rt[b"load_user"], prepare(source.encode()), b"@" + name.encode(), env)
+        text, chunkname = source.encode(), b"@" + name.encode()
+        _check_syntax(text, chunkname, self._limits.memory_bytes)
+        function, *problem = self.call(self.rt[b"load_user"], prepare(text, name), chunkname, env)
         if function is None:
             raise LuaSourceError(problem[0].decode("utf-8", "replace"))
         return function
@@ -149,6 +151,19 @@ class LuaWorld:
         except BaseException as error:  # noqa: BLE001 - an exception must not become a Lua value; it goes on in call()
             self._pending = error
             return None, b""
+
+
+@lru_cache(maxsize=256)
+def _check_syntax(source: bytes, chunkname: bytes, memory_bytes: int) -> None:
+    runtime = _new_runtime(max_memory=memory_bytes)
+    try:
+        function, *problem = runtime.globals()[b"load"](source, chunkname, b"t") or (None, b"")
+    except TypeError:
+        return
+    except lua54.LuaMemoryError as error:
+        raise MemoryLimitError(f"{chunkname.decode()} needs more than {memory_bytes} bytes to compile") from error
+    if function is None:
+        raise LuaSourceError(problem[0].decode("utf-8", "replace"))
 
 
 def _creation_error(message: str) -> OrchestrationError:
