@@ -12,7 +12,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
 from typing import Any, ClassVar
 
 import msgpack
@@ -43,12 +42,15 @@ __all__ = [
     "StartChild",
     "StartTimer",
     "Started",
+    "Terminated",
+    "TimedOut",
     "TimerFired",
     "UpsertAttributes",
     "code_of",
     "decode",
     "describe",
     "encode",
+    "fields_of",
     "is_closing",
     "is_command",
 ]
@@ -67,6 +69,8 @@ class Code(enum.IntEnum):
     CHILD_START_FAILED = 8
     CHILD_ENDED = 9
     OPERATION_DONE = 10
+    TERMINATED = 11
+    TIMED_OUT = 12
     SCHEDULE_ACTIVITY = 64
     START_TIMER = 65
     CANCEL_TIMER = 66
@@ -198,6 +202,25 @@ class OperationDone(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Terminated(Event):
+    """The run is over: somebody ended it. The code never sees this; it is the last event."""
+
+    CODE = Code.TERMINATED
+    time_ms: int
+    reason: str
+    from_pid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut(Event):
+    """The run is over: its time was. The code never sees this; it is the last event."""
+
+    CODE = Code.TIMED_OUT
+    time_ms: int
+    timeout_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleActivity(Event):
     """Run ``target`` with ``args``; ``options`` are normalised, see :mod:`orchestration.core.commands`."""
 
@@ -314,17 +337,15 @@ class CancelExternal(Event):
 
 
 _CLASSES: dict[int, type[Event]] = {cls.CODE: cls for cls in Event.__subclasses__()}
-_CLOSING = frozenset((Code.COMPLETE, Code.FAIL, Code.CONTINUE_AS_NEW))
+_CLOSING = frozenset((Code.COMPLETE, Code.FAIL, Code.CONTINUE_AS_NEW, Code.TERMINATED, Code.TIMED_OUT))
 
 
-@cache
-def _names(cls: type[Event]) -> tuple[str, ...]:
-    return tuple(item.name for item in fields(cls))
+_NAMES: dict[int, tuple[str, ...]] = {code: tuple(item.name for item in fields(cls)) for code, cls in _CLASSES.items()}
 
 
 def encode(event: Event) -> bytes:
     """Encode an event as a history stores it."""
-    values = [_canonical(getattr(event, name)) for name in _names(type(event))]
+    values = [_canonical(getattr(event, name)) for name in _NAMES[event.CODE]]
     for _ in range(event.OPTIONAL):
         if values[-1] is not None:
             break
@@ -342,11 +363,16 @@ def decode(data: bytes) -> Event:
     try:
         code, *values = payload.decode(data)
         cls = _CLASSES[code]
-        if not len(_names(cls)) - cls.OPTIONAL <= len(values) <= len(_names(cls)):
+        if not len(_NAMES[code]) - cls.OPTIONAL <= len(values) <= len(_NAMES[code]):
             raise ValueError(f"{cls.__name__} with {len(values)} elements")
         return cls(*values)
     except (DecodeError, LookupError, TypeError, ValueError) as error:
         raise CorruptHistoryError(f"not an event of this format: {error}") from error
+
+
+def fields_of(event: Event) -> tuple[str, ...]:
+    """Names of an event's elements, in the order in which they are stored."""
+    return _NAMES[event.CODE]
 
 
 def code_of(data: bytes) -> int:

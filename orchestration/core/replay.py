@@ -124,9 +124,9 @@ def _different(machine: Machine, recorded: Sequence[bytes], at: int, index: int,
 def _parts(expected: bytes, actual: bytes) -> tuple[str, str]:
     """Two commands of the same description: say in which part they differ."""
     one, other = events.decode(expected), events.decode(actual)
-    for name in type(one).__slots__:
+    for name in events.fields_of(one):
         if getattr(one, name, None) != getattr(other, name, None):
-            return f"{events.describe(expected)}", f"{events.describe(actual)} with other {name}"
+            return events.describe(expected), f"{events.describe(actual)} with other {name}"
     return events.describe(expected), f"{events.describe(actual)} in another encoding"
 
 

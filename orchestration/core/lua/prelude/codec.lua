@@ -77,16 +77,79 @@ end
 
 local pack_into -- (value, buffer, n, depth) -> n
 
--- Looks at the keys: "array", length | "map", sorted keys | refuses
-local function shape(t)
+-- Packing runs no user code and never waits, so its working tables are used again; what an error leaves in them is
+-- written over. Growing fresh ones took most of the time of a small value.
+local scratch, scratch_keys = {}, {}
+for i = 1, MAX_DEPTH do scratch_keys[i] = {} end
+
+-- join(n) -> the first n pieces as one string
+local function join(n)
+  local buffer = scratch
+  if n > 64 then
+    rt.charge(n)
+    if n > 1000 then scratch = {} end
+  end
+  return concat(buffer, "", 1, n)
+end
+
+-- Keys come again and again: their encodings are kept, up to a bound.
+local key_bytes, key_count = {}, 0
+
+local function encode_key(k)
+  if not utf8len(k) then return nil end
+  local bytes = pack_str(k)
+  if key_count < 1000 and #k < 64 then
+    key_count = key_count + 1
+    key_bytes[k] = bytes
+  end
+  return bytes
+end
+
+local function refuse_keys(strings, count, bad, low, other)
+  if other then refuse("cannot encode table with mixed keys: a key is neither text nor an integer") end
+  if strings and count > 0 then refuse("cannot encode table with mixed keys: text and integers") end
+  if bad then refuse("cannot encode table key: not valid UTF-8") end
+  if low then refuse("cannot encode sparse array: an index is less than 1") end
+end
+
+-- How long an array is; remembered is the length it had when it was decoded with nils in it.
+local function array_length(t, count, largest, remembered)
+  if remembered then
+    if largest > remembered then
+      for i = remembered + 1, largest do
+        if rawget(t, i) == nil then refuse("cannot encode sparse array: element " .. i .. " is missing") end
+      end
+      return largest
+    end
+    return remembered
+  end
+  if largest ~= count then
+    refuse("cannot encode sparse array: " .. count .. " elements, the last has the index " .. largest)
+  end
+  return count
+end
+
+local function pack_table(t, buffer, n, depth)
+  if depth > MAX_DEPTH then refuse("cannot encode table: more than 128 levels, or it contains itself") end
   -- What is refused is decided after the walk: the order of the walk must not show in an error text.
-  local count, strings, largest, low, other, bad = 0, nil, 0, false, false, false
-  local remembered = lengths[t]
+  local count, largest, keys, strings, low, other, bad = 0, 0, nil, 0, false, false, false
   for k in next, t do
     if rawtype(k) == "string" then
-      if not strings then strings = {} end
-      if not utf8len(k) then bad = true end
-      strings[#strings + 1] = k
+      if not (key_bytes[k] or utf8len(k)) then bad = true end
+      if not keys then keys = scratch_keys[depth] end
+      -- Few keys are put in their place at once, many are sorted afterwards.
+      local i = strings
+      if i == 8 then keys = raw.table.move(keys, 1, 8, 1, {}) end
+      strings = i + 1
+      if i < 8 then
+        while i > 0 and keys[i] > k do
+          keys[i + 1] = keys[i]
+          i = i - 1
+        end
+        keys[i + 1] = k
+      else
+        keys[strings] = k
+      end
     elseif math_type(k) == "integer" then
       if k < 1 then low = true end
       count = count + 1
@@ -95,44 +158,27 @@ local function shape(t)
       other = true
     end
   end
-  if other then refuse("cannot encode table with mixed keys: a key is neither text nor an integer") end
-  if strings and count > 0 then refuse("cannot encode table with mixed keys: text and integers") end
-  if bad then refuse("cannot encode table key: not valid UTF-8") end
-  if low then refuse("cannot encode sparse array: an index is less than 1") end
-  if strings then
-    sort(strings) -- by bytes: a world refuses to start under another collation than C
-    return "map", strings
-  end
-  if remembered then
-    if largest > remembered then
-      for i = remembered + 1, largest do
-        if rawget(t, i) == nil then refuse("cannot encode sparse array: element " .. i .. " is missing") end
-      end
-      remembered = largest
+  if other or bad or low or (keys and count > 0) then refuse_keys(keys, count, bad, low, other) end
+  n = n + 1
+  if not keys then
+    local remembered = lengths[t]
+    if count == 0 and not remembered and empty_maps[t] then
+      buffer[n] = "\x80"
+      return n
     end
-    return "array", remembered
-  end
-  if largest ~= count then
-    refuse("cannot encode sparse array: " .. count .. " elements, the last has the index " .. largest)
-  end
-  if count == 0 and empty_maps[t] then return "map", {} end
-  return "array", count
-end
-
-local function pack_table(t, buffer, n, depth)
-  if depth > MAX_DEPTH then refuse("cannot encode table: more than 128 levels, or it contains itself") end
-  local kind, keys = shape(t)
-  if kind == "array" then
-    n = n + 1
-    buffer[n] = array_head(keys)
-    for i = 1, keys do n = pack_into(rawget(t, i), buffer, n, depth) end
+    local length = array_length(t, count, largest, remembered)
+    buffer[n] = FIXARRAY[length] or array_head(length)
+    for i = 1, length do n = pack_into(rawget(t, i), buffer, n, depth) end
     return n
   end
-  n = n + 1
-  buffer[n] = map_head(#keys)
-  for i = 1, #keys do
+  if strings > 8 then
+    rt.charge(strings * 4)
+    sort(keys) -- by bytes: a world refuses to start under another collation than C
+  end
+  buffer[n] = map_head(strings)
+  for i = 1, strings do
     local k = keys[i]
-    buffer[n + 1] = pack_str(k)
+    buffer[n + 1] = key_bytes[k] or encode_key(k)
     n = pack_into(rawget(t, k), buffer, n + 1, depth)
   end
   return n
@@ -169,25 +215,24 @@ local function pack(v)
   local kind = rawtype(v)
   if kind == "string" then return pack_str(v) end
   if v == nil then return "\xc0" end
-  local buffer = {}
-  local n = pack_into(v, buffer, 0, 0)
-  if n == 1 then return buffer[1] end
-  rt.charge(n)
-  return concat(buffer, "", 1, n)
+  local n = pack_into(v, scratch, 0, 0)
+  if n == 1 then return scratch[1] end
+  return join(n)
 end
 
 -- pack_list(n, ...) -> bytes of an array of exactly n values, nils kept
 local function pack_list(n, ...)
   if n == 0 then return "\x90" end
-  if n == 1 then
-    local buffer = { "\x91" }
-    return concat(buffer, "", 1, pack_into((...), buffer, 1, 0))
+  local buffer = scratch
+  buffer[1] = FIXARRAY[n] or array_head(n)
+  if n == 1 then return join(pack_into((...), buffer, 1, 0)) end
+  if n == 2 then
+    local a, b = ...
+    return join(pack_into(b, buffer, pack_into(a, buffer, 1, 0), 0))
   end
-  local values = { ... }
-  local buffer, m = { array_head(n) }, 1
+  local values, m = { ... }, 1
   for i = 1, n do m = pack_into(values[i], buffer, m, 0) end
-  rt.charge(m)
-  return concat(buffer, "", 1, m)
+  return join(m)
 end
 
 -- map_bytes(table) -> bytes of a map, also when it is empty
@@ -210,15 +255,25 @@ local function read_array(s, pos, n)
 end
 
 local function read_map(s, pos, n)
-  local t = {}
+  local t, any = {}, false
   for _ = 1, n do
     local k, v
-    k, pos = unpack_at(s, pos)
-    v, pos = unpack_at(s, pos)
-    t[k] = v
+    local b = byte(s, pos)
+    if b >= 0xa0 and b < 0xc0 then -- a short key, as nearly all are
+      local stop = pos + b - 0xa0
+      k, pos = sub(s, pos + 1, stop), stop + 1
+    else
+      k, pos = unpack_at(s, pos)
+    end
+    b = byte(s, pos)
+    if b < 0x80 then v, pos = b, pos + 1 else v, pos = unpack_at(s, pos) end
+    if v ~= nil then
+      t[k] = v
+      any = true
+    end
   end
   -- A map whose values are all nil is an empty table again; it stays a map.
-  if next(t) == nil then empty_maps[t] = true end
+  if not any then empty_maps[t] = true end
   return t, pos
 end
 

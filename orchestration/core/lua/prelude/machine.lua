@@ -143,11 +143,10 @@ end
 -- Tracing: the line of user code that gave each command, for reports about replays that differ.
 local lines
 local function trace()
-  rt.on_command = function()
-    local thread = raw.coroutine.running()
-    local frame = rt.user_frames(thread, 0, 1)[1]
+  rt.set_on_command(function()
+    local frame = rt.user_frames(raw.coroutine.running(), 0, 1)[1]
     lines[#lines + 1] = frame and frame.source .. ":" .. frame.line or ""
-  end
+  end)
 end
 
 return {

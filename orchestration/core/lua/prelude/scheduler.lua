@@ -29,7 +29,9 @@ local input_handlers = {}
 local quiet_hooks, wait_hooks = {}, {}
 local random_buffer, random_at, random_block = "", 1, 0
 
-rt.history_length, rt.history_size = 0, 0
+local history_length, history_size = 0, 0
+local on_command = nil
+local reset_budget = rt.reset_budget
 
 -- Tasks ---------------------------------------------------------------------------------------------------------
 
@@ -92,8 +94,8 @@ end
 local function emit(bytes)
   out_n = out_n + 1
   out[out_n] = bytes
-  rt.history_length, rt.history_size = rt.history_length + 1, rt.history_size + #bytes
-  if rt.on_command then rt.on_command() end
+  history_length, history_size = history_length + 1, history_size + #bytes
+  if on_command then on_command() end
 end
 
 -- command(code, fields, tail) -> seq: ask for something; tail is the encoding of the fields after the number
@@ -170,6 +172,8 @@ else
   end
 end
 rt.now_ms = function() return now_ms end
+rt.history = function() return history_length, history_size end
+rt.set_on_command = function(hook) on_command = hook end
 
 -- start_timer(delay_ms, receiver) -> id: receiver as in on_result
 function rt.start_timer(delay_ms, receiver)
@@ -314,9 +318,9 @@ end
 function rt.apply(event, replaying)
   local time, pos = unpack_at(event, 3)
   if time > now_ms then now_ms = time end
-  rt.reset_budget()
+  reset_budget()
   rt.replaying = replaying
-  rt.history_length, rt.history_size = rt.history_length + 1, rt.history_size + #event
+  history_length, history_size = history_length + 1, history_size + #event
   out_n = 0
   if not closed then
     input_handlers[byte(event, 2)](event, pos)

@@ -1,0 +1,164 @@
+-- process: the run as an actor: its address, its mailbox, messages to others. Spawning is in spawn.lua.
+-- Returns the module. In a workflow every effect on others is a recorded command that waits until it was accepted.
+local rt = ...
+local raw = rt.raw
+local rawtype, sub, find, select, pcall, next = raw.type, raw.string.sub, raw.string.find, raw.select, raw.pcall, raw.next
+local mailbox, command, on_result, block, waiter = rt.mailbox, rt.command, rt.on_result, rt.block, rt.waiter
+local pack_str, pack_bin = rt.pack_str, rt.pack_bin
+local is_workflow <const> = rt.mode == "workflow"
+
+local process = {
+  event = rt.readonly("process.event", {
+    CANCEL = "pid.cancel", EXIT = "pid.exit", LINK_DOWN = "pid.link.down", OUTDATED = "pid.outdated",
+  }),
+}
+
+function process.pid()
+  local pid = rt.meta and rt.meta.pid
+  if not pid then return rt.fail("Internal", "no process PID") end
+  return pid
+end
+function process.id()
+  local id = rt.program and rt.program.entry.id
+  if not id then return rt.fail("Internal", "no context found") end
+  return id
+end
+
+-- Mailbox ---------------------------------------------------------------------------------------------------------
+
+process.inbox, process.events = mailbox.inbox, mailbox.events
+
+function process.listen(topic, options)
+  if rawtype(topic) ~= "string" then rt.typeerror(1, "listen", "string", topic) end
+  if options ~= nil and rawtype(options) ~= "table" then rt.typeerror(2, "listen", "table", options) end
+  return mailbox.listen(topic, options ~= nil and options.message == true)
+end
+function process.unlisten(channel) return mailbox.unlisten(channel) end
+
+-- Sending ---------------------------------------------------------------------------------------------------------
+
+local function is_pid(text) return find(text, "^{[^{}|]*|.+}$") ~= nil end
+
+-- Packs arguments: bytes, or nil and an error object.
+function rt.try_pack_list(...)
+  local ok, bytes = pcall(rt.pack_list, select("#", ...), ...)
+  if not ok then
+    rt.rethrow(bytes)
+    if rt.is_error(bytes) then return nil, bytes end
+    raw.error(bytes, 0)
+  end
+  if #bytes > rt.payload_limit then
+    return rt.fail("Invalid", "the payload takes " .. #bytes .. " bytes, the limit is " .. rt.payload_limit)
+  end
+  return bytes
+end
+
+-- operation(what, detail, code, fields, tail) -> true | nil, error: a command that waits until it was accepted
+local function operation(what, detail, code, fields, tail)
+  local task = waiter()
+  on_result(command(code, fields, tail), task)
+  local ok, bytes = block(what, detail)
+  if ok then return true, nil end
+  return nil, rt.error_from(bytes)
+end
+rt.operation = operation
+
+local function unresolved(dest)
+  return rt.fail("NotFound", "could not resolve '" .. dest .. "' as PID or registered name")
+end
+
+function process.send(...)
+  local dest, topic = ...
+  if select("#", ...) < 2 then return rt.fail("Invalid", "send requires at least destination and topic arguments") end
+  if rawtype(dest) ~= "string" then rt.typeerror(1, "send", "string", dest) end
+  if rawtype(topic) ~= "string" then rt.typeerror(2, "send", "string", topic) end
+  if sub(topic, 1, 1) == "@" then return rt.fail("Invalid", "cannot send to @ topics") end
+  local bytes, problem = rt.try_pack_list(select(3, ...))
+  if not bytes then return nil, problem end
+  local own = rt.meta.pid
+  if dest == own then
+    mailbox.arrive(topic, bytes, own)
+    return true, nil
+  end
+  if is_workflow and not is_pid(dest) then return unresolved(dest) end
+  return operation("process.send", dest, 68, 3, pack_str(dest) .. pack_str(topic) .. pack_bin(bytes))
+end
+
+-- cancel(pid, reason), terminate(pid): of another process or workflow
+local function stop(what, dest, reason, terminate)
+  if rawtype(dest) ~= "string" then rt.typeerror(1, what, "string", dest, 1) end
+  if reason ~= nil and rawtype(reason) ~= "string" then rt.typeerror(2, what, "string", reason, 1) end
+  if is_workflow and not is_pid(dest) then return unresolved(dest) end
+  if dest == rt.meta.pid and not terminate then
+    mailbox.event({ kind = "pid.cancel", from = dest, at = rt.now_ns() // 1000000000, reason = reason or "" })
+    return true, nil
+  end
+  return operation("process." .. what, dest, 75, 3, pack_str(dest) .. pack_str(reason or "") .. (terminate and "\xc3" or "\xc2"))
+end
+function process.cancel(dest, reason)
+  local ok, problem = stop("cancel", dest, reason, false)
+  return ok, problem
+end
+function process.terminate(dest)
+  local ok, problem = stop("terminate", dest, nil, true)
+  return ok, problem
+end
+
+-- What a workflow does not have --------------------------------------------------------------------------------------
+
+local function unsupported(name, why)
+  local text = is_workflow and "process." .. name .. " not supported in workflow context" .. (why or "")
+    or "process." .. name .. " is not available to functions"
+  return function() return rt.fail("Invalid", text) end
+end
+process.monitor = unsupported("monitor", ": child workflows are automatically monitored")
+process.unmonitor = unsupported("unmonitor")
+process.unlink = unsupported("unlink")
+process.link = unsupported("link", ": Temporal doesn't support bidirectional linking")
+process.registry = rt.readonly("process.registry", {
+  register = unsupported("registry.register"), lookup = unsupported("registry.lookup"),
+  unregister = unsupported("registry.unregister"), LOCAL = 0, EVENTUAL = 1, CONSISTENT = 2, STRONG = 3,
+})
+
+-- Options of the process itself ----------------------------------------------------------------------------------------
+
+local own_options = { trap_links = false, upgradable = false }
+
+function process.get_options() return { trap_links = own_options.trap_links } end
+function process.set_options(given)
+  if rawtype(given) ~= "table" or rt.class_of(given) then
+    return false, rt.new_error({ message = "options parameter must be a table", kind = "Invalid", retryable = false })
+  end
+  local problem
+  for i = 1, 2 do
+    local name = i == 1 and "trap_links" or "upgradable"
+    local value = raw.rawget(given, name)
+    if value ~= nil and rawtype(value) ~= "boolean" then
+      problem = name .. " must be a boolean"
+    elseif value ~= nil then
+      own_options[name] = value
+    end
+  end
+  local unknown
+  for key in next, given do
+    local text = rt.tostring(key)
+    if own_options[key] == nil and (not unknown or text < unknown) then unknown = text end
+  end
+  if unknown and not problem then problem = "option " .. unknown .. " is not supported" end
+  if problem then return false, rt.new_error({ message = problem, kind = "Invalid", retryable = false }) end
+  return true, nil
+end
+
+-- upgrade(id?, ...): the run goes on as a new one; does not return
+function process.upgrade(id, ...)
+  waiter()
+  local bytes, problem = rt.try_pack_list(...)
+  if not bytes then raw.error(problem, 0) end
+  local kind = rawtype(id) == "string" and pack_str(id) or "\xc0"
+  rt.finish(73, kind .. pack_bin(bytes) .. rt.map_bytes(raw.next(rt.context) ~= nil and { ctx = rt.context } or {}), 3)
+  while true do block("process.upgrade") end
+end
+
+local spawn = rt.require_prelude("spawn")
+for name, value in next, spawn do process[name] = value end
+return rt.readonly("process", process)

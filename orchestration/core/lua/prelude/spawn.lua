@@ -1,0 +1,174 @@
+-- spawn: starting other processes; in a workflow they are child workflows.
+-- Returns the functions that process.lua adds to its module; adds to rt: exec_child(what, id, host, ...).
+local rt = ...
+local raw = rt.raw
+local rawtype, sub, find, select, next = raw.type, raw.string.sub, raw.string.find, raw.select, raw.next
+local command, on_result, block, waiter, wake = rt.command, rt.on_result, rt.block, rt.waiter, rt.wake
+local pack_str, pack_bin = rt.pack_str, rt.pack_bin
+
+local function copy(from)
+  local to = {}
+  for key, value in next, from do to[key] = value end
+  return to
+end
+
+-- start(builder, what, flags, id, host, ...) -> seq | nil, error
+local function start(builder, flags, id, host, ...)
+  local bytes, problem = rt.try_pack_list(...)
+  if not bytes then return nil, problem end
+  local map = rt.as_map({})
+  if builder then
+    map, problem = rt.require_prelude("options").workflow(builder.options)
+    if not map then return rt.fail("Invalid", problem) end
+    if builder.name then map.name = builder.name end
+    if #builder.messages > 0 then map.messages = builder.messages end
+  end
+  local context = builder and builder.context or rt.context
+  if next(context) ~= nil then map.ctx = context end
+  if flags.monitor then map.monitor = true end
+  if flags.link then map.link = true end
+  local ok, options = raw.pcall(rt.map_bytes, map)
+  if not ok then
+    rt.rethrow(options)
+    return rt.fail("Invalid", "invalid options for " .. id .. ": " .. rt.tostring(options))
+  end
+  return command(69, 4, pack_str(id) .. pack_str(host) .. pack_bin(bytes) .. options)
+end
+
+local function exit_event(pid, ok, bytes)
+  local result = {}
+  if ok then result.value = (rt.unpack(bytes)) else result.error = rt.error_from(bytes) end
+  rt.mailbox.event({ kind = "pid.exit", from = pid, at = rt.now_ms() // 1000, result = result })
+end
+
+local function launch(builder, name, flags, count, id, host, ...)
+  if count < 2 then return rt.fail("Invalid", name .. " requires at least id and host arguments") end
+  if rawtype(id) ~= "string" then rt.typeerror(1, name, "string", id, 1) end
+  if host == nil then host = "" end
+  if rawtype(host) ~= "string" then rt.typeerror(2, name, "string", host, 1) end
+  local task = waiter()
+  local seq, problem = start(builder, flags, id, host, ...)
+  if not seq then return nil, problem end
+  on_result(seq, function(ok, answer)
+    -- From here on the same number is answered by the child's end.
+    if ok then
+      on_result(seq, function(ended_well, bytes, pid) exit_event(pid or answer, ended_well, bytes) end)
+    end
+    wake(task, ok, answer)
+  end)
+  local ok, answer = block("process." .. name, id)
+  if ok then return answer, nil end
+  return nil, rt.error_from(answer)
+end
+
+-- exec(builder, what, id, host, ...): start and wait for the end
+local function exec(builder, what, id, host, ...)
+  local task = waiter()
+  local seq, problem = start(builder, {}, id, host, ...)
+  if not seq then return nil, problem end
+  on_result(seq, function(ok, answer)
+    if ok then on_result(seq, task) else wake(task, false, answer) end
+  end)
+  local ok, bytes = block(what, id)
+  if ok then return (rt.unpack(bytes)), nil end
+  return nil, rt.error_from(bytes)
+end
+rt.exec_child = exec
+
+local function checked_exec(builder, count, id, host, ...)
+  if count < 2 then return rt.fail("Invalid", "exec requires id and host arguments") end
+  if rawtype(id) ~= "string" then rt.typeerror(1, "exec", "string", id, 1) end
+  if host ~= nil and rawtype(host) ~= "string" then rt.typeerror(2, "exec", "string", host, 1) end
+  if id == "" then return rt.fail("Invalid", "process ID required") end
+  if not find(id, "^[^:]+:.") then return rt.fail("Invalid", "invalid process ID format (namespace:name required)") end
+  if host == "" or host == nil then return rt.fail("Invalid", "host ID required") end
+  return exec(builder, "process.exec", id, host, ...)
+end
+
+local VARIANTS <const> = {
+  { "spawn", {} }, { "spawn_monitored", { monitor = true } }, { "spawn_linked", { link = true } },
+  { "spawn_linked_monitored", { link = true, monitor = true } },
+}
+
+-- Builder: each method makes a new one -------------------------------------------------------------------------------
+
+local methods = {}
+local new_builder = rt.class("process.Builder", methods, {})
+local function builder_of(self, name)
+  local state = rt.state(self, "process.Builder")
+  if not state then rt.typeerror(1, name, "builder", self, 1) end
+  return state
+end
+local function changed(state, field, value)
+  local new = copy(state)
+  new[field] = value
+  return (new_builder(new))
+end
+
+local function table_argument(value, n, fname)
+  if rawtype(value) ~= "table" or rt.class_of(value) then rt.typeerror(n, fname, "table", value, 1) end
+end
+
+function methods.with_context(self, values)
+  local state = builder_of(self, "with_context")
+  table_argument(values, 2, "with_context")
+  return changed(state, "context", rt.require_prelude("options").values(values, copy(state.context)))
+end
+function methods.with_options(self, options)
+  local state = builder_of(self, "with_options")
+  table_argument(options, 2, "with_options")
+  local merged = copy(state.options)
+  for key, value in next, options do
+    if rawtype(key) ~= "string" then rt.argerror(2, "with_options", "option keys must be strings") end
+    merged[key] = value
+  end
+  return changed(state, "options", merged)
+end
+function methods.with_name(self, name)
+  local state = builder_of(self, "with_name")
+  if rawtype(name) ~= "string" then rt.typeerror(2, "with_name", "string", name) end
+  if name == "" then raw.error("name cannot be empty", 2) end
+  return changed(state, "name", name)
+end
+function methods.with_message(self, topic, ...)
+  local state = builder_of(self, "with_message")
+  if rawtype(topic) ~= "string" then rt.typeerror(2, "with_message", "string", topic) end
+  if sub(topic, 1, 1) == "@" then raw.error("cannot send to @ topics", 2) end
+  local messages = copy(state.messages)
+  local bytes, problem = rt.try_pack_list(...)
+  if not bytes then raw.error(problem, 0) end
+  messages[#messages + 1] = { topic, (rt.unpack(bytes)) }
+  return changed(state, "messages", messages)
+end
+function methods.with_actor(self, actor)
+  local state = builder_of(self, "with_actor")
+  if actor == nil then raw.error("actor cannot be nil", 2) end
+  return changed(state, "actor", true)
+end
+function methods.with_scope(self, scope)
+  local state = builder_of(self, "with_scope")
+  if scope == nil then raw.error("scope cannot be nil", 2) end
+  return changed(state, "scope", true)
+end
+function methods.exec(self, ...)
+  return checked_exec(builder_of(self, "exec"), select("#", ...), ...)
+end
+
+local module = {}
+for i = 1, #VARIANTS do
+  local name, flags = VARIANTS[i][1], VARIANTS[i][2]
+  module[name] = function(...) return launch(nil, name, flags, select("#", ...), ...) end
+  methods[name] = function(self, ...) return launch(builder_of(self, name), name, flags, select("#", ...), ...) end
+end
+function module.exec(...) return checked_exec(nil, select("#", ...), ...) end
+
+local function builder() return (new_builder({ options = {}, context = rt.context, messages = {} })) end
+function module.with_context(values)
+  table_argument(values, 1, "with_context")
+  return builder():with_context(values)
+end
+function module.with_options(options)
+  table_argument(options, 1, "with_options")
+  return builder():with_options(options)
+end
+return module
