@@ -80,7 +80,7 @@ class Settings:
     key_prefix: str = _setting("orc", "name", "First part of every key in Redis.")
     shards: int = _setting(
         8, "count", "Hash slots the runs are spread over; written to the store at first use and fixed from then on.",
-        1, 1024,
+        1, 256,
     )  # fmt: skip
     default_queue: str | None = _setting(
         None, "name", "Queue of workflows whose entry names no worker. None: Celery's `task_default_queue`."

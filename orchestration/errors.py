@@ -1,0 +1,260 @@
+"""Every error this package raises, in one tree.
+
+::
+
+    OrchestrationError
+      ConfigError                     a setting is missing, unknown or out of range
+      RegistryError                   a tree of definitions cannot be used
+        EntryNotFoundError            no entry has this id
+        EntryConflictError            two entries claim the same thing
+      StoreError
+        StoreUnavailableError         Redis did not answer
+        FencedError                   something else has changed the run since
+        CorruptHistoryError           what is stored cannot be read
+      SandboxError                    Lua code left its limits
+        MemoryLimitError
+        StepLimitError
+        LuaSourceError                the code cannot be compiled or lacks its method
+        ForbiddenNameError            the code names something a sandbox has not got
+      NondeterminismError             code and history disagree
+      PayloadError
+        EncodeError                   a value cannot be carried
+        DecodeError
+        PayloadTooLargeError
+      WorkflowError
+        WorkflowNotFoundError
+        WorkflowClosedError           the run has ended, it takes no more messages
+        WorkflowAlreadyStartedError
+        WorkflowFailedError
+        WorkflowCancelledError
+        WorkflowTerminatedError
+        WorkflowTimedOutError
+      ApplicationError                a failure that workflow code can read: kind, message, retryable, details
+        ActivityError                 the same, as an activity attempt reported it
+
+The arguments of each ``__init__`` are the ones handed to ``super().__init__``: errors survive pickling, so
+they cross processes and result backends unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = [
+    "ActivityError",
+    "ApplicationError",
+    "ConfigError",
+    "CorruptHistoryError",
+    "DecodeError",
+    "EncodeError",
+    "EntryConflictError",
+    "EntryNotFoundError",
+    "FencedError",
+    "ForbiddenNameError",
+    "LuaSourceError",
+    "MemoryLimitError",
+    "NondeterminismError",
+    "OrchestrationError",
+    "PayloadError",
+    "PayloadTooLargeError",
+    "RegistryError",
+    "SandboxError",
+    "StepLimitError",
+    "StoreError",
+    "StoreUnavailableError",
+    "WorkflowAlreadyStartedError",
+    "WorkflowCancelledError",
+    "WorkflowClosedError",
+    "WorkflowError",
+    "WorkflowFailedError",
+    "WorkflowNotFoundError",
+    "WorkflowTerminatedError",
+    "WorkflowTimedOutError",
+]
+
+
+class OrchestrationError(Exception):
+    """Base of every error of this package: catch it to catch them all."""
+
+
+class ConfigError(OrchestrationError):
+    """A setting is missing, unknown, of the wrong type or out of range."""
+
+
+class RegistryError(OrchestrationError):
+    """Definitions cannot be used; the message lists every problem with file, line, entry, field and cure."""
+
+
+class EntryNotFoundError(RegistryError):
+    """No entry has this id.
+
+    Args:
+        entry_id: The id that was asked for.
+        hint: What to do about it, or what is close to it.
+    """
+
+    def __init__(self, entry_id: str, hint: str = "") -> None:
+        super().__init__(entry_id, hint)
+        self.entry_id = entry_id
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"no entry has the id {self.entry_id!r}" + (f": {self.hint}" if self.hint else "")
+
+
+class EntryConflictError(RegistryError):
+    """Two entries claim the same id, type name or activity name."""
+
+
+class StoreError(OrchestrationError):
+    """Base of what can go wrong between this package and Redis."""
+
+
+class StoreUnavailableError(StoreError):
+    """No reply from Redis; a write may or may not have happened."""
+
+
+class FencedError(StoreError):
+    """Something else has changed the run since it was read; nothing was written."""
+
+
+class CorruptHistoryError(StoreError):
+    """A stored history or record cannot be read by this release."""
+
+
+class SandboxError(OrchestrationError):
+    """Lua code left the limits it runs under. A function fails with it; a workflow is parked."""
+
+
+class MemoryLimitError(SandboxError):
+    """The Lua world asked for more memory than it may have."""
+
+
+class StepLimitError(SandboxError):
+    """The Lua code ran more instructions than one step may take."""
+
+
+class LuaSourceError(SandboxError):
+    """The code cannot be compiled, or does not export its method."""
+
+
+class ForbiddenNameError(SandboxError):
+    """The code names something that Lua code here cannot have; said when it is loaded."""
+
+
+class NondeterminismError(OrchestrationError):
+    """A replay asked for something else than the history says.
+
+    Args:
+        event_number: The first event that differs, counted from 1.
+        expected: What the history says there, in words.
+        actual: What the code asked for, in words.
+        line: Where the code asked for it, as ``file:line``; empty when it asked for nothing.
+    """
+
+    def __init__(self, event_number: int, expected: str, actual: str, line: str = "") -> None:
+        super().__init__(event_number, expected, actual, line)
+        self.event_number = event_number
+        self.expected = expected
+        self.actual = actual
+        self.line = line
+
+    def __str__(self) -> str:
+        at = f" at {self.line}" if self.line else ""
+        return (
+            f"non-deterministic replay at event {self.event_number}: "
+            f"the history says {self.expected}, the code asked for {self.actual}{at}"
+        )
+
+
+class PayloadError(OrchestrationError):
+    """Base of what can be wrong with a value that crosses a border."""
+
+
+class EncodeError(PayloadError):
+    """A value cannot be carried; the message has the path of it inside the whole."""
+
+
+class DecodeError(PayloadError):
+    """Bytes are not what this package's codec writes."""
+
+
+class PayloadTooLargeError(PayloadError):
+    """A value is larger than the limit."""
+
+
+class WorkflowError(OrchestrationError):
+    """Base of what a caller of a workflow can be told."""
+
+
+class WorkflowNotFoundError(WorkflowError):
+    """No run with this id is known, now or within the retention period."""
+
+
+class WorkflowClosedError(WorkflowError):
+    """The run has ended; it takes no more signals or requests."""
+
+
+class WorkflowAlreadyStartedError(WorkflowError):
+    """A run with this workflow id exists and the policies given refuse another.
+
+    Args:
+        workflow_id: The id asked for.
+        run_id: The run that has it.
+    """
+
+    def __init__(self, workflow_id: str, run_id: str = "") -> None:
+        super().__init__(workflow_id, run_id)
+        self.workflow_id = workflow_id
+        self.run_id = run_id
+
+    def __str__(self) -> str:
+        return f"workflow {self.workflow_id!r} has been started already (run {self.run_id})"
+
+
+class ApplicationError(OrchestrationError):
+    """A failure that workflow code can read. Raise it in a Celery task to choose what the workflow sees.
+
+    Args:
+        message: What happened, for people.
+        kind: One word for code, such as ``"NotFound"`` or ``"Unavailable"``; any text is allowed.
+        retryable: False ends the retries, True allows them, None leaves it to the retry policy (which retries).
+        details: More facts, with text keys; they must be values that can be carried.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        kind: str = "",
+        retryable: bool | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message, kind, retryable, dict(details) if details else None)
+        self.message = message
+        self.kind = kind
+        self.retryable = retryable
+        self.details: dict[str, Any] | None = dict(details) if details else None
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}" if self.kind else self.message
+
+
+class ActivityError(ApplicationError):
+    """What an activity's last attempt reported."""
+
+
+class WorkflowFailedError(ApplicationError, WorkflowError):
+    """The run ended with an error: kind, message, retryable and details are the workflow's own."""
+
+
+class WorkflowCancelledError(WorkflowFailedError):
+    """The run ended because it was asked to."""
+
+
+class WorkflowTerminatedError(WorkflowFailedError):
+    """The run was ended from outside; its code had no say."""
+
+
+class WorkflowTimedOutError(WorkflowFailedError):
+    """The run did not end within the time it was given."""

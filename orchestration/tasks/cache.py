@@ -1,0 +1,102 @@
+"""Lua machines of runs that this process advanced lately. A miss is a replay, never an error."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from orchestration.core.machine import Machine
+
+__all__ = ["Session", "SessionCache"]
+
+
+@dataclass(slots=True)
+class Session:
+    """A run as this process knows it.
+
+    Attributes:
+        namespace: Of the run.
+        run_id: The run.
+        workflow_id: Its workflow id.
+        workflow_type: Entry id of its code.
+        digest: Of its bundle.
+        queue: Its task queue; empty for Celery's default.
+        pid: Its address.
+        context: Context values it was started with.
+        machine: The Lua machine, standing where the history ends.
+        length: Number of events it has seen.
+        fence: The fence after its last commit.
+        in_flight: Numbers of its activities, and of timers due soon, that have not come back.
+        cancelled: Numbers of commands that the code has taken back: what still arrives for them is dropped.
+        bytes: Memory of the machine when it was last put away.
+    """
+
+    namespace: str
+    run_id: str
+    workflow_id: str
+    workflow_type: str
+    digest: str
+    queue: str
+    pid: str
+    context: dict[str, object]
+    machine: Machine
+    length: int
+    fence: int
+    in_flight: set[int] = field(default_factory=set)
+    cancelled: set[int] = field(default_factory=set)
+    bytes: int = field(default=0)
+
+
+class SessionCache:
+    """Keeps sessions, the latest ones, within a number and a size.
+
+    Args:
+        runs: Most sessions kept.
+        size_bytes: Most memory of all machines together.
+    """
+
+    def __init__(self, *, runs: int, size_bytes: int) -> None:
+        self._runs = runs
+        self._size_bytes = size_bytes
+        self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def take(self, namespace: str, run_id: str, *, length: int, fence: int) -> Session | None:
+        """Take a session out, if it stands exactly where the store does; else it is dropped."""
+        with self._lock:
+            session = self._sessions.pop((namespace, run_id), None)
+            if session is None:
+                return None
+            self._bytes -= session.bytes
+        if session.length == length and session.fence == fence:
+            return session
+        session.machine.close()
+        return None
+
+    def put(self, session: Session) -> None:
+        """Put a session in; older ones go out when there is no room."""
+        session.bytes = session.machine.memory_bytes()
+        out: list[Session] = []
+        with self._lock:
+            key = (session.namespace, session.run_id)
+            old = self._sessions.pop(key, None)
+            if old is not None:
+                self._bytes -= old.bytes
+                out.append(old)
+            self._sessions[key] = session
+            self._bytes += session.bytes
+            while self._sessions and (len(self._sessions) > self._runs or self._bytes > self._size_bytes):
+                _, oldest = self._sessions.popitem(last=False)
+                self._bytes -= oldest.bytes
+                out.append(oldest)
+        for gone in out:
+            gone.machine.close()
+
+    def clear(self) -> None:
+        """Drop every session."""
+        with self._lock:
+            sessions, self._sessions, self._bytes = list(self._sessions.values()), OrderedDict(), 0
+        for session in sessions:
+            session.machine.close()

@@ -1,0 +1,239 @@
+"""What the commands of a step set off: entries in the store, messages to workers, work for the outbox."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgpack
+from kombu import Producer
+
+from orchestration.core import payload
+from orchestration.core.activity_options import entry_options
+from orchestration.core.events import Code
+from orchestration.registry.kinds.functions import FunctionCelery
+from orchestration.registry.kinds.lua import WorkflowLua
+from orchestration.store.attempts import AttemptId, first_state
+from orchestration.store.inputs import encode_input
+from orchestration.store.results import Lease, Pushes
+from orchestration.tasks.cache import Session
+from orchestration.tasks.messages import AttemptMark, idempotency_key
+from orchestration.tasks.runtime import Runtime
+
+__all__ = ["Activity", "Effects", "read_activity"]
+
+
+class Activity:
+    """An activity as a commit stores it: all that is needed to send its message, again and again.
+
+    Args:
+        blob: As stored in the run's hash of open commands.
+    """
+
+    def __init__(self, blob: bytes) -> None:
+        _kind, self.target, self.task, self.queue, self.args, self.options, self.scheduled_ms, self.key, self.context = (
+            msgpack.unpackb(blob, raw=False)
+        )
+
+    @staticmethod
+    def encode(
+        *, target: str, task: str, queue: str, args: bytes, options: dict[str, Any], scheduled_ms: int, key: str,
+        context: dict[str, Any],
+    ) -> bytes:  # fmt: skip
+        """Encode for the store."""
+        blob: bytes = msgpack.packb(["a", target, task, queue, args, options, scheduled_ms, key, context])
+        return blob
+
+    def close_ms(self, default_ms: int) -> int:
+        """Start-to-close timeout of an attempt; always set."""
+        whole = int(self.options.get("schedule_to_close_timeout_ms") or 0)
+        given = int(self.options.get("start_to_close_timeout_ms") or 0)
+        return given or (whole or default_ms)
+
+    @property
+    def beat_ms(self) -> int:
+        """Heartbeat timeout, 0 for none."""
+        return int(self.options.get("heartbeat_timeout_ms") or 0)
+
+    def send(
+        self, runtime: Runtime, namespace: str, attempt: AttemptId, *, workflow: tuple[str, str, str]
+    ) -> Callable[[Producer], object]:
+        """The message of an attempt.
+
+        Args:
+            runtime: Of this process.
+            namespace: Of the run.
+            attempt: Which attempt.
+            workflow: Workflow id, type and task queue of the run.
+        """
+        mark = AttemptMark(
+            namespace=namespace, attempt=attempt, target=self.target, workflow_id=workflow[0],
+            workflow_type=workflow[1], queue=workflow[2], close_ms=self.close_ms(runtime.settings.start_to_close_ms),
+            beat_ms=self.beat_ms, key=self.key, context=self.context,
+        )  # fmt: skip
+        return runtime.messages.attempt(mark, task=self.task, queue=self.queue, args=payload.decode(self.args))
+
+
+def read_activity(blob: bytes) -> Activity | None:
+    """An open command as an activity; None when it is something else."""
+    return Activity(blob) if blob[:3] == b"\x99\xa1a" else None
+
+
+class Effects:
+    """Collects what the commands of one step set off.
+
+    Args:
+        runtime: Of this process.
+        session: The run.
+        lease: Its time is the time of the step.
+    """
+
+    def __init__(self, runtime: Runtime, session: Session, lease: Lease) -> None:
+        self._runtime = runtime
+        self._session = session
+        self._lease = lease
+        self.ops: list[Sequence[Any]] = []
+        self.sends: list[Callable[[Producer], object]] = []
+        self.outbox: list[tuple[str, bytes]] = []
+        self.ending = ""
+
+    def input_applied(self, item: bytes) -> None:
+        """Note that an input has been applied: the command it answers waits no more."""
+        code, *rest = msgpack.unpackb(_without_length(item), raw=False, strict_map_key=False)
+        if code in (
+            Code.ACTIVITY_COMPLETED, Code.ACTIVITY_FAILED, Code.TIMER_FIRED, Code.OPERATION_DONE, Code.CHILD_ENDED,
+            Code.CHILD_START_FAILED,
+        ):  # fmt: skip
+            self._shut(int(rest[0]))
+
+    def command(self, event: bytes) -> None:
+        """Take in one command."""
+        code, *rest = msgpack.unpackb(event, raw=False, strict_map_key=False)
+        handler = _HANDLERS.get(code)
+        if handler is not None:
+            handler(self, *rest)
+
+    def pushes(self) -> Pushes:
+        """The messages, for the commit; empty when they have to be published after it."""
+        return self._runtime.messages.pushes(*self.sends)
+
+    def _shut(self, seq: int) -> None:
+        self._session.in_flight.discard(seq)
+        self.ops.append(["shut", str(seq)])
+
+    def _out(self, name: str, content: Sequence[Any]) -> None:
+        entry: bytes = msgpack.packb(list(content))
+        self.outbox.append((name, entry))
+        self.ops.append(["out", name, entry])
+
+    def _schedule_activity(self, seq: int, target: str, args: bytes, options: dict[str, Any]) -> None:
+        registry, session = self._runtime.registry, self._session
+        entry = registry.find(target)
+        own_queue = options.get("task_queue")
+        if (entry is None and not own_queue) or isinstance(entry, WorkflowLua):
+            what = "is a workflow, start it with process.spawn" if entry else "is no entry of this worker's configuration"
+            failure = payload.encode_failure(
+                f"no handler registered for target: {target} {what}", kind="NotFound", retryable=True,
+                details={"target": target},
+            )  # fmt: skip
+            self.ops.append(["input", encode_input(Code.ACTIVITY_FAILED, seq, failure)])
+            return
+        if entry is not None:
+            options = {**entry_options(getattr(entry, "options", {})), **options}
+        task = entry.task if isinstance(entry, FunctionCelery) else target
+        queue = own_queue or (registry.task_queue(target) if entry is not None else None)
+        if queue is None:
+            queue = "" if isinstance(entry, FunctionCelery) else session.queue
+        token = os.urandom(4).hex()
+        context = {**session.context, **options.pop("ctx", {})}
+        blob = Activity.encode(
+            target=target, task=task, queue=queue, args=args, options=options, scheduled_ms=self._lease.time_ms,
+            key=idempotency_key(session.run_id, seq, token), context=context,
+        )  # fmt: skip
+        member = f"{session.run_id}/{seq}"
+        self.ops += [["open", str(seq), blob], ["open", f"{seq}:s", first_state(token)], ["sent", member]]
+        for option, kind in (("schedule_to_start_timeout_ms", "start"), ("schedule_to_close_timeout_ms", "whole")):
+            if options.get(option):
+                self.ops.append(["timer", f"{member}/{kind}", self._lease.time_ms + int(options[option])])
+        session.in_flight.add(seq)
+        attempt = AttemptId(self._lease.run_id, seq, 1, token)
+        workflow = (session.workflow_id, session.workflow_type, session.queue)
+        self.sends.append(Activity(blob).send(self._runtime, session.namespace, attempt, workflow=workflow))
+        if not self._runtime.messages.atomic:
+            self._out(f"a/{member}/1", ["attempt", session.namespace, session.run_id, seq, 1, token])
+
+    def _start_timer(self, seq: int, delay_ms: int) -> None:
+        session, messages = self._session, self._runtime.messages
+        due = self._lease.time_ms + delay_ms
+        member = f"{session.run_id}/{seq}/timer"
+        self.ops += [["open", str(seq), b"t"], ["timer", member, due]]
+        if delay_ms > self._runtime.settings.timer_horizon_ms or not self._runtime.settings.eta_tasks_max:
+            return
+        session.in_flight.add(seq)
+        send = messages.resume(session.namespace, session.run_id, queue=session.queue, seq=seq, delay_ms=delay_ms)
+        if messages.atomic:
+            self.ops.append(["eta", member, due, list(messages.pushes(send).commands[0])])
+        else:
+            self.sends.append(send)
+
+    def _cancel(self, seq: int) -> None:
+        self._session.cancelled.add(seq)
+        self._shut(seq)
+
+    def _send_signal(self, seq: int, pid: str, topic: str, args: bytes) -> None:
+        s = self._session
+        self.ops.append(["open", str(seq), b"o"])
+        self._out(f"m/{s.run_id}/{seq}", ["signal", s.namespace, s.run_id, seq, s.pid, pid, topic, args])
+
+    def _cancel_external(self, seq: int, pid: str, reason: str, terminate: bool) -> None:  # noqa: FBT001 - an event's field
+        s = self._session
+        self.ops.append(["open", str(seq), b"o"])
+        self._out(f"x/{s.run_id}/{seq}", ["cancel", s.namespace, s.run_id, seq, s.pid, pid, reason, terminate])
+
+    def _start_child(self, seq: int, workflow_type: str, host: str, args: bytes, options: dict[str, Any]) -> None:
+        s = self._session
+        context = {**s.context, **options.get("ctx", {})}
+        self.ops.append(["open", str(seq), b"c"])
+        self._out(
+            f"k/{s.run_id}/{seq}",
+            ["child", s.namespace, s.run_id, seq, s.pid, s.queue, workflow_type, host, args, options, context],
+        )
+
+    def _upsert(self, _seq: int, search: dict[str, Any] | None, memo: dict[str, Any] | None) -> None:
+        for name, values in (("search", search), ("memo", memo)):
+            for key, value in (values or {}).items():
+                self.ops.append(["extra", f"{name}:{key}", payload.encode(value)])
+
+    def _complete(self, _result: bytes) -> None:
+        self._end("completed")
+
+    def _fail(self, failure: bytes) -> None:
+        self._end("cancelled" if payload.decode_failure(failure).get("kind") == "Canceled" else "failed")
+
+    def _continue_as_new(self, *_rest: Any) -> None:
+        self._end("failed")
+
+    def _end(self, status: str) -> None:
+        self.ending = status
+        self._out(f"c/{self._session.run_id}", ["complete", self._session.namespace, self._session.run_id])
+
+
+def _without_length(item: bytes) -> bytes:
+    """An input as stored announces one element more than it has, for its time."""
+    return bytes([item[0] - 1]) + item[1:]
+
+
+_HANDLERS: dict[int, Callable[..., None]] = {
+    Code.SCHEDULE_ACTIVITY: Effects._schedule_activity,
+    Code.START_TIMER: Effects._start_timer,
+    Code.CANCEL_TIMER: Effects._cancel,
+    Code.CANCEL_ACTIVITY: Effects._cancel,
+    Code.SEND_SIGNAL: Effects._send_signal,
+    Code.CANCEL_EXTERNAL: Effects._cancel_external,
+    Code.START_CHILD: Effects._start_child,
+    Code.UPSERT_ATTRIBUTES: Effects._upsert,
+    Code.COMPLETE: Effects._complete,
+    Code.FAIL: Effects._fail,
+    Code.CONTINUE_AS_NEW: Effects._continue_as_new,
+}

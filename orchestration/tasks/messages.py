@@ -1,0 +1,229 @@
+"""Messages to workers: built by Celery itself, and captured so that a script gives them out with its commit.
+
+When the broker is the same Redis as the store, a message is made the usual way (router, serializer, signals, priority
+steps) but its last Redis command is caught instead of run. The command then travels in the arguments of the script
+that writes the history: commit and dispatch are one atomic step. With any other broker nothing is captured and the
+caller publishes after the commit.
+
+Source: ``Producer.batch`` and ``Channel.create_publish_batch`` of kombu 5.7 (kombu/messaging.py,
+kombu/transport/redis.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Celery
+from kombu import Producer
+
+from orchestration.store.attempts import AttemptId
+from orchestration.store.connection import Connection
+from orchestration.store.results import Push, Pushes
+
+__all__ = ["MARK", "RESUME_TASK", "AttemptMark", "Messages"]
+
+logger = logging.getLogger(__name__)
+
+RESUME_TASK = "orchestration.resume"
+MARK = "orchestration"
+"""Name of the header that tells an activity attempt from an ordinary task."""
+
+_IDS = uuid.UUID("6f7263e0-0000-5000-8000-6f7263687374")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptMark:
+    """What the message of an attempt carries beside the task's own arguments.
+
+    Attributes:
+        namespace: Of the run.
+        attempt: Which attempt.
+        target: Entry id that the workflow called.
+        workflow_id: Of the run.
+        workflow_type: Of the run.
+        queue: Queue of the workflow; empty for Celery's default.
+        close_ms: Start-to-close timeout.
+        beat_ms: Heartbeat timeout, 0 for none.
+        key: Idempotency key, the same for all attempts.
+        context: Context values of the call.
+    """
+
+    namespace: str
+    attempt: AttemptId
+    target: str
+    workflow_id: str
+    workflow_type: str
+    queue: str
+    close_ms: int
+    beat_ms: int
+    key: str
+    context: dict[str, Any]
+
+    def to_header(self) -> list[Any]:
+        """The mark as it stands in the message header."""
+        a = self.attempt
+        return [
+            1, self.namespace, a.run_id, a.seq, a.attempt, a.token, self.target, self.workflow_id,
+            self.workflow_type, self.queue, self.close_ms, self.beat_ms, self.key, self.context,
+        ]  # fmt: skip
+
+    @classmethod
+    def from_header(cls, header: Sequence[Any]) -> AttemptMark:
+        """Read the mark of a received message.
+
+        Raises:
+            ValueError: Another release wrote it in a form that this one does not know.
+        """
+        if not header or header[0] != 1:
+            raise ValueError(f"unknown form of the {MARK} header: {header!r:.80}")
+        _, namespace, run_id, seq, attempt, token, target, wid, wtype, queue, close_ms, beat_ms, key, context = header
+        return cls(
+            namespace=namespace, attempt=AttemptId(run_id, int(seq), int(attempt), token), target=target,
+            workflow_id=wid, workflow_type=wtype, queue=queue, close_ms=int(close_ms), beat_ms=int(beat_ms), key=key,
+            context=dict(context),
+        )  # fmt: skip
+
+
+class _Capture:
+    """Stands in for kombu's publish batch and keeps the commands."""
+
+    def __init__(self, channel: Any) -> None:
+        self.channel = channel
+        self.commands: list[Push] = []
+
+    def publish(self, message: Any, **kwargs: Any) -> Any:
+        return self.channel.basic_publish(message, _publish_batch=self, **kwargs)
+
+    def add(self, name: str, *args: Any) -> None:
+        prefix = getattr(self.channel, "global_keyprefix", "") or ""
+        self.commands.append((name, prefix + args[0], *args[1:]))
+
+    def flush(self) -> None:
+        """Nothing to do: the store's script gives the commands out."""
+
+    discard = close = flush
+
+
+class Messages:
+    """Makes the messages that move runs.
+
+    Args:
+        app: The Celery application.
+        connection: Of the store, to see whether broker and store are one server.
+    """
+
+    def __init__(self, app: Celery, connection: Connection) -> None:
+        self._app = app
+        self._connection = connection
+        self._broker_database: int | None = None
+        self._checked = False
+
+    @property
+    def atomic(self) -> bool:
+        """Whether messages can be given out by the store's scripts: broker and store are the same Redis."""
+        if not self._checked:
+            self._broker_database = self._find_broker()
+            self._checked = True
+        return self._broker_database is not None
+
+    def _find_broker(self) -> int | None:
+        with self._app.connection_for_write() as connection:
+            if connection.transport.driver_type != "redis" or "sentinel" in connection.as_uri():
+                return None
+            try:
+                channel = connection.default_channel
+                if not hasattr(channel, "create_publish_batch"):
+                    return None
+                same = channel.client.info("server").get("run_id") == self._connection.server_id()
+                database = int(channel.client.connection_pool.connection_kwargs.get("db") or 0)
+            except connection.connection_errors + connection.channel_errors:
+                self._checked = False
+                raise
+        return database if same else None
+
+    def pushes(self, *sends: Callable[[Producer], object]) -> Pushes:
+        """Make messages to be given out by a script; empty when that cannot be.
+
+        Args:
+            sends: Each publishes with the producer it is given.
+        """
+        if not sends or not self.atomic:
+            return Pushes()
+        with self._capture() as (producer, capture):
+            for send in sends:
+                send(producer)
+        return Pushes(self._broker_database or 0, tuple(capture.commands))
+
+    @contextmanager
+    def _capture(self) -> Iterator[tuple[Producer, _Capture]]:
+        with self._app.producer_pool.acquire(block=True) as producer:
+            channel = producer.channel
+            capture = _Capture(channel)
+            channel.create_publish_batch = lambda max_size: capture  # noqa: ARG005 - kombu names the argument
+            try:
+                with producer.batch():
+                    yield producer, capture
+            finally:
+                del channel.create_publish_batch
+
+    def publish(self, *sends: Callable[[Producer], object]) -> None:
+        """Publish messages at once, in the ordinary way."""
+        if sends:
+            with self._app.producer_pool.acquire(block=True) as producer:
+                for send in sends:
+                    send(producer)
+
+    def resume(
+        self, namespace: str, run_id: str, *, queue: str, seq: int = 0, delay_ms: int = 0
+    ) -> Callable[[Producer], object]:
+        """Message that has a worker look after a run.
+
+        Args:
+            namespace: Of the run.
+            run_id: The run.
+            queue: Its task queue; empty for Celery's default.
+            seq: Number of the timer that is due then; 0 for none.
+            delay_ms: The message is an ETA task that far from now.
+        """
+        options: dict[str, Any] = {"queue": queue} if queue else {}
+        if delay_ms > 0:
+            options["countdown"] = delay_ms / 1000
+
+        def send(producer: Producer) -> object:
+            return self._app.send_task(
+                RESUME_TASK, args=[namespace, run_id, seq], producer=producer, ignore_result=True,
+                add_to_parent=False, serializer="json", root_id=run_id, parent_id=run_id, **options,
+            )  # fmt: skip
+
+        return send
+
+    def attempt(self, mark: AttemptMark, *, task: str, queue: str, args: Sequence[Any]) -> Callable[[Producer], object]:
+        """Message of an activity attempt: the ordinary Celery task with a mark in its headers.
+
+        Args:
+            mark: Which attempt it is.
+            task: Name of the Celery task.
+            queue: Where to; empty for Celery's own routing.
+            args: Its positional arguments.
+        """
+        options: dict[str, Any] = {"queue": queue} if queue else {}
+        a = mark.attempt
+
+        def send(producer: Producer) -> object:
+            return self._app.send_task(
+                task, args=list(args), kwargs={}, producer=producer, ignore_result=True, add_to_parent=False,
+                task_id=str(uuid.uuid5(_IDS, f"{a.run_id}/{a.seq}/{a.attempt}/{a.token}")), serializer="json",
+                headers={MARK: mark.to_header()}, root_id=a.run_id, parent_id=a.run_id, **options,
+            )  # fmt: skip
+
+        return send
+
+
+def idempotency_key(run_id: str, seq: int, token: str) -> str:
+    """Key that all attempts of one activity share, and no other activity has."""
+    return str(uuid.uuid5(_IDS, f"key/{run_id}/{seq}/{token}"))

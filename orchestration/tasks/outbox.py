@@ -1,0 +1,197 @@
+"""Work that a commit leaves to be done outside its script: done at once by its holder, again by the sweep until done."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgpack
+
+from orchestration.core import payload
+from orchestration.core.events import Code
+from orchestration.core.pid import parse_pid
+from orchestration.errors import OrchestrationError, StoreUnavailableError, WorkflowNotFoundError
+from orchestration.faults import fault
+from orchestration.store.attempts import AttemptId
+from orchestration.store.inputs import encode_input
+from orchestration.store.results import Delivery
+from orchestration.store.store import Store
+from orchestration.tasks.completion import complete_outer
+from orchestration.tasks.effects import read_activity
+from orchestration.tasks.runtime import Runtime
+from orchestration.types import RunId
+
+__all__ = ["Outbox", "deliver"]
+
+logger = logging.getLogger(__name__)
+
+
+def deliver(
+    runtime: Runtime, namespace: str, run_id: RunId, item: bytes, *, request_id: str = "", queue: str | None = None
+) -> Delivery:
+    """Put an input into a run's inbox and publish a wake-up if one is needed.
+
+    Args:
+        runtime: Of this process.
+        namespace: Of the run.
+        run_id: The run.
+        item: The input, encoded without its time.
+        request_id: Repeats of it are answered ``duplicate``; empty: every call delivers.
+        queue: The run's task queue, if known.
+    """
+    store = runtime.store(namespace)
+    if queue is None:
+        queue = store.runs.record(run_id).fields.get("queue", "")
+    send = runtime.messages.resume(namespace, run_id, queue=queue)
+    delivery = store.runs.deliver(run_id, item, request_id=request_id, pushes=runtime.messages.pushes(send))
+    if delivery.status == "wake":
+        runtime.messages.publish(send)
+    return delivery
+
+
+class Outbox:
+    """Performs outbox entries. Every entry is safe to perform again.
+
+    Args:
+        runtime: Of this process.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._handlers: dict[str, Callable[..., None]] = {
+            "attempt": self._attempt,
+            "complete": self._complete,
+            "signal": self._signal,
+            "cancel": self._cancel,
+            "child": self._child,
+        }
+
+    def perform(self, store: Store, entries: Iterable[tuple[str, bytes]], *, sent: bool = False) -> None:
+        """Perform entries and forget those that are done; a failing one is logged and left to the sweep.
+
+        Args:
+            store: Where they are kept.
+            entries: Id and contents of each.
+            sent: Messages of attempts have been published already.
+        """
+        done: list[str] = []
+        for name, entry in entries:
+            kind, *rest = msgpack.unpackb(entry, raw=False, strict_map_key=False)
+            try:
+                if not (sent and kind == "attempt"):
+                    self._handlers[kind](*rest)
+                done.append(name)
+            except StoreUnavailableError:
+                raise
+            except Exception:
+                logger.exception("outbox entry left to the sweep", extra={"entry": name})
+        fault("before_finish")
+        if done:
+            store.timers.finish(RunId(done[0].split("/")[1]), done)
+
+    def _attempt(self, namespace: str, run_id: str, seq: int, attempt: int, token: str) -> None:
+        runtime = self._runtime
+        store = runtime.store(namespace)
+        found = store.attempts.read(RunId(run_id), seq)
+        if found is None:
+            return
+        blob, state = found
+        activity = read_activity(blob)
+        if activity is None or (state.attempt, state.token, state.state) != (attempt, token, "scheduled"):
+            return
+        fields = store.runs.record(RunId(run_id)).fields
+        workflow = (fields["id"], fields["type"], fields.get("queue", ""))
+        runtime.messages.publish(
+            activity.send(runtime, namespace, AttemptId(RunId(run_id), seq, attempt, token), workflow=workflow)
+        )
+
+    def _complete(self, namespace: str, run_id: str) -> None:
+        fault("before_complete")
+        complete_outer(self._runtime, namespace, RunId(run_id))
+        fault("after_complete")
+
+    def _answer(self, namespace: str, run_id: str, seq: int, problem: tuple[str, str] | None) -> None:
+        """Tell the asking run what became of its request."""
+        value = payload.NIL
+        if problem is not None:
+            value = payload.encode_failure(problem[1], kind=problem[0], retryable=False)
+        item = encode_input(Code.OPERATION_DONE, seq, problem is None, value)
+        deliver(self._runtime, namespace, RunId(run_id), item, request_id=f"op/{run_id}/{seq}")
+
+    def _find(self, namespace: str, pid: str) -> RunId:
+        target = parse_pid(pid)
+        if target is None:
+            raise WorkflowNotFoundError(f"could not resolve '{pid}' as PID or registered name")
+        return self._runtime.store(namespace).runs.current(target.unique)
+
+    def _signal(self, namespace: str, run_id: str, seq: int, me: str, pid: str, topic: str, args: bytes) -> None:
+        try:
+            item = encode_input(Code.SIGNAL, topic, args, me)
+            found = deliver(self._runtime, namespace, self._find(namespace, pid), item, request_id=f"s/{run_id}/{seq}")
+            problem = ("NotFound", f"process not found: {pid} has ended") if found.status == "closed" else None
+            if found.status == "full":
+                problem = ("RateLimited", f"the inbox of {pid} is full")
+        except WorkflowNotFoundError as error:
+            problem = ("NotFound", str(error))
+        self._answer(namespace, run_id, seq, problem)
+
+    def _cancel(
+        self, namespace: str, run_id: str, seq: int, me: str, pid: str, reason: str, terminate: bool  # noqa: FBT001
+    ) -> None:
+        try:
+            target = self._find(namespace, pid)
+            if terminate:
+                terminate_run(self._runtime, namespace, target, reason=reason, sender=me)
+            else:
+                item = encode_input(Code.CANCEL_REQUESTED, reason, me)
+                deliver(self._runtime, namespace, target, item, request_id=f"x/{run_id}/{seq}")
+            problem = None
+        except WorkflowNotFoundError as error:
+            problem = ("NotFound", str(error))
+        self._answer(namespace, run_id, seq, problem)
+
+    def _child(
+        self, namespace: str, run_id: str, seq: int, me: str, queue: str, workflow_type: str, host: str,
+        args: bytes, options: dict[str, Any], context: dict[str, Any],
+    ) -> None:  # fmt: skip
+        from orchestration.tasks.starts import start_child
+
+        try:
+            pid = start_child(
+                self._runtime, namespace, parent=(run_id, seq, me), queue=queue, workflow_type=workflow_type, host=host,
+                args=args, options=options, context=context,
+            )  # fmt: skip
+            item = encode_input(Code.CHILD_STARTED, seq, pid)
+        except StoreUnavailableError:
+            raise
+        except (OrchestrationError, ValueError) as error:
+            failure = payload.encode_failure(str(error), kind=_start_problem(error), retryable=False)
+            item = encode_input(Code.CHILD_START_FAILED, seq, failure)
+        deliver(self._runtime, namespace, RunId(run_id), item, request_id=f"k/{run_id}/{seq}")
+
+
+def _start_problem(error: Exception) -> str:
+    from orchestration.errors import EntryNotFoundError, WorkflowAlreadyStartedError
+
+    if isinstance(error, EntryNotFoundError):
+        return "NotFound"
+    return "AlreadyExists" if isinstance(error, WorkflowAlreadyStartedError) else "Invalid"
+
+
+def terminate_run(runtime: Runtime, namespace: str, run_id: RunId, *, reason: str, sender: str = "") -> Delivery:
+    """End a run at once; its code has no say.
+
+    Returns:
+        ``ended``, or ``closed`` with the status it had.
+    """
+    store = runtime.store(namespace)
+    delivery = store.runs.end(
+        run_id, status="terminated", code=Code.TERMINATED, details=[reason, sender],
+        outbox_id=f"c/{run_id}", entry=msgpack.packb(["complete", namespace, run_id]),
+    )  # fmt: skip
+    if delivery.status == "ended":
+        Outbox(runtime).perform(store, [(f"c/{run_id}", msgpack.packb(["complete", namespace, run_id]))])
+    return delivery
+
+

@@ -1,0 +1,129 @@
+"""What one process needs to move runs: stores, messages, a cache of live machines. Made anew after a fork."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Any
+
+from celery import Celery
+
+from orchestration.core.bundle import Bundle
+from orchestration.registry import Registry
+from orchestration.settings import Settings
+from orchestration.store.base import StoreOptions
+from orchestration.store.connection import Connection, RedisConnection
+from orchestration.store.keys import Keyspace
+from orchestration.store.store import Store
+from orchestration.tasks.cache import SessionCache
+from orchestration.tasks.messages import Messages
+from orchestration.tasks.owner import this_owner
+
+__all__ = ["Runtime"]
+
+logger = logging.getLogger(__name__)
+
+
+class Runtime:
+    """The working parts of one process.
+
+    Args:
+        app: The Celery application.
+        settings: Checked settings.
+        registry: The definitions.
+        connection: Where the runs are kept; None: the Redis of the settings.
+    """
+
+    def __init__(
+        self, app: Celery, settings: Settings, registry: Registry, connection: Connection | None = None
+    ) -> None:
+        self.app = app
+        self.settings = settings
+        self.registry = registry
+        self.pid = os.getpid()
+        self.connection: Connection = connection or RedisConnection(
+            settings.redis_url, patience_s=settings.start_timeout_ms / 1000
+        )
+        self.messages = Messages(app, self.connection)
+        self.cache = SessionCache(runs=settings.cache_runs, size_bytes=settings.cache_bytes)
+        self._stores: dict[str, Store] = {}
+        self._bundles: dict[str, Bundle] = {}
+        self.stored_bundles: set[str] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def owner(self) -> str:
+        """Name of this process."""
+        return this_owner()
+
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """Every namespace that the definitions here use."""
+        return tuple(sorted({self.settings.namespace, *map(self.namespace_of, self._workflow_ids())}))
+
+    def _workflow_ids(self) -> list[str]:
+        return [entry.id for entry in self.registry.entries if entry.kind == "workflow.lua"]
+
+    def namespace_of(self, entry_id: str) -> str:
+        """Namespace that the runs of an entry are kept in."""
+        named = self.registry.namespace_of(entry_id)
+        return self.settings.namespace if named == "default" else named
+
+    def store(self, namespace: str) -> Store:
+        """The store of a namespace, checked at first use.
+
+        Raises:
+            ConfigError: It was made with another number of shards.
+            StoreUnavailableError: Redis does not answer.
+        """
+        store = self._stores.get(namespace)
+        if store is None:
+            settings = self.settings
+            options = StoreOptions(
+                lease_ms=settings.lease_ms,
+                grace_ms=settings.resume_grace_ms,
+                retention_ms=settings.retention_ms,
+                mark_ms=max(settings.retention_ms, 2 * self._visibility_timeout_ms()),
+                eta_max=max(settings.eta_tasks_max // settings.shards, 0),
+            )
+            keyspace = Keyspace(settings.key_prefix, namespace, settings.shards)
+            store = Store(self.connection, keyspace, options)
+            store.open()
+            with self._lock:
+                store = self._stores.setdefault(namespace, store)
+        return store
+
+    def _visibility_timeout_ms(self) -> int:
+        options: dict[str, Any] = self.app.conf.broker_transport_options or {}
+        return int(float(options.get("visibility_timeout", 3600)) * 1000)
+
+    def bundle(self, store: Store, run_id: str, digest: str) -> Bundle | None:
+        """A code bundle by its digest, from here or from the store; None when it is nowhere."""
+        found = self._bundles.get(digest)
+        if found is None:
+            from orchestration.types import RunId
+
+            code = store.runs.bundle(RunId(run_id), digest)
+            if code is None:
+                return None
+            found = Bundle.decode(code)
+            with self._lock:
+                if len(self._bundles) >= 256:
+                    self._bundles.pop(next(iter(self._bundles)))
+                self._bundles[digest] = found
+        return found
+
+    def serves(self, queue: str) -> bool:
+        """Whether this process belongs to a worker that consumes a queue; empty is Celery's default queue."""
+        if not getattr(self.app, "_orchestration_worker", False):
+            return False
+        consumed = self.app.amqp.queues.consume_from
+        return (queue or self.app.conf.task_default_queue) in consumed
+
+    def close(self) -> None:
+        """Let go of connections and machines."""
+        self.cache.clear()
+        close = getattr(self.connection, "close", None)
+        if close is not None:
+            close()
