@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from orchestration.core import payload
+from orchestration.core.lua.hostlib import provide
 
 __all__ = ["HOST", "HostArgumentError", "HostError", "call_host", "host_function"]
 
@@ -63,7 +64,10 @@ def call_host(name: bytes, packed: bytes) -> tuple[bool, bytes]:
         Lua error. No exception leaves but those that end the process (and MemoryError).
     """
     try:
-        function = HOST.get(name.decode("utf-8", "replace"))
+        text = name.decode("utf-8", "replace")
+        if text not in HOST:
+            provide(text)
+        function = HOST.get(text)
         if function is None:
             raise HostError("Internal", f"no host function {name!r}")
         return True, payload.encode(function(*payload.decode(packed)))
