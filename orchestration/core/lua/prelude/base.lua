@@ -177,7 +177,7 @@ function rt.require_prelude(name)
 end
 
 local function host_result(ok, data)
-  if ok then return rt.unpack(data) end
+  if ok then return (rt.unpack(data)) end
   if ok == nil then trip("abort") end
   local failure = rt.unpack(data)
   if failure.raised then cerror(failure.message, 3) end

@@ -248,6 +248,10 @@ rt.channel = {
   accepts = function(state) return not state.closed and (state.receivers.head ~= nil or count(state) < state.size) end,
   -- offer(state, value) -> true if taken; never waits
   offer = function(state, value) return not state.closed and offer(state, value) ~= nil end,
+  -- drop(state): what is buffered and not taken yet is gone
+  drop = function(state)
+    while count(state) > 0 do pop(state) end
+  end,
   -- close(state): from outside any task
   close = function(state, closer) close(state, closer) end,
 }
