@@ -5,7 +5,7 @@
 -- Wake order: whoever is running stands before those it woke, except after close, where it stands behind them.
 local rt = ...
 local raw = rt.raw
-local rawtype, rawget, rawlen, error = raw.type, raw.rawget, raw.rawlen, raw.error
+local rawtype, rawget, rawlen = raw.type, raw.rawget, raw.rawlen
 local waiter_here, block, wake, ready, yield = rt.waiter, rt.block, rt.wake, rt.ready, raw.coroutine.yield
 local TOKEN <const> = rt.block_token
 local CLOSED <const> = "send on closed channel"
@@ -122,7 +122,7 @@ local methods = {}
 function methods.send(self, value)
   local state = state_of(self, "send")
   local task = waiter_here()
-  if state.closed then error(CLOSED, 2) end
+  if state.closed then rt.raise(CLOSED) end
   local done = offer(state, value, task)
   if done == nil then
     append(state.senders, { task = task, value = value })
@@ -186,7 +186,7 @@ local function try(cases, n, task)
     local case = cases[i]
     local state = rt.state(case.channel, "channel")
     if case.sends then
-      if state.closed then error(CLOSED, 3) end
+      if state.closed then rt.raise(CLOSED) end
       local done = offer(state, case.value, task)
       if done then
         if done ~= true then yield(TOKEN) end
@@ -226,7 +226,7 @@ local function select_cases(list, with_default)
     append(case.sends and state.senders or state.receivers, waiter)
   end
   local chosen, value, ok = block("channel.select")
-  if chosen.case.sends and not ok then error(CLOSED, 2) end
+  if chosen.case.sends and not ok then rt.raise(CLOSED) end
   return result(chosen.case, value, ok)
 end
 

@@ -6,7 +6,7 @@ local rt = ...
 local raw = rt.raw
 local rawtype, next, getinfo, error = raw.type, raw.next, raw.debug.getinfo, raw.error
 local running = raw.coroutine.running
-local concat, format = raw.table.concat, raw.string.format
+local concat, format, gsub = raw.table.concat, raw.string.format, raw.string.gsub
 local function tostring(value) return rt.tostring(value) end
 local MOST_FRAMES <const> = 16
 
@@ -31,6 +31,15 @@ local function user_frames(thread, level, most)
   return frames
 end
 rt.user_frames = user_frames
+
+-- raise(text): an error with the position of the user code that led here, also where a tail call has left no frame of it
+-- at a fixed level. Without any user frame there is no position: a line of the library would not stay the same.
+local function raise(text)
+  local frame = user_frames(running(), 2, 1)[1]
+  error(frame and frame.source .. ":" .. frame.line .. ": " .. text or text, 0)
+end
+rt.raise = raise
+function rt.argerror(n, fname, text) raise("bad argument #" .. n .. " to '" .. fname .. "' (" .. text .. ")") end
 
 local function frames_text(frames)
   local lines = {}
@@ -136,7 +145,7 @@ function rt.failure_bytes(value, thread)
     local kind = rawtype(value)
     local text = kind == "string" and value or kind == "number" and tostring(value)
       or "(error value is a " .. kind .. ")"
-    failure = { message = text, kind = "Internal" }
+    failure = { message = (gsub(text, "^%[[%w_]+%]:%d+: ", "")), kind = "Internal" }
     if thread then failure.stack = frames_text(user_frames(thread, 0, MOST_FRAMES)) end
   end
   return rt.pack(failure)
@@ -145,10 +154,10 @@ end
 local function new(spec)
   if rawtype(spec) == "table" and not rt.class_of(spec) then
     local message, kind, retryable = spec.message, spec.kind, spec.retryable
-    if message == nil then error("message field is required", 2) end
-    if rawtype(message) ~= "string" then error("message must be a string", 2) end
-    return make(message, rawtype(kind) == "string" and kind or "", rawtype(retryable) == "boolean" and retryable or nil,
-      details_bytes(spec.details))
+    if message == nil then raise("message field is required") end
+    if rawtype(message) ~= "string" then raise("message must be a string") end
+    if rawtype(retryable) ~= "boolean" then retryable = nil end
+    return make(message, rawtype(kind) == "string" and kind or "", retryable, details_bytes(spec.details))
   end
   if rawtype(spec) ~= "string" and rawtype(spec) ~= "number" and not rt.is_error(spec) then
     rt.typeerror(1, "new", "string or table", spec)

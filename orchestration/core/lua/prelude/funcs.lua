@@ -179,12 +179,12 @@ function executor.with_options(self, options)
 end
 function executor.with_actor(self, actor)
   local state = executor_of(self, "with_actor")
-  if actor == nil then raw.error("actor cannot be nil", 2) end
+  if actor == nil then rt.raise("actor cannot be nil") end
   return new_executor({ context = state.context, options = state.options })
 end
 function executor.with_scope(self, scope)
   local state = executor_of(self, "with_scope")
-  if scope == nil then raw.error("scope cannot be nil", 2) end
+  if scope == nil then rt.raise("scope cannot be nil") end
   return new_executor({ context = state.context, options = state.options })
 end
 function executor.call(self, target, ...) return call(executor_of(self, "call"), target, ...) end

@@ -49,9 +49,9 @@ end
 
 -- waiter() -> task: the calling task; raises where it cannot wait. Called before anything is registered.
 local function waiter()
-  if not current then error("cannot wait here: no task is running", 3) end
+  if not current then rt.raise("cannot wait here: no task is running") end
   if rt.unblockable or not isyieldable() then
-    error("cannot wait here: inside " .. (rt.unblockable or "a function of the C library"), 3)
+    rt.raise("cannot wait here: inside " .. (rt.unblockable or "a function of the C library"))
   end
   return current
 end

@@ -127,13 +127,13 @@ end
 function methods.with_name(self, name)
   local state = builder_of(self, "with_name")
   if rawtype(name) ~= "string" then rt.typeerror(2, "with_name", "string", name) end
-  if name == "" then raw.error("name cannot be empty", 2) end
+  if name == "" then rt.raise("name cannot be empty") end
   return changed(state, "name", name)
 end
 function methods.with_message(self, topic, ...)
   local state = builder_of(self, "with_message")
   if rawtype(topic) ~= "string" then rt.typeerror(2, "with_message", "string", topic) end
-  if sub(topic, 1, 1) == "@" then raw.error("cannot send to @ topics", 2) end
+  if sub(topic, 1, 1) == "@" then rt.raise("cannot send to @ topics") end
   local messages = copy(state.messages)
   local bytes, problem = rt.try_pack_list(...)
   if not bytes then raw.error(problem, 0) end
@@ -142,12 +142,12 @@ function methods.with_message(self, topic, ...)
 end
 function methods.with_actor(self, actor)
   local state = builder_of(self, "with_actor")
-  if actor == nil then raw.error("actor cannot be nil", 2) end
+  if actor == nil then rt.raise("actor cannot be nil") end
   return changed(state, "actor", true)
 end
 function methods.with_scope(self, scope)
   local state = builder_of(self, "with_scope")
-  if scope == nil then raw.error("scope cannot be nil", 2) end
+  if scope == nil then rt.raise("scope cannot be nil") end
   return changed(state, "scope", true)
 end
 function methods.exec(self, ...)
