@@ -165,7 +165,7 @@ class _Decoding:
             return _adapter(self.definition.kind).validate_python(fields, context=context)
         except ValidationError as error:
             errors = error.errors(include_url=False)
-        unknown = [_known_path(item["loc"]) for item in errors if item["type"] in _UNKNOWN_FIELD]
+        unknown = [_error_path(item) for item in errors if item["type"] in _UNKNOWN_FIELD]
         if unknown:
             fields = {key: _copied(value) for key, value in fields.items()}
             for path in unknown:
@@ -174,8 +174,8 @@ class _Decoding:
             return self._validate(fields, context)
         for item in errors:
             what, cure = explain(item)
-            self._add(_known_path(item["loc"]), what, cure, has_value=item["type"] != "missing")
-        return self._stand_in(fields, [_known_path(item["loc"]) for item in errors], context)
+            self._add(_error_path(item), what, cure, has_value=item["type"] != "missing")
+        return self._stand_in(fields, [_error_path(item) for item in errors], context)
 
     def _stand_in(self, fields: dict[str, Any], wrong: Sequence[Path], context: DecodeContext) -> Entry | None:
         """The entry without what is wrong, so that the checks between entries can find what else is."""
@@ -193,9 +193,11 @@ _UNKNOWN_FIELD = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
 _MISSING = object()
 
 
-def _known_path(location: tuple[str | int, ...]) -> Path:
+def _error_path(error: Mapping[str, Any]) -> Path:
     """The error's path in the data; pydantic adds "[key]" for keys of mappings."""
-    return tuple(part for part in location if part != "[key]")
+    path = tuple(part for part in error["loc"] if part != "[key]")
+    field = (error.get("ctx") or {}).get("field")
+    return (*path, field) if field else path
 
 
 def _value_at(value: Any, path: Path) -> Any:
@@ -222,7 +224,7 @@ def _copied(value: Any) -> Any:
 
 def _remove(value: Any, path: Path) -> None:
     holder = _value_at(value, path[:-1])
-    if isinstance(holder, dict):
+    if path and isinstance(holder, dict):
         holder.pop(path[-1], None)
 
 

@@ -65,9 +65,9 @@ class DecodeContext:
     kind: str
 
 
-def fault(what: str, cure: str) -> PydanticCustomError:
-    """An error of a field in our own words, for validators to raise."""
-    return PydanticCustomError("definition", "{what}", {"what": what, "cure": cure})
+def fault(what: str, cure: str, *, field: str = "") -> PydanticCustomError:
+    """An error in our own words, for validators to raise; those of whole records may name the field."""
+    return PydanticCustomError("definition", "{what}", {"what": what, "cure": cure, "field": field})
 
 
 def freeze(value: Any) -> Any:

@@ -11,7 +11,8 @@ from orchestration.errors import RegistryError
 __all__ = ["DefinitionsError", "Problem", "ProblemList", "close_matches", "shown"]
 
 _LONGEST_VALUE = 100
-_SECRET_FIELDS = ("api_key", "key_pem", "token_key", "password", "secret", "values.")
+_HIDDEN = "(hidden)"
+_SECRETS = ("api_key", "key_pem", "token_key", "password", "secret", "values")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +120,8 @@ def close_matches(wanted: str, known: Iterable[str], *, otherwise: str = "") -> 
 
 def shown(value: object, *, field: str = "") -> str:
     """A value as an error text shows it: short, and never a secret."""
-    if any(secret in field for secret in _SECRET_FIELDS):
-        return "(hidden)"
+    if _is_secret(field):
+        return _HIDDEN
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
@@ -129,10 +130,14 @@ def shown(value: object, *, field: str = "") -> str:
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 3] + "..."
 
 
+def _is_secret(field: str) -> bool:
+    return any(secret in field for secret in _SECRETS)
+
+
 def _plain(value: object) -> object:
-    """Undo the immutable wrappers, so that a list looks like one."""
+    """Undo the immutable wrappers, so that a list looks like one; leave secrets out."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _HIDDEN if _is_secret(str(key)) else _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value

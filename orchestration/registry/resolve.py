@@ -91,14 +91,9 @@ class _Check:
                 what = f"the module {name} is not part of this release"
                 self._add(entry, field, what, "do without it, or move its use into a Celery task", value)
             else:
-                known = ", ".join(sorted(AVAILABLE_MODULES))
-                self._add(
-                    entry,
-                    field,
-                    "there is no such module",
-                    close_matches(name, KNOWN_MODULES, otherwise=f"use one of {known}"),
-                    value,
-                )
+                cure = close_matches(name, AVAILABLE_MODULES) or close_matches(name, KNOWN_MODULES)
+                cure = cure or "use one of " + ", ".join(sorted(AVAILABLE_MODULES))
+                self._add(entry, field, "there is no such module", cure, value)
 
     def syntax(self, entry: LuaEntry, check_lua: LuaChecker) -> None:
         """The source compiles. A file that could not be read has been told already."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -101,3 +102,7 @@ def _tidy(schema: Any) -> Any:
 def render_schema() -> str:
     """The schema as the text of its file."""
     return json.dumps(definition_schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render_schema())

@@ -140,7 +140,9 @@ class CeleryClient(Entry):
     @model_validator(mode="after")
     def _check_address(self) -> CeleryClient:
         if self.kind == "temporal.client" and self.address is None:
-            raise fault("address is required", "write 'address: host:port', or make it a celery.client")
+            raise fault(
+                "address is required", "write 'address: host:port', or make it a celery.client", field="address"
+            )
         return self
 
     def links(self) -> Iterator[Link]:
