@@ -1,4 +1,4 @@
-"""Finds syntax errors in Lua text without running it."""
+"""Finds what is wrong with Lua text without running it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from lupa import lua54
+
+from orchestration.core.lua.source import prepare
+from orchestration.errors import ForbiddenNameError
 
 __all__ = ["LuaChecker", "make_lua_checker"]
 
@@ -20,8 +23,19 @@ def _refuse(_object: object, _name: object, _is_setting: bool) -> object:
     raise AttributeError(msg)
 
 
+def _forbidden(source: str, chunkname: str) -> str | None:
+    try:
+        prepare(source.encode(), chunkname)
+    except ForbiddenNameError as error:
+        return str(error)
+    return None
+
+
 def make_lua_checker() -> LuaChecker:
-    """A checker that compiles with Lua 5.4; the code is never run, bytecode is refused."""
+    """A checker that compiles with Lua 5.4 and looks for names that the sandbox refuses.
+
+    The code is never run, bytecode is refused.
+    """
     runtime: Any = lua54.LuaRuntime(
         encoding=None,
         register_eval=False,
@@ -39,7 +53,7 @@ def make_lua_checker() -> LuaChecker:
         # Lua shortens long chunk names in messages, so it gets a short one, which is then replaced.
         message = compile_text(source.encode(), b"=lua")
         if message is None:
-            return None
+            return _forbidden(source, chunkname)
         text = bytes(message).decode("utf-8", "replace")
         return chunkname + text.removeprefix("lua")
 

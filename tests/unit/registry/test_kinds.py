@@ -64,10 +64,9 @@ def test_lifecycle_and_its_defaults(tree):
         "{process: p, host: h, input: [1, {a: [b]}], lifecycle: {auto_start: yes, requires: [p], depends_on: [h, p], "
         "restart: {max_attempts: 10}, security: {actor: {id: me}, policies: ['a:pol'], groups: [g]}}}",
         "  - {name: p, kind: process.lua, source: return 1, meta: {default_host: h}}\n"
-        "  - {name: h, kind: process.host, host: {workers: 4}}\n"(
-            "  - {name: pol, kind: security.policy, groups: [g], policy: {actions: '*', "
-            "resources: [a, b], effect: deny}}\n"
-        ),
+        "  - {name: h, kind: process.host, host: {workers: 4}}\n"
+        "  - {name: pol, kind: security.policy, groups: [g], policy: {actions: '*', "
+        "resources: [a, b], effect: deny}}\n",
     )
     assert isinstance(service, ProcessService)
     lifecycle = service.lifecycle

@@ -247,6 +247,12 @@ def test_lua_error_in_inline_code_names_the_yaml_line(tree):
     assert tree.problems()[0].startswith("a.yaml:6: entry a:x: field 'source': Lua: unexpected symbol near '='")
 
 
+def test_name_that_the_sandbox_refuses_is_told_at_load(tree):
+    tree.write("a.yaml", "namespace: a\nname: x\nkind: library.lua\nsource: file://x.lua\n")
+    tree.write("x.lua", "local t = {}\nreturn setmetatable(t, { __gc = print })\n")
+    assert tree.problems()[0].startswith("x.lua:2: entry a:x: field 'source': Lua: __gc is not available")
+
+
 def test_lua_bytecode_is_refused(tree):
     tree.write("a.yaml", "namespace: a\nname: x\nkind: library.lua\nsource: file://x.lua\n")
     (tree.root / "x.lua").write_bytes(b"\x1bLua\x54")
