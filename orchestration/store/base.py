@@ -14,7 +14,7 @@ from orchestration.store.results import Delivery, Lease, Pushes
 from orchestration.store.scripts import load_script
 from orchestration.types import RunId
 
-__all__ = ["Aggregate", "StoreOptions"]
+__all__ = ["NO_PUSHES", "Aggregate", "StoreOptions", "pack_for_script", "text"]
 
 NO_PUSHES = Pushes()
 
@@ -47,6 +47,15 @@ def text(value: Any) -> str:
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
 
+def pack_for_script(value: Any) -> bytes:
+    """Encode an argument that a script unpacks.
+
+    Redis' ``cmsgpack`` is older than msgpack's ``bin`` type and refuses it, so bytes go as the older raw strings.
+    """
+    packed: bytes = msgpack.packb(value, use_bin_type=False)
+    return packed
+
+
 class Aggregate:
     """Base of the store's parts.
 
@@ -65,8 +74,7 @@ class Aggregate:
         return self._connection.run(load_script(script), keys, args)
 
     def _pack_pushes(self, pushes: Pushes) -> bytes:
-        packed: bytes = msgpack.packb([pushes.database, self._connection.database, list(pushes.commands)])
-        return packed
+        return pack_for_script([pushes.database, self._connection.database, list(pushes.commands)])
 
     def _delivery(self, run_id: str, reply: Sequence[Any]) -> Delivery:
         status = text(reply[0])

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgpack
 
-from orchestration.errors import WorkflowNotFoundError
-from orchestration.store.base import NO_PUSHES, Aggregate, text
-from orchestration.store.connection import Subscription
-from orchestration.store.results import Delivery, Lease, Pushes, RunRecord, StartResult
+from orchestration.store.base import NO_PUSHES, pack_for_script, text
+from orchestration.store.results import Delivery, Lease, Pushes, StartResult
+from orchestration.store.run_reads import RunReads
 from orchestration.types import RunId
 
 __all__ = ["Runs"]
 
-_PAGE_EVENTS = 2_000
+
+def _flat(mapping: Mapping[str, Any]) -> list[str | bytes]:
+    """Fields of a hash, name and value in turn, as a script takes them: numbers as text, so that none is rounded.
+
+    Raises:
+        TypeError: A value is no text, no bytes and no whole number; in a script it would stop a write half way.
+    """
+    flat: list[str | bytes] = []
+    for name, value in mapping.items():
+        if isinstance(value, bool) or not isinstance(value, (str, bytes, int)):
+            raise TypeError(f"the field {name!r} of a run is text, bytes or a whole number, not {value!r}")
+        flat += (name, value if isinstance(value, (str, bytes)) else str(value))
+    return flat
 
 
-def _flat(mapping: Mapping[str, Any]) -> list[Any]:
-    return [part for pair in mapping.items() for part in pair]
-
-
-class Runs(Aggregate):
+class Runs(RunReads):
     """The verbs of runs."""
 
     def new_id(self, workflow_id: str) -> RunId:
@@ -89,8 +96,8 @@ class Runs(Aggregate):
             self._options.grace_ms,
             digest,
             bundle,
-            msgpack.packb([_flat({"id": workflow_id, **fields}), _flat(extra)]),
-            msgpack.packb(list(inputs)),
+            pack_for_script([_flat({"id": workflow_id, **fields}), _flat(extra)]),
+            pack_for_script(list(inputs)),
             self._pack_pushes(pushes),
             keys.tag,
             run_timeout_ms,
@@ -190,8 +197,8 @@ class Runs(Aggregate):
             consumed,
             dropped,
             lease.time_ms,
-            msgpack.packb(list(events)),
-            msgpack.packb(list(ops)),
+            pack_for_script(list(events)),
+            pack_for_script(list(ops)),
             self._pack_pushes(pushes),
             ending,
             self._options.retention_ms,
@@ -276,121 +283,6 @@ class Runs(Aggregate):
         keys_ = [keys.record(run_id), keys.extra(run_id), keys.ready, keys.parked_runs]
         return self._delivery(run_id, self._run("unpark_run", keys_, run_id))
 
-    def current(self, workflow_id: str) -> RunId:
-        """Id of the latest run of a workflow.
-
-        Raises:
-            WorkflowNotFoundError: None is known.
-        """
-        keys = self._keyspace.of_workflow(workflow_id)
-        run_id = self._connection.call("HGET", keys.workflow(workflow_id), "run")
-        if run_id is None:
-            raise WorkflowNotFoundError(
-                f"no workflow with the id {workflow_id!r} is known, now or within the retention period"
-            )
-        return RunId(text(run_id))
-
-    def record(self, run_id: RunId, *, extra: bool = False) -> RunRecord:
-        """Where a run stands.
-
-        Args:
-            run_id: The run.
-            extra: Read the larger facts too.
-
-        Raises:
-            WorkflowNotFoundError: No such run.
-        """
-        records = self.records([run_id], extra=extra)
-        if not records:
-            raise WorkflowNotFoundError(f"no run {run_id!r} is known, now or within the retention period")
-        return records[0]
-
-    def records(self, run_ids: Sequence[RunId], *, extra: bool = False) -> list[RunRecord]:
-        """Where several runs stand; unknown ones are left out."""
-        commands: list[list[Any]] = []
-        for run_id in run_ids:
-            keys = self._keyspace.of_run(run_id)
-            commands.append(["HGETALL", keys.record(run_id)])
-            commands.append(["LLEN", keys.inbox(run_id)])
-            if extra:
-                commands.append(["HGETALL", keys.extra(run_id)])
-        step = 3 if extra else 2
-        replies = self._connection.pipeline(commands) if commands else []
-        found = []
-        for index, run_id in enumerate(run_ids):
-            fields = _mapping(replies[index * step])
-            if not fields:
-                continue
-            more = _mapping(replies[index * step + 2]) if extra else {}
-            found.append(
-                RunRecord(
-                    run_id,
-                    {name: text(value) for name, value in fields.items()},
-                    more,
-                    int(replies[index * step + 1]),
-                )
-            )
-        return found
-
-    def open_commands(self, run_id: RunId) -> dict[str, bytes]:
-        """The commands of a run that wait for something, as stored."""
-        return _mapping(self._connection.call("HGETALL", self._keyspace.of_run(run_id).open(run_id)))
-
-    def history(self, run_id: RunId, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """The events of a run, encoded, oldest first, read page by page.
-
-        Args:
-            run_id: The run.
-            start: Number of events to leave out at the beginning.
-            stop: Number of the last event wanted; None for all.
-        """
-        key = self._keyspace.of_run(run_id).history(run_id)
-        while stop is None or start < stop:
-            last = start + _PAGE_EVENTS if stop is None else min(start + _PAGE_EVENTS, stop)
-            page = self._connection.call("LRANGE", key, start, last - 1)
-            yield from page
-            if len(page) < last - start:
-                return
-            start = last
-
-    def last_event(self, run_id: RunId) -> bytes | None:
-        """The last event of a run, encoded; None when there is none yet."""
-        event: bytes | None = self._connection.call("LINDEX", self._keyspace.of_run(run_id).history(run_id), -1)
-        return event
-
-    def bundle(self, run_id: RunId, digest: str) -> bytes | None:
-        """A code bundle as stored beside a run; None when it is missing."""
-        code: bytes | None = self._connection.call("GET", self._keyspace.of_run(run_id).bundle(digest))
-        return code
-
-    def listing(self, *, closed: bool, limit: int, before_ms: int | None = None) -> list[tuple[RunId, int]]:
-        """Ids of open or of ended runs, the latest first.
-
-        Args:
-            closed: Ended runs by closing time, else open runs by start time.
-            limit: Most ids returned.
-            before_ms: Only those before this time; None for all.
-        """
-        top = "+inf" if before_ms is None else f"({before_ms}"
-        span = (top, "-inf", "BYSCORE", "REV", "LIMIT", 0, limit, "WITHSCORES")
-        commands = [["ZRANGE", k.closed_runs if closed else k.open_runs, *span] for k in self._keyspace.all]
-        found: list[tuple[RunId, int]] = []
-        for page in self._connection.pipeline(commands):
-            found.extend(_scored(page))
-        found.sort(key=lambda pair: (-pair[1], pair[0]))
-        return found[:limit]
-
-    def counts(self) -> dict[str, int]:
-        """Number of open, parked and kept ended runs."""
-        names = ("open", "parked", "closed")
-        commands = [["ZCARD", key] for k in self._keyspace.all for key in (k.open_runs, k.parked_runs, k.closed_runs)]
-        replies = self._connection.pipeline(commands)
-        return {name: sum(int(n) for n in replies[index::3]) for index, name in enumerate(names)}
-
-    def subscribe_end(self, run_id: RunId) -> Subscription:
-        """Listen for the end of a run."""
-        return self._connection.subscribe(self._keyspace.of_run(run_id).done_channel(run_id))
-
     def _step_keys(self, run_id: RunId, workflow_id: str, digest: str) -> list[str]:
         keys = self._keyspace.of_run(run_id)
         return [
@@ -412,20 +304,3 @@ class Runs(Aggregate):
             keys.outbox,
             keys.outbox_due,
         ]
-
-
-def _mapping(reply: Any) -> dict[str, bytes]:
-    """A hash as a reply of either protocol version."""
-    if isinstance(reply, dict):
-        return {text(name): value for name, value in reply.items()}
-    return {text(name): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
-
-
-def _scored(reply: Any) -> Iterator[tuple[RunId, int]]:
-    """Members and scores as a reply of either protocol version."""
-    if reply and isinstance(reply[0], (list, tuple)):
-        pairs = reply
-    else:
-        pairs = list(zip(reply[::2], reply[1::2], strict=True))
-    for member, score in pairs:
-        yield RunId(text(member)), int(float(score))

@@ -6,6 +6,7 @@ it. As the scripts are the same files, the twin cannot drift from Redis; what it
 
 from __future__ import annotations
 
+import copy
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -65,8 +66,15 @@ class MemoryConnection:
         self._server = MemoryServer(clock or _system_clock_ms)
         self._server.database(database)
         self._database = database
-        self._world: ScriptWorld | None = None
+        self._world = ScriptWorld()
         self._id = f"memory-{uuid.uuid4().hex}"
+
+    def at(self, database: int) -> MemoryConnection:
+        """Connect to another database of the same server."""
+        other = copy.copy(self)
+        other._server.database(database)
+        other._database = database
+        return other
 
     @property
     def database(self) -> int:
@@ -106,15 +114,13 @@ class MemoryConnection:
         return _MemorySubscription(self._server, channel.encode())
 
     def server_id(self) -> str:
-        """Identity of this connection: no other meets it."""
+        """Identity of the server in memory."""
         return self._id
 
     def close(self) -> None:
         """Do nothing: the keys stay as long as this object."""
 
     def _run(self, script: Script, keys: list[bytes], args: list[bytes]) -> list[Any]:
-        if self._world is None:
-            self._world = ScriptWorld()
         return self._world.run(script, Session(self._server, self._database), keys, args)
 
     def _command(self, parts: list[bytes]) -> Any:

@@ -1,27 +1,24 @@
 """Runs the Redis scripts in Lua 5.1, as Redis does: ``redis.call``, ``cmsgpack``, and the rules of its replies.
 
-Source: Redis 6.2, ``src/scripting.c`` and ``deps/lua/src/lua_cmsgpack.c``.
+Source: Redis 6.2, ``src/scripting.c``.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgpack
 from lupa import lua51
 
+from orchestration.store.memory.cmsgpack import pack, unpack
 from orchestration.store.memory.commands import Session
 from orchestration.store.memory.data import CommandError, Status
 from orchestration.store.scripts import Script
 
 __all__ = ["ScriptWorld"]
 
-_MOST_NESTED = 16
-
 _WORLD = rb"""
-local host, pack, unpack_next = ...
+local host, pack, unpack_all = ...
 local raise, protected, format, kind = error, pcall, string.format, type
 for _, name in ipairs{'io', 'os', 'package', 'require', 'module', 'dofile', 'loadfile', 'print', 'python',
     'newproxy'} do
@@ -61,16 +58,14 @@ cmsgpack = {}
 function cmsgpack.pack(...)
   local parts = {}
   for i = 1, select('#', ...) do
-    local fine, packed = pack((select(i, ...)))
-    if not fine then raise({err = packed}, 0) end
-    parts[i] = packed
+    parts[i] = pack((select(i, ...)))
   end
   return table.concat(parts)
 end
 function cmsgpack.unpack(data)
-  local fine, value = unpack_next(data)
-  if not fine then raise({err = value}, 0) end
-  return value
+  local reply = {unpack_all(data)}
+  if not reply[1] then raise({err = reply[2]}, 0) end
+  return unpack(reply, 2)
 end
 
 setmetatable(_G, {
@@ -160,28 +155,22 @@ class ScriptWorld:
             return 1 if value else None
         return int(value) if isinstance(value, float) else value
 
-    def _pack(self, value: Any) -> tuple[bool, bytes]:
-        return True, b"".join(_packed(value, 0))
+    def _pack(self, value: Any) -> bytes:
+        return pack(value, _is_table)
 
-    def _unpack(self, data: Any) -> tuple[bool, Any]:
+    def _unpack(self, data: Any) -> tuple[Any, ...]:
+        if not isinstance(data, bytes):
+            return False, b"bad argument #1 to 'unpack' (string expected)"
         try:
-            unpacker = msgpack.Unpacker(raw=True, strict_map_key=False, max_buffer_size=0)
-            unpacker.feed(data)
-            return True, self._unpacked(unpacker.unpack())
-        except msgpack.OutOfData:
-            return False, b"Missing bytes in input."
-        except (ValueError, TypeError, msgpack.UnpackException):
-            return False, b"Bad data format in input."
+            return True, *map(self._unpacked, unpack(data))
+        except ValueError as error:
+            return False, str(error).encode()
 
     def _unpacked(self, value: Any) -> Any:
         if isinstance(value, list):
             return self._lua.table_from({i: self._unpacked(v) for i, v in enumerate(value, 1) if v is not None})
         if isinstance(value, dict):
             return self._lua.table_from({self._unpacked(k): self._unpacked(v) for k, v in value.items()})
-        if isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        if isinstance(value, (msgpack.ExtType, msgpack.Timestamp)):
-            raise TypeError("extension types are unknown to Redis")
         return value
 
 
@@ -191,46 +180,3 @@ def _is_table(value: Any) -> bool:
 
 def _text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-
-
-def _packed(value: Any, depth: int) -> Iterable[bytes]:
-    """Encode as Redis' cmsgpack does: whole numbers as integers, tables that look like arrays as arrays."""
-    if isinstance(value, bool) or value is None:
-        yield b"\xc0" if value is None else b"\xc3" if value else b"\xc2"
-    elif isinstance(value, (int, float)):
-        yield _packed_number(value)
-    elif isinstance(value, bytes):
-        yield _packed_head(len(value), (32, 0xA0), (0xD9, 0xDA, 0xDB)) + value
-    elif _is_table(value) and depth < _MOST_NESTED:
-        entries = list(value.items())
-        if {key for key, _ in entries if isinstance(key, int)} == set(range(1, len(entries) + 1)):
-            yield _packed_head(len(entries), (16, 0x90), (None, 0xDC, 0xDD))
-            for index in range(1, len(entries) + 1):
-                yield from _packed(value[index], depth + 1)
-        else:
-            yield _packed_head(len(entries), (16, 0x80), (None, 0xDE, 0xDF))
-            for key, item in entries:
-                yield from _packed(key, depth + 1)
-                yield from _packed(item, depth + 1)
-    else:
-        yield b"\xc0"
-
-
-def _packed_head(size: int, short: tuple[int, int], codes: tuple[int | None, int, int]) -> bytes:
-    if size < short[0]:
-        return bytes([short[1] | size])
-    if codes[0] is not None and size <= 0xFF:
-        return bytes([codes[0], size])
-    return struct.pack(">BH", codes[1], size) if size <= 0xFFFF else struct.pack(">BI", codes[2], size)
-
-
-def _packed_number(number: float) -> bytes:
-    if number == int(number) if abs(number) < 2**63 else False:
-        packed: bytes = msgpack.packb(int(number))
-        return packed
-    try:
-        if struct.unpack(">f", struct.pack(">f", number))[0] == number:
-            return struct.pack(">Bf", 0xCA, number)
-    except OverflowError:
-        pass
-    return struct.pack(">Bd", 0xCB, number)

@@ -148,6 +148,19 @@ def _zrevrangebyscore(session: Session, args: Args) -> Any:
     return _zrange(session, (*args[:3], b"BYSCORE", b"REV", *args[3:]))
 
 
+@command("ZREMRANGEBYRANK", 3)
+def _zremrangebyrank(session: Session, args: Args) -> Any:
+    start, stop = integer(args[1]), integer(args[2])
+    found = session.db.find(args[0], SortedSet)
+    if found is None:
+        return 0
+    gone = [member for _, member in found.ordered[slice_of(len(found), start, stop)]]
+    for member in gone:
+        found.take(member)
+    session.db.tidy(args[0])
+    return len(gone)
+
+
 @command("ZREMRANGEBYSCORE", 3)
 def _zremrangebyscore(session: Session, args: Args) -> Any:
     within = _between(args[1], args[2])

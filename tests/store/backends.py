@@ -1,0 +1,187 @@
+"""The two servers that the store's tests run over, with what tests need of both: time that passes, and a dump."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from orchestration.store.base import StoreOptions
+from orchestration.store.connection import Connection, RedisConnection
+from orchestration.store.keys import Keyspace
+from orchestration.store.memory import MemoryConnection
+from orchestration.store.store import Store
+
+__all__ = ["Backend", "MemoryBackend", "RedisBackend"]
+
+Dump = dict[str, tuple[str, Any, bool]]
+"""For each key: type, contents, whether it has a lifetime."""
+
+_OF_SHARD = {
+    "bundles", "timers", "handed", "ready", "pending", "frontier", "outbox", "outbox-due", "open-runs", "closed-runs",
+    "parked-runs",
+}  # fmt: skip
+"""Keys that stay: one of each for a shard, whose members come and go."""
+
+_OF_STORE = {"meta", "workers"}
+_OF_OPEN_RUN = {"run", "extra", "hist", "inbox", "open"}
+_KEY = re.compile(r"orc:\{default\.\d+\}:([a-z-]+)(?::(.*))?\Z", re.DOTALL)
+
+
+class Backend:
+    """A store over a server.
+
+    Args:
+        connection: To the server.
+        shards: Of the store.
+        options: Times and bounds.
+    """
+
+    def __init__(self, connection: Connection, *, shards: int = 1, options: StoreOptions | None = None) -> None:
+        self.connection = connection
+        self.keyspace = Keyspace("orc", "default", shards)
+        self.store = Store(connection, self.keyspace, options)
+        self.store.open()
+
+    def call(self, *command: Any) -> Any:
+        return self.connection.call(*command)
+
+    def at(self, database: int) -> Connection:
+        """Another database of the same server."""
+        raise NotImplementedError
+
+    def pass_time(self, ms: int) -> None:
+        """Let time go by, as the scripts see it."""
+        raise NotImplementedError
+
+    def now_ms(self) -> int:
+        seconds, micros = self.call("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def close(self) -> None:
+        """Give the connection back."""
+
+    def dump(self) -> Dump:
+        found: Dump = {}
+        for key in self.call("KEYS", "*"):
+            kind = self.call("TYPE", key).decode()
+            content: Any = {
+                "string": lambda key=key: self.call("GET", key),
+                "hash": lambda key=key: self.call("HGETALL", key),
+                "list": lambda key=key: self.call("LRANGE", key, 0, -1),
+                "set": lambda key=key: set(self.call("SMEMBERS", key)),
+                "zset": lambda key=key: dict(self.call("ZRANGE", key, 0, -1, "WITHSCORES")),
+            }[kind]()
+            found[key.decode("utf-8", "surrogateescape")] = (kind, content, self.call("PTTL", key) >= 0)
+        return found
+
+    @contextmanager
+    def unchanged(self, *counters: str) -> Iterator[None]:
+        """Check that a refusal leaves every key as it is, but for these counters in the run's record."""
+        before = _without(self.dump(), counters)
+        yield
+        assert _without(self.dump(), counters) == before
+
+    def check(self) -> None:
+        """Every key left has a lifetime or is meant to stay; no index names a run that has ended."""
+        dump = self.dump()
+        open_runs = {
+            key.rpartition(":")[2]
+            for key, (_, fields, _) in dump.items()
+            if ":run:" in key and fields.get(b"status") in (b"running", b"parked", b"paused")
+        }
+        for key, (_, content, has_lifetime) in dump.items():
+            if not has_lifetime and not key.startswith("broker"):
+                assert _may_stay(key, content, open_runs, dump), f"{key} stays for ever: {content!r}"
+            name = key.rpartition(":")[2]
+            if name in ("timers", "handed", "ready", "pending", "open-runs", "parked-runs"):
+                for member in content:
+                    assert member.decode().partition("/")[0] in open_runs, f"{key} names a run that ended: {member!r}"
+            if name in ("outbox", "outbox-due"):
+                other = dump.get(key.removesuffix("-due") if name == "outbox-due" else f"{key}-due", ("", {}, False))
+                assert set(content) == set(other[1]), f"{key} and its counterpart differ"
+
+
+def _may_stay(key: str, content: Any, open_runs: set[str], dump: Dump) -> bool:
+    if key.startswith("orc:default:"):
+        return key.removeprefix("orc:default:") in _OF_STORE
+    match = _KEY.match(key)
+    if match is None:
+        return False
+    kind, rest = match[1], match[2]
+    if kind in _OF_OPEN_RUN:
+        return rest in open_runs
+    if kind == "wf":
+        return content[b"run"].decode() in open_runs
+    if kind == "bundle":
+        return rest.encode() in dump[key.rpartition(":bundle:")[0] + ":bundles"][1]
+    return rest is None and kind in _OF_SHARD
+
+
+def _without(dump: Dump, counters: tuple[str, ...]) -> Dump:
+    names = {counter.encode() for counter in counters}
+    return {
+        key: (kind, {n: v for n, v in content.items() if n not in names}, ttl)
+        if ":run:" in key and isinstance(content, Mapping)
+        else (kind, content, ttl)
+        for key, (kind, content, ttl) in dump.items()
+    }
+
+
+class MemoryBackend(Backend):
+    """The store in memory; its clock is moved by hand."""
+
+    def __init__(self, **options: Any) -> None:
+        self.time_ms = 1_700_000_000_000
+        self.memory = MemoryConnection(lambda: self.time_ms)
+        super().__init__(self.memory, **options)
+
+    def at(self, database: int) -> Connection:
+        return self.memory.at(database)
+
+    def pass_time(self, ms: int) -> None:
+        self.time_ms += ms
+
+
+class RedisBackend(Backend):
+    """A real Redis. Its clock cannot be moved: what is stored gets older instead.
+
+    Args:
+        url: Of a database of the test's own.
+        options: As the base has them.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self._url = url
+        self._others: list[RedisConnection] = []
+        self.redis = RedisConnection(url, patience_s=1)
+        super().__init__(self.redis, **options)
+
+    def at(self, database: int) -> Connection:
+        other = RedisConnection(f"{self._url.rpartition('/')[0]}/{database}", patience_s=1)
+        self._others.append(other)
+        other.call("FLUSHDB")
+        return other
+
+    def pass_time(self, ms: int) -> None:
+        for key, (kind, content, has_lifetime) in self.dump().items():
+            if key.startswith("broker"):
+                continue
+            if kind == "zset":
+                for member, score in content.items():
+                    self.call("ZADD", key, int(score) - ms, member)
+            elif kind == "hash" and ":run:" in key:
+                for field in (b"until", b"time", b"started", b"closed"):
+                    if int(content.get(field, 0)):
+                        self.call("HSET", key, field, int(content[field]) - ms)
+            elif kind == "hash" and key.endswith(":frontier"):
+                for queue, sent in content.items():
+                    self.call("HSET", key, queue, int(sent) - ms)
+            if has_lifetime:
+                left = self.call("PTTL", key) - ms
+                self.call("DEL", key) if left <= 0 else self.call("PEXPIRE", key, left)
+
+    def close(self) -> None:
+        for connection in (self.redis, *self._others):
+            connection.close()
