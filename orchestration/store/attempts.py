@@ -170,6 +170,7 @@ class Attempts(Aggregate):
             owner,
             self._options.lease_ms,
             self._options.page,
+            claimed_by,
         )
         return self._delivery(attempt.run_id, reply)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestration.types import RunId, WorkflowId
@@ -15,6 +16,7 @@ from orchestration.types import RunId, WorkflowId
 __all__ = ["Keyspace", "ShardKeys", "check_workflow_id"]
 
 MAX_WORKFLOW_ID_BYTES = 255
+_HEX = frozenset("0123456789abcdef")
 
 
 def check_workflow_id(workflow_id: str) -> WorkflowId:
@@ -162,7 +164,7 @@ class Keyspace:
         self.shards = shards
         self._all = tuple(ShardKeys(f"{_escape(prefix)}:{{{_escape(namespace)}.{index}}}") for index in range(shards))
 
-    def __iter__(self) -> object:
+    def __iter__(self) -> Iterator[ShardKeys]:
         """Iterate over the keys of every shard."""
         return iter(self._all)
 
@@ -185,11 +187,11 @@ class Keyspace:
         Raises:
             ValueError: The text is not a run id of this store.
         """
-        try:
-            index = int(run_id[:2], 16)
-            return self._all[index]
-        except (ValueError, IndexError):
-            raise ValueError(f"{run_id!r} is not a run id of this store") from None
+        shard = run_id[:2]
+        # int() alone takes "-1", "+1" and " 1" too.
+        if len(shard) == 2 and set(shard) <= _HEX and int(shard, 16) < self.shards:
+            return self._all[int(shard, 16)]
+        raise ValueError(f"{run_id!r} is not a run id of this store")
 
     def new_run_id(self, workflow_id: str) -> RunId:
         """Make an id for a new run: two hexadecimal digits of its shard and 120 random bits."""

@@ -46,13 +46,25 @@ local lease_ms, limit, consumed = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber
 local events, ops, push = cmsgpack.unpack(ARGV[10]), cmsgpack.unpack(ARGV[11]), cmsgpack.unpack(ARGV[12])
 local ending = ARGV[13]
 
+-- Number of elements of each op, its name included. Ops are checked before anything is written: an error in the
+-- middle would leave a step half done.
+local sizes = {open = 3, timer = 3, eta = 4, sent = 2, shut = 2, extra = 3, out = 3, input = 2}
+local function bad_op(op)
+  if sizes[op[1]] ~= #op then return true end
+  for i = 2, #op do
+    local kind = type(op[i])
+    if kind ~= 'string' and kind ~= 'number' and not (op[1] == 'eta' and i == 4 and kind == 'table') then return true end
+  end
+  return (op[1] == 'timer' or op[1] == 'eta') and not tonumber(op[3])
+end
+
 local function answer()
   local f = redis.call('HMGET', keys.record, 'status', 'fence', 'length', 'owner', 'time')
   if f[1] == 'running' and f[4] == owner then
-    local inputs = redis.call('LRANGE', keys.inbox, 0, limit - 1)
+    local inputs = read_inputs(keys.inbox, limit)
     if #inputs > 0 then
       local now = now_ms()
-      redis.call('HSET', keys.record, 'until', int(now + lease_ms))
+      redis.call('HSET', keys.record, 'until', int(now + lease_ms), 'tries', 1)
       redis.call('ZADD', keys.ready, int(now + lease_ms), run)
       local reply = {'more', f[2], int(math.max(now, tonumber(f[5]))), f[3], '1'}
       for i, input in ipairs(inputs) do reply[5 + i] = input end
@@ -67,16 +79,20 @@ end
 local f = redis.call('HMGET', keys.record, 'fence', 'commit', 'status', 'length')
 if f[2] and f[2] == commit then return answer() end
 if not f[1] or f[1] ~= fence or f[3] ~= 'running' then return {'fenced', f[1] or '0'} end
-local bad = bad_push(push[3], push[1], push[2])
+local wakes, bytes = {}, 0
+for _, op in ipairs(ops) do
+  if bad_op(op) then return redis.error_reply('ERR no such op, or not its arguments: ' .. tostring(op[1])) end
+  if op[1] == 'eta' then wakes[#wakes + 1] = op[4] end
+end
+for _, event in ipairs(events) do bytes = bytes + #event end
+local bad = bad_push(push[3], push[1], push[2]) or bad_push(wakes, push[1], push[2])
 if bad then return redis.error_reply('ERR the broker key ' .. bad .. ' is no list') end
 
 push_all(push[3], push[1], push[2])
 local now = now_ms()
-local bytes = 0
 for from = 1, #events, 1000 do
   redis.call('RPUSH', keys.history, unpack(events, from, math.min(from + 999, #events)))
 end
-for _, event in ipairs(events) do bytes = bytes + #event end
 redis.call('LTRIM', keys.inbox, consumed, -1)
 redis.call('HSET', keys.record, 'commit', commit, 'time', ARGV[9], 'owner', owner, 'tries', 0)
 redis.call('HINCRBY', keys.record, 'fence', 1)

@@ -8,9 +8,11 @@
 -- ARGV[3]  kind        string why, in one word
 -- ARGV[4]  reason      string why, for people
 -- Returns  {"parked", fence} | {"fenced", fence}
+-- Holds    the same call again is answered as the first time
 -- @include run
 local record, extra, ready, parked_runs = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local f = redis.call('HMGET', record, 'fence', 'status')
+local f = redis.call('HMGET', record, 'fence', 'status', 'parked')
+if f[2] == 'parked' and f[3] == ARGV[3] and tonumber(f[1]) == tonumber(ARGV[2]) + 1 then return {'parked', f[1]} end
 if f[1] ~= ARGV[2] or f[2] ~= 'running' then return {'fenced', f[1] or '0'} end
 redis.call('HSET', record, 'status', 'parked', 'owner', '', 'until', 0, 'parked', ARGV[3])
 redis.call('HSET', extra, 'parked', ARGV[4])

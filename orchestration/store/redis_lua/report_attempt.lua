@@ -19,6 +19,7 @@
 -- ARGV[11] owner     string  takes the lease for this process; empty: not wanted
 -- ARGV[12] lease_ms  int
 -- ARGV[13] limit     int
+-- ARGV[14] claimed_by string the owner of the claim, as the reporter knows it
 -- Returns  {"dropped", why} | {"accepted"} | {"wake"} | {"retry", attempt, due} | {"waiting"}
 --          | {"lease", fence, time, length, tries, input...}
 -- Holds    an activity ends once; a success of an earlier attempt counts while it is open, its failure does not
@@ -30,17 +31,19 @@ local run, seq, attempt, token, outcome = ARGV[1], ARGV[2], tonumber(ARGV[3]), A
 local push = cmsgpack.unpack(ARGV[10])
 local member = run .. '/' .. seq
 
-redis.call('SREM', claims, member)
 local function drop(why)
   if redis.call('EXISTS', record) == 1 then redis.call('HINCRBY', record, 'dropped:' .. why, 1) end
   return {'dropped', why}
 end
 
 local status = redis.call('HGET', record, 'status')
+local packed = status and is_open(status) and redis.call('HGET', open, seq .. ':s')
+local state = packed and cmsgpack.unpack(packed) -- {attempt, token, state, owner, nonce, since}
+-- The owner's claim is over, unless it holds another attempt of the same activity by now: that one stays on its list.
+local over = not state or state[3] ~= 'claimed' or state[4] ~= ARGV[14]
+if over then redis.call('SREM', claims, member) end
 if not status or not is_open(status) then return {'dropped', 'run ' .. (status or 'unknown')} end
-local packed = redis.call('HGET', open, seq .. ':s')
-if not packed then return drop('activity closed') end
-local state = cmsgpack.unpack(packed)
+if not state then return drop('activity closed') end
 if state[2] ~= token then return drop('other token') end
 if outcome ~= 'completed' and state[1] ~= attempt then return drop('other attempt') end
 if attempt > state[1] then return drop('other attempt') end
@@ -52,6 +55,7 @@ local bad = bad_push(push[3], push[1], push[2])
 if bad then return redis.error_reply('ERR the broker key ' .. bad .. ' is no list') end
 
 local now = now_ms()
+if not over then redis.call('SREM', claims, member) end
 redis.call('ZREM', timers, member .. '/close', member .. '/beat', member .. '/start', member .. '/retry')
 redis.call('ZREM', pending, member)
 if outcome == 'retry' then

@@ -33,6 +33,9 @@ local run, request_id, conflict, reuse = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local mark_ms, grace_ms, digest, code = ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local fields, inputs, push = cmsgpack.unpack(ARGV[9]), cmsgpack.unpack(ARGV[10]), cmsgpack.unpack(ARGV[11])
 
+-- The request as it stands in a key's name: its mark is written under this name when another run takes its place.
+request_id = string.sub(request, #ARGV[12] + 6)
+
 local marked = redis.call('GET', request)
 if marked then return {'duplicate', marked} end
 local current = redis.call('HMGET', workflow, 'run', 'request')
@@ -50,7 +53,8 @@ if current[1] then
     return {'refused', current[1], status}
   end
 end
-if redis.call('EXISTS', bundle) == 0 and code == '' then return {'bundle_missing'} end
+local stored = redis.call('EXISTS', bundle) == 1
+if not stored and code == '' then return {'bundle_missing'} end
 local bad = bad_push(push[3], push[1], push[2])
 if bad then return redis.error_reply('ERR the broker key ' .. bad .. ' is no list') end
 
@@ -61,7 +65,7 @@ if current[1] and current[2] then
 end
 redis.call('DEL', workflow)
 redis.call('HSET', workflow, 'run', run, 'request', request_id)
-if code ~= '' then redis.call('SET', bundle, code) else redis.call('PERSIST', bundle) end
+if stored then redis.call('PERSIST', bundle) else redis.call('SET', bundle, code) end
 redis.call('HINCRBY', bundles, digest, 1)
 redis.call('HSET', record, 'status', 'running', 'bundle', digest, 'fence', 1, 'time', int(now), 'length', 0, 'bytes', 0,
   'started', int(now), unpack(fields[1]))

@@ -15,7 +15,7 @@
 -- ARGV[7]  retention_ms int
 -- Returns  {time, {run...}, {member, due...} to hand over, {member...} to fire, {id, entry...}, {member, sent...},
 --          next due time of what is in no other hand, or "" }
--- Cost     O(limit)
+-- Cost     O(limit + timers handed over)
 -- @include run
 local ready, timers, handed, outbox, outbox_due = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local pending, closed_runs = KEYS[6], KEYS[7]
@@ -27,7 +27,9 @@ for _, run in ipairs(runs) do redis.call('ZADD', ready, int(now + hold_ms), run)
 
 local hand, fire = {}, {}
 local room = tonumber(ARGV[4]) - redis.call('ZCARD', handed)
-local near = redis.call('ZRANGEBYSCORE', timers, '-inf', int(now + horizon_ms), 'WITHSCORES', 'LIMIT', 0, limit * 4)
+-- Those already handed over stay in the set until they fire: they must not hide what comes after them.
+local page = limit * 4 + redis.call('ZCARD', handed)
+local near = redis.call('ZRANGEBYSCORE', timers, '-inf', int(now + horizon_ms), 'WITHSCORES', 'LIMIT', 0, page)
 local coming = ''
 for i = 1, #near, 2 do
   local member, due = near[i], tonumber(near[i + 1])
@@ -42,6 +44,8 @@ for i = 1, #near, 2 do
     if #fire < limit then
       fire[#fire + 1] = member
       if is_timer then redis.call('ZADD', handed, int(now + hold_ms), member) end
+    elseif coming == '' then
+      coming = int(due)
     end
   elseif is_timer and room > 0 and #hand < limit * 2 then
     redis.call('ZADD', handed, int(due), member)
@@ -55,11 +59,17 @@ end
 
 local left = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', outbox_due, '-inf', int(now), 'LIMIT', 0, limit)) do
-  redis.call('ZADD', outbox_due, int(now + hold_ms), id)
-  left[#left + 1] = id
-  left[#left + 1] = redis.call('HGET', outbox, id) or ''
+  local entry = redis.call('HGET', outbox, id)
+  if entry then
+    redis.call('ZADD', outbox_due, int(now + hold_ms), id)
+    left[#left + 1] = id
+    left[#left + 1] = entry
+  else
+    redis.call('ZREM', outbox_due, id)
+  end
 end
 
 local unclaimed = redis.call('ZRANGEBYSCORE', pending, '-inf', int(now - ARGV[6]), 'WITHSCORES', 'LIMIT', 0, limit)
-redis.call('ZREMRANGEBYSCORE', closed_runs, '-inf', int(now - ARGV[7]))
+local old = math.min(redis.call('ZCOUNT', closed_runs, '-inf', int(now - ARGV[7])), 1000)
+if old > 0 then redis.call('ZREMRANGEBYRANK', closed_runs, 0, old - 1) end
 return {int(now), runs, hand, fire, left, unclaimed, coming}

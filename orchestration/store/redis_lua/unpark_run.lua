@@ -9,7 +9,7 @@
 local record, extra, ready, parked_runs = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local status = redis.call('HGET', record, 'status')
 if status ~= 'parked' then return {'not_parked', status or 'unknown'} end
-redis.call('HSET', record, 'status', 'running')
+redis.call('HSET', record, 'status', 'running', 'tries', 0)
 redis.call('HINCRBY', record, 'fence', 1)
 redis.call('HDEL', record, 'parked')
 redis.call('HDEL', extra, 'parked')

@@ -5,6 +5,7 @@
 --       workflow, bundle, bundles
 local function close_run(keys, run, status, now, retention_ms, mark_ms)
   local undelivered = redis.call('LLEN', keys.inbox)
+  local digest = redis.call('HGET', keys.record, 'bundle') -- now: without retention the record is gone below
   redis.call('HSET', keys.record, 'status', status, 'closed', int(now), 'owner', '', 'until', 0)
   if undelivered > 0 then redis.call('HSET', keys.record, 'undelivered', undelivered) end
   redis.call('HINCRBY', keys.record, 'fence', 1)
@@ -29,7 +30,6 @@ local function close_run(keys, run, status, now, retention_ms, mark_ms)
   if redis.call('HGET', keys.workflow, 'run') == run then
     redis.call('PEXPIRE', keys.workflow, int(math.max(retention_ms, mark_ms)))
   end
-  local digest = redis.call('HGET', keys.record, 'bundle')
   if redis.call('HINCRBY', keys.bundles, digest, -1) <= 0 then
     redis.call('HDEL', keys.bundles, digest)
     redis.call('PEXPIRE', keys.bundle, int(retention_ms + 86400000))

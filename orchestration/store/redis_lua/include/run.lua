@@ -30,7 +30,7 @@ local function bad_push(pushes, db, own_db)
   local bad
   if db ~= own_db then redis.call('SELECT', db) end
   for _, push in ipairs(pushes) do
-    if push[1] == 'lpush' then
+    if string.lower(push[1]) == 'lpush' then
       local kind = redis.call('TYPE', push[2])['ok']
       if kind ~= 'list' and kind ~= 'none' then bad = push[2] break end
     end
@@ -39,16 +39,35 @@ local function bad_push(pushes, db, own_db)
   return bad
 end
 
+-- The oldest unread inputs: at most so many, and no more after about 4 MiB, so that a reply stays small.
+local function read_inputs(inbox, limit)
+  local inputs, bytes, from = {}, 0, 0
+  while from < limit and bytes < 4194304 do
+    local last = math.min(from + 19, limit - 1)
+    local page = redis.call('LRANGE', inbox, from, last)
+    for _, input in ipairs(page) do
+      if #inputs > 0 and bytes + #input > 4194304 then return inputs end
+      inputs[#inputs + 1] = input
+      bytes = bytes + #input
+    end
+    if #page <= last - from then break end
+    from = last + 1
+  end
+  return inputs
+end
+
 -- Takes the lease if it is free and returns what its holder needs, or tells why not.
 -- Returns {"lease", fence, time, length, tries, input...} | {"busy"} | {"idle"} | {"closed", status}
 -- tries counts the leases since the last commit: a step that takes its holders down with it can be told by it.
 local function grant(record, inbox, ready, run, owner, lease_ms, limit)
   local f = redis.call('HMGET', record, 'status', 'owner', 'until', 'fence', 'time', 'length', 'tries')
-  if not f[1] then return {'closed', 'unknown'} end
-  if f[1] ~= 'running' then return {'closed', f[1]} end
+  if f[1] ~= 'running' then
+    redis.call('ZREM', ready, run) -- whoever lets it run again puts it back
+    return {'closed', f[1] or 'unknown'}
+  end
   local now = now_ms()
   if f[2] and f[2] ~= '' and f[2] ~= owner and tonumber(f[3]) > now then return {'busy'} end
-  local inputs = redis.call('LRANGE', inbox, 0, limit - 1)
+  local inputs = read_inputs(inbox, limit)
   if #inputs == 0 then
     redis.call('ZREM', ready, run)
     return {'idle'}
@@ -71,6 +90,7 @@ local function wake(record, ready, run, grace_ms)
     redis.call('ZADD', ready, f[3], run)
     return false
   end
-  redis.call('ZADD', ready, int(now + grace_ms), run)
+  -- LT: a stream of inputs must not push the sweep's look further and further away
+  redis.call('ZADD', ready, 'LT', int(now + grace_ms), run)
   return true
 end
