@@ -1,1 +1,18 @@
-""""""
+"""What Python code uses to start, signal, watch and end workflows."""
+
+from __future__ import annotations
+
+from orchestration.client.aio import AsyncClient, AsyncWorkflowHandle
+from orchestration.client.client import Client
+from orchestration.client.description import Description, PendingActivity, Place
+from orchestration.client.handle import WorkflowHandle
+
+__all__ = [
+    "AsyncClient",
+    "AsyncWorkflowHandle",
+    "Client",
+    "Description",
+    "PendingActivity",
+    "Place",
+    "WorkflowHandle",
+]

@@ -27,6 +27,7 @@ from orchestration.store.store import Store
 from orchestration.tasks.cache import Session
 from orchestration.tasks.effects import Effects
 from orchestration.tasks.outbox import Outbox
+from orchestration.tasks.presence import Presence
 from orchestration.tasks.runtime import Runtime
 from orchestration.types import RunId
 
@@ -69,10 +70,12 @@ class Engine:
 
     Args:
         runtime: Of this process.
+        presence: Ends this process when a call into Lua does not come back.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, presence: Presence) -> None:
         self._runtime = runtime
+        self._presence = presence
         self.outbox = Outbox(runtime)
 
     def take_up(self, namespace: str, run_id: RunId) -> None:
@@ -94,7 +97,8 @@ class Engine:
         try:
             if lease.tries > _MOST_TRIES:
                 raise _ParkError("engine", f"{lease.tries - 1} workers gave up or died at this step")
-            session = self._session(namespace, store, lease)
+            with self._presence.in_lua():
+                session = self._session(namespace, store, lease)
             following: Lease | None = lease
             while following is not None:
                 following = self._step(store, session, following)
@@ -183,7 +187,8 @@ class Engine:
                 dropped += 1
                 continue
             event = stamp(item, lease.time_ms)
-            commands = machine.apply(event)
+            with self._presence.in_lua():
+                commands = machine.apply(event)
             written.append(event)
             effects.input_applied(item)
             for command in commands:

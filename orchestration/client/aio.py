@@ -1,0 +1,102 @@
+"""The same verbs for asyncio: each runs the synchronous one in a thread, so that there is one implementation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+
+from orchestration.client.client import Client
+from orchestration.client.description import Description
+from orchestration.client.handle import WorkflowHandle
+from orchestration.core import events
+from orchestration.types import Pid
+
+if TYPE_CHECKING:
+    from orchestration.tasks.app import Orchestration
+
+__all__ = ["AsyncClient", "AsyncWorkflowHandle"]
+
+
+class AsyncWorkflowHandle:
+    """A workflow, see :class:`~orchestration.client.WorkflowHandle`.
+
+    Args:
+        handle: The synchronous handle.
+    """
+
+    def __init__(self, handle: WorkflowHandle) -> None:
+        self._handle = handle
+        self.id = handle.id
+
+    async def run_id(self) -> str:
+        """The run that is meant."""
+        return await asyncio.to_thread(lambda: self._handle.run_id)
+
+    async def pid(self) -> Pid:
+        """Address that workflows and processes send to."""
+        return await asyncio.to_thread(lambda: self._handle.pid)
+
+    async def result(self, timeout: float | timedelta | None = None) -> Any:
+        """Wait for the end and return the result."""
+        return await asyncio.to_thread(self._handle.result, timeout)
+
+    async def signal(self, topic: str, *payloads: Any, request_id: str | None = None) -> None:
+        """Send a message to the workflow; stored when this returns."""
+        await asyncio.to_thread(self._handle.signal, topic, *payloads, request_id=request_id)
+
+    async def cancel(self, reason: str = "") -> None:
+        """Ask the workflow to end."""
+        await asyncio.to_thread(self._handle.cancel, reason)
+
+    async def terminate(self, reason: str = "") -> None:
+        """End the workflow at once."""
+        await asyncio.to_thread(self._handle.terminate, reason)
+
+    async def retry(self) -> None:
+        """Let a parked run try again."""
+        await asyncio.to_thread(self._handle.retry)
+
+    async def describe(self) -> Description:
+        """Where it stands."""
+        return await asyncio.to_thread(self._handle.describe)
+
+    async def history(self) -> AsyncIterator[events.Event]:
+        """Its events, oldest first."""
+        for event in await asyncio.to_thread(lambda: list(self._handle.history())):
+            yield event
+
+
+class AsyncClient:
+    """Starts workflows and finds them again, see :class:`~orchestration.client.Client`.
+
+    Args:
+        app: A Celery application with ``Orchestration(app)``, or that object itself.
+        namespace: Of the workflows to be found; None: the application's.
+    """
+
+    def __init__(self, app: Celery | Orchestration, *, namespace: str | None = None) -> None:
+        self._client = Client(app, namespace=namespace)
+
+    async def start_workflow(self, workflow_type: str, *args: Any, **options: Any) -> AsyncWorkflowHandle:
+        """Start a workflow; it is stored when this returns."""
+        return AsyncWorkflowHandle(await asyncio.to_thread(self._client.start_workflow, workflow_type, *args, **options))
+
+    def get_workflow(self, id: str, run_id: str | None = None) -> AsyncWorkflowHandle:  # noqa: A002
+        """Handle of a workflow."""
+        return AsyncWorkflowHandle(self._client.get_workflow(id, run_id))
+
+    async def list_workflows(self, **filters: Any) -> list[Description]:
+        """Runs, the latest first."""
+        return await asyncio.to_thread(self._client.list_workflows, **filters)
+
+    async def count_workflows(self) -> dict[str, int]:
+        """Number of open, parked and kept ended runs."""
+        return await asyncio.to_thread(self._client.count_workflows)
+
+    async def call(self, function_id: str, *args: Any, timeout: float | None = None) -> Any:
+        """Call a function on a worker and wait for its result."""
+        return await asyncio.to_thread(self._client.call, function_id, *args, timeout=timeout)

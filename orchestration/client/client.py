@@ -1,0 +1,178 @@
+"""The synchronous client."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+
+from orchestration.client.description import Description, describe_record
+from orchestration.client.handle import WorkflowHandle
+from orchestration.core import payload
+from orchestration.errors import ConfigError, OrchestrationError
+from orchestration.registry.kinds.functions import FunctionCelery
+from orchestration.tasks.runtime import Runtime
+from orchestration.tasks.starts import StartRequest, start, workflow_args
+from orchestration.types import RunId
+
+if TYPE_CHECKING:
+    from orchestration.tasks.app import Orchestration
+
+__all__ = ["Client"]
+
+
+class Client:
+    """Starts workflows and finds them again.
+
+    Args:
+        app: A Celery application with ``Orchestration(app)``, or that object itself.
+        namespace: Of the workflows to be found; None: the application's.
+
+    Raises:
+        ConfigError: The application has no ``Orchestration``.
+    """
+
+    def __init__(self, app: Celery | Orchestration, *, namespace: str | None = None) -> None:
+        orchestration = app if not isinstance(app, Celery) else getattr(app, "orchestration", None)
+        if orchestration is None:
+            raise ConfigError("this Celery application has no workflows: add `Orchestration(app)` where it is made")
+        self._orchestration: Orchestration = orchestration
+        self._namespace = namespace
+
+    @property
+    def _runtime(self) -> Runtime:
+        # The application registers its tasks when it is finalized; a client may be the first to use it.
+        self._orchestration.app.finalize()
+        return self._orchestration.runtime
+
+    @property
+    def namespace(self) -> str:
+        """Namespace in which workflows are found."""
+        return self._namespace or self._orchestration.settings.namespace
+
+    def start_workflow(
+        self,
+        workflow_type: str,
+        *args: Any,
+        id: str | None = None,  # noqa: A002 - the word of the field
+        request_id: str | None = None,
+        id_conflict_policy: str = "fail",
+        id_reuse_policy: str = "allow_duplicate",
+        task_queue: str | None = None,
+        run_timeout: timedelta | None = None,
+        context: Mapping[str, Any] | None = None,
+        signals: Sequence[tuple[str, Sequence[Any]]] = (),
+    ) -> WorkflowHandle:
+        """Start a workflow; it is stored when this returns.
+
+        Args:
+            workflow_type: Entry id, or the type name that the entry declares.
+            args: Arguments of its main function.
+            id: Its name, 1 to 255 bytes without control characters; None: a new UUID.
+            request_id: The same request never starts a second run; give one when you may repeat the call.
+            id_conflict_policy: When a run of the id is open: ``fail``, ``use_existing`` or ``terminate_existing``.
+            id_reuse_policy: When one has ended: ``allow_duplicate``, ``allow_duplicate_failed_only`` or
+                ``reject_duplicate``.
+            task_queue: Another queue than the entry's.
+            run_timeout: After which the run is ended; None for never.
+            context: Context values, read with ``ctx`` in Lua.
+            signals: Startup messages, topic and payloads, delivered with the start.
+
+        Returns:
+            Handle of the run; with ``use_existing`` of the one that is open.
+
+        Raises:
+            EntryNotFoundError: No workflow has this type; the message names ids that are close.
+            WorkflowAlreadyStartedError: The policies refuse another run of this id.
+            EncodeError: An argument cannot be carried; the message has its path.
+            PayloadTooLargeError: The arguments are above the limit.
+            ValueError: The id or a policy is none.
+            StoreUnavailableError: Redis does not answer.
+        """
+        runtime = self._runtime
+        limit = runtime.settings.payload_bytes
+        workflow_id = id if id is not None else str(uuid.uuid4())
+        started = start(
+            runtime,
+            StartRequest(
+                workflow_type=workflow_type, args=workflow_args(args, {}, limit=limit), workflow_id=workflow_id,
+                request_id=request_id or f"client/{os.urandom(12).hex()}", conflict=_policy(id_conflict_policy),
+                reuse=_policy(id_reuse_policy), task_id="", queue=task_queue,
+                run_timeout_ms=run_timeout // timedelta(milliseconds=1) if run_timeout else 0, context=context or {},
+                signals=[(topic, payload.encode(list(values), limit=limit)) for topic, values in signals],
+            ),
+        )  # fmt: skip
+        return WorkflowHandle(runtime, started.namespace, workflow_id, started.run_id, started.pid)
+
+    def get_workflow(self, id: str, run_id: str | None = None) -> WorkflowHandle:  # noqa: A002
+        """Handle of a workflow; whether it exists is seen at the first call on it.
+
+        Args:
+            id: Its name.
+            run_id: One run of it; None: the latest.
+        """
+        return WorkflowHandle(self._runtime, self.namespace, id, RunId(run_id) if run_id else None)
+
+    def list_workflows(
+        self, *, status: str | None = None, type: str | None = None, limit: int = 100  # noqa: A002
+    ) -> list[Description]:
+        """Runs, the latest first.
+
+        Args:
+            status: ``open``, ``closed``, ``parked``, or a status such as ``completed``; None: all.
+            type: Only of this entry id.
+            limit: Most runs returned; as many are looked at in each of open and ended runs, at least 1,000.
+        """
+        runs = self._runtime.store(self.namespace).runs
+        look = max(limit, 1000)
+        found: list[Description] = []
+        open_states = ("open", "running", "parked", "paused")
+        for closed in (False, True):
+            if (closed and status in open_states) or (not closed and status not in (None, *open_states)):
+                continue
+            run_ids = [run_id for run_id, _ in runs.listing(closed=closed, limit=look)]
+            for record in runs.records(run_ids, extra=True):
+                description = describe_record(record, self.namespace)
+                if status not in (None, "open", "closed", description.status) or type not in (None, description.type):
+                    continue
+                found.append(description)
+        found.sort(key=lambda item: (-item.started_ms, item.workflow_id))
+        return found[:limit]
+
+    def count_workflows(self) -> dict[str, int]:
+        """Number of open, parked and kept ended runs."""
+        return self._runtime.store(self.namespace).runs.counts()
+
+    def call(self, function_id: str, *args: Any, timeout: float | None = None) -> Any:
+        """Call a function on a worker and wait for its result.
+
+        Args:
+            function_id: Entry id of a function.
+            args: Its arguments.
+            timeout: Longest wait in seconds; None waits for ever.
+
+        Raises:
+            EntryNotFoundError: No entry has this id.
+            ApplicationError: It returned or raised an error.
+            celery.exceptions.TimeoutError: No result in time.
+        """
+        runtime = self._runtime
+        entry = runtime.registry.get(function_id)
+        if not entry.kind.startswith("function."):
+            raise OrchestrationError(f"{function_id} is a {entry.kind}, not a function: start it instead")
+        task = entry.task if isinstance(entry, FunctionCelery) else function_id
+        queue = runtime.registry.task_queue(function_id)
+        options = {"queue": queue} if queue else {}
+        return runtime.app.send_task(task, args=list(args), **options).get(timeout=timeout)
+
+
+def _policy(text: str) -> str:
+    """Policies as spelled in any of their usual forms."""
+    name = text.lower().replace("-", "_")
+    for prefix in ("workflow_id_conflict_policy_", "workflow_id_reuse_policy_"):
+        name = name.removeprefix(prefix)
+    return name

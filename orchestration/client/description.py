@@ -1,0 +1,170 @@
+"""Where a run stands, as people read it; made from the store alone, no worker needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from orchestration.core import payload
+from orchestration.store.attempts import read_state
+from orchestration.store.results import RunRecord
+from orchestration.tasks.effects import read_activity
+
+__all__ = ["Description", "PendingActivity", "Place", "describe_record"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where one coroutine of a workflow stands.
+
+    Attributes:
+        task: Number of the coroutine, 1 is the main one.
+        file: Lua file.
+        line: Line in it.
+        function: Function there.
+        waits_for: What it waits for, such as ``time.sleep 24h``.
+        since_ms: Since when, in milliseconds since 1970.
+    """
+
+    task: int
+    file: str
+    line: int
+    function: str
+    waits_for: str
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingActivity:
+    """An activity that has not ended.
+
+    Attributes:
+        seq: Number of the call in the run.
+        target: Entry id that was called.
+        attempt: The open attempt, counted from 1.
+        state: scheduled (its message is on its way), claimed (a worker runs it), waiting (Celery's own retry) or
+            backoff (until the next attempt).
+        owner: Process that runs it.
+        since_ms: When it got into this state; with ``backoff`` when the next attempt is due. 0 when not known.
+        last_failure: What the attempt before failed with.
+    """
+
+    seq: int
+    target: str
+    attempt: int
+    state: str
+    owner: str
+    since_ms: int
+    last_failure: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """Where a run stands.
+
+    Attributes:
+        workflow_id: The caller's name for it.
+        run_id: This execution of it.
+        type: Entry id of its code.
+        status: running, parked, completed, failed, cancelled, terminated or timed_out.
+        namespace: It is kept in.
+        task_queue: It is served on; empty for Celery's default.
+        bundle: SHA-256 of its code.
+        started_ms: Milliseconds since 1970.
+        closed_ms: The same, 0 while it is open.
+        history_length: Number of events.
+        history_bytes: Their size.
+        unread: Inputs that it has not consumed.
+        parked: Why it waits for an operator; empty when it does not.
+        places: Where each of its coroutines stands; empty when it has ended.
+        pending: Activities that have not ended.
+        counters: Duplicates dropped, late reports refused, inputs undelivered: by reason.
+        search: Search attributes.
+        memo: Memo.
+    """
+
+    workflow_id: str
+    run_id: str
+    type: str
+    status: str
+    namespace: str
+    task_queue: str
+    bundle: str
+    started_ms: int
+    closed_ms: int
+    history_length: int
+    history_bytes: int
+    unread: int
+    parked: str = ""
+    places: tuple[Place, ...] = ()
+    pending: tuple[PendingActivity, ...] = ()
+    counters: dict[str, int]
+    search: dict[str, Any]
+    memo: dict[str, Any]
+
+
+def describe_record(record: RunRecord, namespace: str, open_commands: dict[str, bytes] | None = None) -> Description:
+    """Make a description of what the store says.
+
+    Args:
+        record: The run's record; with its larger facts, places and attributes are shown.
+        namespace: It is kept in.
+        open_commands: Its open commands, for the pending activities.
+    """
+    fields, extra = record.fields, record.extra
+    is_open = record.status in ("running", "parked", "paused")
+    places = payload.decode(extra["places"]) if is_open and "places" in extra else []
+    kind = fields.get("parked", "")
+    reason = extra.get("parked", b"").decode("utf-8", "replace")
+    return Description(
+        workflow_id=fields["id"],
+        run_id=record.run_id,
+        type=fields["type"],
+        status=record.status,
+        namespace=namespace,
+        task_queue=fields.get("queue", ""),
+        bundle=fields.get("bundle", ""),
+        started_ms=record.number("started"),
+        closed_ms=record.number("closed"),
+        history_length=record.number("length"),
+        history_bytes=record.number("bytes"),
+        unread=record.unread,
+        parked=f"{kind}: {reason}" if kind else "",
+        places=tuple(
+            Place(task=p[0], file=p[1], line=p[2], function=p[3], waits_for=p[4], since_ms=p[5]) for p in places
+        ),
+        pending=tuple(_pending(open_commands or {})),
+        counters={
+            name: int(value)
+            for name, value in fields.items()
+            if name.startswith(("dropped:", "refused:")) or name == "undelivered"
+        },
+        search=_attributes(extra, "search:"),
+        memo=_attributes(extra, "memo:"),
+    )
+
+
+def _attributes(extra: dict[str, bytes], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): payload.decode(v) for name, v in extra.items() if name.startswith(prefix)}
+
+
+def _pending(open_commands: dict[str, bytes]) -> list[PendingActivity]:
+    found = []
+    for name, blob in open_commands.items():
+        activity = read_activity(blob) if ":" not in name else None
+        if activity is None or f"{name}:s" not in open_commands:
+            continue
+        state = read_state(open_commands[f"{name}:s"])
+        failure = open_commands.get(f"{name}:e")
+        found.append(
+            PendingActivity(
+                seq=int(name),
+                target=activity.target,
+                attempt=state.attempt,
+                state=state.state,
+                owner=state.owner,
+                since_ms=state.since_ms,
+                last_failure=payload.decode_failure(failure) if failure else None,
+            )
+        )
+    return sorted(found, key=lambda activity: activity.seq)

@@ -1,0 +1,188 @@
+"""One workflow, to be waited for, signalled and ended."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from orchestration.client.description import Description, describe_record
+from orchestration.core import events, payload
+from orchestration.core.events import Code
+from orchestration.core.failures import workflow_error
+from orchestration.core.pid import make_pid
+from orchestration.errors import StoreError, WorkflowClosedError
+from orchestration.store.inputs import encode_input
+from orchestration.store.outcome import read_outcome
+from orchestration.tasks.outbox import deliver, terminate_run
+from orchestration.tasks.runtime import Runtime
+from orchestration.types import Pid, RunId
+
+__all__ = ["WorkflowHandle"]
+
+_LOOK_AGAIN_S = 5.0
+
+
+class WorkflowHandle:
+    """A workflow: by its id the latest run, or one run of it.
+
+    Args:
+        runtime: Of this process.
+        namespace: It is kept in.
+        workflow_id: Its name.
+        run_id: One run of it; None follows the latest.
+        pid: Its address, if known.
+    """
+
+    def __init__(
+        self, runtime: Runtime, namespace: str, workflow_id: str, run_id: RunId | None = None, pid: Pid | None = None
+    ) -> None:
+        self._runtime = runtime
+        self._namespace = namespace
+        self._run_id = run_id
+        self._pid = pid
+        self.id = workflow_id
+
+    def __repr__(self) -> str:
+        return f"<WorkflowHandle {self.id!r} run {self._run_id or 'latest'}>"
+
+    @property
+    def run_id(self) -> RunId:
+        """The run that is meant.
+
+        Raises:
+            WorkflowNotFoundError: No such workflow.
+        """
+        return self._run_id or self._runtime.store(self._namespace).runs.current(self.id)
+
+    @property
+    def pid(self) -> Pid:
+        """Address that workflows and processes send to."""
+        if self._pid is None:
+            entry_id = self._runtime.store(self._namespace).runs.record(self.run_id).fields["type"]
+            registry = self._runtime.registry
+            known = entry_id in registry
+            client = registry.client_of(entry_id) if known else None
+            worker = registry.worker_of(entry_id) if known else None
+            self._pid = make_pid(client.id if client else "celery", worker or "default", self.id)
+        return self._pid
+
+    def result(self, timeout: float | timedelta | None = None) -> Any:
+        """Wait for the end and return the result.
+
+        Args:
+            timeout: Longest wait, in seconds or as a timedelta; None waits for ever.
+
+        Raises:
+            WorkflowFailedError: It ended with an error; kind, message, retryable and details are the workflow's own.
+                Its subclasses say cancelled, terminated, timed out.
+            WorkflowNotFoundError: No such workflow.
+            TimeoutError: It has not ended yet; wait again.
+        """
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        deadline = None if seconds is None else time.monotonic() + seconds
+        runs, run_id = self._runtime.store(self._namespace).runs, self.run_id
+        if runs.record(run_id).number("closed"):
+            return self._outcome(run_id)
+        subscription = runs.subscribe_end(run_id)
+        try:
+            while not runs.record(run_id).number("closed"):
+                left = _LOOK_AGAIN_S if deadline is None else min(deadline - time.monotonic(), _LOOK_AGAIN_S)
+                if left <= 0:
+                    raise TimeoutError(f"workflow {self.id!r} has not ended within {seconds:g} s")
+                subscription.wait(left)
+        finally:
+            subscription.close()
+        return self._outcome(run_id)
+
+    def _outcome(self, run_id: RunId) -> Any:
+        runs = self._runtime.store(self._namespace).runs
+        outcome = read_outcome(runs.last_event(run_id))
+        if outcome.ok:
+            return payload.decode(outcome.value)
+        raise workflow_error(runs.record(run_id).status, outcome.failure or {})
+
+    def signal(self, topic: str, *payloads: Any, request_id: str | None = None) -> None:
+        """Send a message to the workflow; stored when this returns.
+
+        Args:
+            topic: Its name; the workflow receives it through ``process.inbox()`` or ``process.listen(topic)``.
+            payloads: Values, each becomes one payload.
+            request_id: The same id delivers once, for a day; None: a new one for each call.
+
+        Raises:
+            WorkflowClosedError: It has ended.
+            WorkflowNotFoundError: No such workflow.
+            EncodeError: A value cannot be carried.
+            ValueError: The topic is empty or begins with ``@``.
+        """
+        if not topic or topic.startswith("@"):
+            raise ValueError(f"a topic is not empty and does not begin with '@': {topic!r}")
+        args = payload.encode(list(payloads), limit=self._runtime.settings.payload_bytes)
+        self._deliver(encode_input(Code.SIGNAL, topic, args, ""), request_id, f"signal {topic!r}")
+
+    def cancel(self, reason: str = "") -> None:
+        """Ask the workflow to end: it gets a CANCEL event and decides itself.
+
+        Raises:
+            WorkflowClosedError: It has ended.
+            WorkflowNotFoundError: No such workflow.
+        """
+        self._deliver(encode_input(Code.CANCEL_REQUESTED, reason, ""), None, "a cancel request")
+
+    def terminate(self, reason: str = "") -> None:
+        """End the workflow at once. None of its code runs any more, compensations included.
+
+        Raises:
+            WorkflowClosedError: It has ended.
+            WorkflowNotFoundError: No such workflow.
+        """
+        run_id = self.run_id
+        delivery = terminate_run(self._runtime, self._namespace, run_id, reason=reason)
+        if delivery.status == "closed":
+            raise WorkflowClosedError(f"workflow {self.id!r} cannot be terminated: it is {delivery.detail}")
+
+    def retry(self) -> None:
+        """Let a parked run try again.
+
+        Raises:
+            WorkflowClosedError: It is not parked.
+            WorkflowNotFoundError: No such workflow.
+        """
+        delivery = self._runtime.store(self._namespace).runs.unpark(self.run_id)
+        if delivery.status != "running":
+            raise WorkflowClosedError(f"workflow {self.id!r} is not parked: it is {delivery.detail}")
+
+    def describe(self) -> Description:
+        """Where it stands; read from the store, no worker needed.
+
+        Raises:
+            WorkflowNotFoundError: No such workflow.
+        """
+        runs, run_id = self._runtime.store(self._namespace).runs, self.run_id
+        record = runs.record(run_id, extra=True)
+        return describe_record(record, self._namespace, runs.open_commands(run_id))
+
+    def history(self) -> Iterator[events.Event]:
+        """Its events, oldest first, read page by page.
+
+        Raises:
+            WorkflowNotFoundError: No such workflow.
+        """
+        for event in self._runtime.store(self._namespace).runs.history(self.run_id):
+            yield events.decode(event)
+
+    def raw_history(self) -> Iterator[bytes]:
+        """Its events as stored, for a replay elsewhere."""
+        return self._runtime.store(self._namespace).runs.history(self.run_id)
+
+    def _deliver(self, item: bytes, request_id: str | None, what: str) -> None:
+        delivery = deliver(
+            self._runtime, self._namespace, self.run_id, item, request_id=request_id or f"client/{os.urandom(12).hex()}"
+        )
+        if delivery.status == "closed":
+            raise WorkflowClosedError(f"workflow {self.id!r} takes no more messages ({what}): it is {delivery.detail}")
+        if delivery.status == "full":
+            raise StoreError(f"the inbox of workflow {self.id!r} is full ({delivery.detail} unread): try again later")

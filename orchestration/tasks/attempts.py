@@ -1,0 +1,206 @@
+"""Runs activity attempts: claimed before the body, reported after it, and the workflow advanced right there."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+from billiard.einfo import ExceptionInfo
+from celery import states
+from celery.app.trace import TraceInfo, trace_ok_t
+from celery.exceptions import Ignore
+
+from orchestration.activity import ActivityInfo, Running, _running
+from orchestration.core import payload
+from orchestration.core.events import Code
+from orchestration.core.failures import failure_of
+from orchestration.core.retry import retry_delay_ms
+from orchestration.errors import ApplicationError, EncodeError, PayloadTooLargeError
+from orchestration.faults import fault
+from orchestration.store.attempts import AttemptId, AttemptState
+from orchestration.store.inputs import encode_input
+from orchestration.store.results import Delivery, Pushes
+from orchestration.tasks.effects import Activity, read_activity
+from orchestration.tasks.engine import Engine
+from orchestration.tasks.messages import MARK, AttemptMark
+from orchestration.tasks.presence import Presence
+from orchestration.tasks.runtime import Runtime
+
+__all__ = ["Attempts", "Trace"]
+
+logger = logging.getLogger(__name__)
+
+Trace = Callable[..., Any]
+"""Celery's tracer of a task: ``(uuid, args, kwargs, request) -> trace_ok_t``."""
+
+
+class Attempts:
+    """Runs the attempts that reach this process.
+
+    Args:
+        runtime: Of this process.
+        engine: Advances the workflow afterwards.
+        presence: Says that this process lives while it holds claims.
+    """
+
+    def __init__(self, runtime: Runtime, engine: Engine, presence: Presence) -> None:
+        self._runtime = runtime
+        self._engine = engine
+        self._presence = presence
+
+    def run(self, trace: Trace, uuid: str, args: Any, kwargs: Any, request: Any) -> Any:
+        """Run the body of an attempt if it may run, report how it ended, and advance its workflow.
+
+        Args:
+            trace: Celery's own tracer of the task; everything that Celery does around a body stays as it is.
+            uuid: Task id.
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+            request: Message headers and more; carries the mark.
+        """
+        mark = AttemptMark.from_header(request[MARK])
+        store = self._runtime.store(mark.namespace)
+        facts = {"run_id": mark.attempt.run_id, "seq": mark.attempt.seq, "attempt": mark.attempt.attempt}
+        fault("before_claim")
+        self._presence.hold(mark.namespace)
+        try:
+            queue = str((request.get("delivery_info") or {}).get("routing_key") or "")
+            claim = store.attempts.claim(
+                mark.attempt, owner=self._runtime.owner, nonce=os.urandom(8).hex(), close_ms=mark.close_ms,
+                beat_ms=mark.beat_ms, queue=queue,
+            )  # fmt: skip
+            if not claim.granted:
+                logger.info("attempt not run: %s", claim.why, extra=facts)
+                return _refused(claim.why)
+            fault("after_claim")
+            token = _running.set(self._running(mark, claim.details))
+            try:
+                traced = trace(uuid, args, kwargs, request)
+            finally:
+                _running.reset(token)
+            fault("after_body")
+            delivery = self._report(mark, traced)
+        finally:
+            self._presence.release(mark.namespace)
+        fault("after_report")
+        if delivery.status == "dropped":
+            logger.info("report dropped: %s", delivery.detail, extra=facts)
+        self._engine.follow(mark.namespace, delivery)
+        return traced
+
+    def _running(self, mark: AttemptMark, details: bytes) -> Running:
+        a = mark.attempt
+        info = ActivityInfo(
+            workflow_id=mark.workflow_id, run_id=a.run_id, workflow_type=mark.workflow_type, target=mark.target,
+            seq=a.seq, attempt=a.attempt, idempotency_key=mark.key, context=mark.context,
+            heartbeat_details=payload.decode(details) if details else None,
+        )  # fmt: skip
+        store, limit = self._runtime.store(mark.namespace), self._runtime.settings.payload_bytes
+
+        def beat(value: Any) -> str:
+            encoded = b"" if value is None else payload.encode(value, limit=limit)
+            return store.attempts.heartbeat(a, details=encoded, beat_ms=mark.beat_ms)
+
+        return Running(info, beat)
+
+    def _report(self, mark: AttemptMark, traced: Any) -> Delivery:
+        info = traced.info
+        limit = self._runtime.settings.payload_bytes
+        if info is None:
+            try:
+                result = payload.encode(traced.retval, limit=limit)
+            except (EncodeError, PayloadTooLargeError) as error:
+                what = f"the result of {mark.target} cannot be carried: {error}"
+                return self.fail(mark, failure_of(ApplicationError(what, kind="Invalid", retryable=False)))
+            item = encode_input(Code.ACTIVITY_COMPLETED, mark.attempt.seq, result, {"attempt": mark.attempt.attempt})
+            return self.settle(mark.namespace, mark.attempt, mark.queue, outcome="completed", item=item)
+        if info.state == states.RETRY:
+            return self._waiting(mark, info.retval)
+        if info.state in (states.IGNORED, states.REJECTED):
+            why = ApplicationError(f"the task ended without an outcome ({info.state})", kind="Unavailable", retryable=False)
+            return self.fail(mark, failure_of(why))
+        error = info.retval
+        return self.fail(mark, failure_of(error if isinstance(error, BaseException) else RuntimeError(repr(error))))
+
+    def _waiting(self, mark: AttemptMark, retry: Any) -> Delivery:
+        """The task asked Celery to run it again: the same attempt goes on later, in another message."""
+        when = getattr(retry, "when", None)
+        now = self._runtime.app.now()
+        delay = when if isinstance(when, (int, float)) else max((when - now).total_seconds(), 0) if when else 0
+        cause = getattr(retry, "exc", None) or retry
+        return self.settle(
+            mark.namespace, mark.attempt, mark.queue, outcome="waiting", item=payload.encode(failure_of(cause)),
+            delay_ms=int(delay * 1000) + mark.close_ms, states="claimed",
+        )  # fmt: skip
+
+    def fail(self, mark: AttemptMark, failure: dict[str, Any]) -> Delivery:
+        """Report a failure of an attempt that this process ran: another attempt, or the end."""
+        found = self._runtime.store(mark.namespace).attempts.read(mark.attempt.run_id, mark.attempt.seq)
+        activity = read_activity(found[0]) if found else None
+        if found is None or activity is None:
+            return Delivery("dropped", "activity closed")
+        return self.decide(mark.namespace, mark.attempt, mark.queue, activity, found[1], failure, claimed_by=None)
+
+    def decide(
+        self, namespace: str, attempt: AttemptId, queue: str, activity: Activity, state: AttemptState,
+        failure: dict[str, Any], *, claimed_by: str | None, final: bool = False, states: str = "",
+    ) -> Delivery:  # fmt: skip
+        """Settle a failed attempt as the retry policy says.
+
+        Args:
+            namespace: Of the run.
+            attempt: The attempt.
+            queue: The workflow's task queue.
+            activity: As stored.
+            state: Where it stands.
+            failure: What happened.
+            claimed_by: Owner of the claim; None: this process.
+            final: No further attempt, whatever the policy says.
+            states: States in which the report counts, joined by commas; empty: any.
+        """
+        elapsed = max(self._runtime.redis_now_ms() - int(activity.scheduled_ms), 0)
+        delay = None
+        if not final:
+            delay = retry_delay_ms(activity.options, attempt=attempt.attempt, failure=failure, elapsed_ms=elapsed)
+        if failure.get("kind") == "Timeout":
+            failure = {**failure, "retryable": False}
+        if delay is not None:
+            return self.settle(
+                namespace, attempt, queue, outcome="retry", item=payload.encode(failure), delay_ms=delay,
+                claimed_by=claimed_by, states=states,
+            )  # fmt: skip
+        info = {"attempt": attempt.attempt, "activity_id": str(activity.options.get("id") or attempt.seq)}
+        if state.state == "backoff":
+            info["retry_state"] = "timeout"
+        item = encode_input(Code.ACTIVITY_FAILED, attempt.seq, payload.encode(failure), info)
+        return self.settle(
+            namespace, attempt, queue, outcome="failed", item=item, claimed_by=claimed_by, states=states
+        )
+
+    def settle(
+        self, namespace: str, attempt: AttemptId, queue: str, *, outcome: str, item: bytes, delay_ms: int = 0,
+        claimed_by: str | None = None, states: str = "",
+    ) -> Delivery:  # fmt: skip
+        """Report an outcome; a worker of the workflow's queue takes the run's lease with it, others wake one."""
+        runtime = self._runtime
+        here = runtime.serves(queue) and claimed_by is None
+        send = runtime.messages.resume(namespace, attempt.run_id, queue=queue)
+        ends = outcome in ("completed", "failed")
+        pushes = runtime.messages.pushes(send) if ends and not here else Pushes()
+        delivery = runtime.store(namespace).attempts.report(
+            attempt, outcome=outcome, item=item, claimed_by=claimed_by or runtime.owner, delay_ms=delay_ms,
+            states=states, owner=runtime.owner if here else "", pushes=pushes,
+        )  # fmt: skip
+        if delivery.status == "wake":
+            runtime.messages.publish(send)
+        return delivery
+
+
+def _refused(why: str) -> Any:
+    """Celery's own way of saying that a task was left alone: no result, no callbacks."""
+    try:
+        raise Ignore(why)
+    except Ignore as error:
+        return trace_ok_t(ExceptionInfo(internal=True), TraceInfo(states.IGNORED, error), 0.0, "")

@@ -1,0 +1,134 @@
+"""Celery tasks of the definitions: workflows that suspend, functions in Lua and Python, and the wake-up of runs."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from celery.exceptions import Ignore
+
+from orchestration.errors import RegistryError, WorkflowAlreadyStartedError
+from orchestration.registry.kinds.functions import FunctionPython
+from orchestration.registry.kinds.lua import FunctionLua, WorkflowLua
+from orchestration.tasks.functions import run_function
+from orchestration.tasks.messages import RESUME_TASK
+from orchestration.tasks.starts import RUN_MARK, StartRequest, kept_request, start, workflow_args
+from orchestration.types import RunId
+
+if TYPE_CHECKING:
+    from orchestration.tasks.app import Orchestration
+
+__all__ = ["register_entries"]
+
+logger = logging.getLogger(__name__)
+
+
+def register_entries(orchestration: Orchestration) -> None:
+    """Register a Celery task for each definition that can be called, under its id."""
+    app = orchestration.app
+
+    def add(fn: Any, name: str, **options: Any) -> None:
+        app.task(fn, name=name, bind=True, shared=False, lazy=False, **options)
+
+    for entry in orchestration.registry.entries:
+        if isinstance(entry, WorkflowLua):
+            add(
+                _workflow(orchestration, entry), entry.id, acks_late=True, reject_on_worker_lost=True,
+                track_started=False,
+            )  # fmt: skip
+        elif isinstance(entry, FunctionLua):
+            add(_function(orchestration, entry), entry.id)
+        elif isinstance(entry, FunctionPython):
+            add(_python(entry), entry.id)
+    add(_resume(orchestration), RESUME_TASK, ignore_result=True, acks_late=False, track_started=False)
+
+
+def _workflow(orchestration: Orchestration, entry: WorkflowLua) -> Any:
+    def run(self: Any, *args: Any, **kwargs: Any) -> None:
+        parts = orchestration.parts
+        mark = self.request.get(RUN_MARK)
+        if mark is not None:
+            namespace, run_id = str(mark[0]), RunId(mark[1])
+        else:
+            namespace, run_id = _start_foreign(orchestration, entry, self.request, args, kwargs)
+        parts.engine.take_up(namespace, run_id)
+        raise Ignore("the workflow goes on; its result comes when it ends")
+
+    return run
+
+
+def _start_foreign(
+    orchestration: Orchestration, entry: WorkflowLua, request: Any, args: Any, kwargs: Any
+) -> tuple[str, RunId]:
+    """Start the run of a message from a client without the extension."""
+    runtime = orchestration.runtime
+    facts = dict(vars(request))
+    try:
+        started = start(
+            runtime,
+            StartRequest(
+                workflow_type=entry.type_name,
+                args=workflow_args(args, kwargs, limit=runtime.settings.payload_bytes),
+                workflow_id=request.id, request_id=request.id, task_id=request.id, request=kept_request(facts),
+            ),
+        )  # fmt: skip
+    except WorkflowAlreadyStartedError as error:
+        # A failure here would be stored as the result of the run that has the id.
+        logger.error("start dropped: %s", error, extra={"workflow_id": request.id})
+        raise Ignore(str(error)) from error
+    return started.namespace, started.run_id
+
+
+def _resume(orchestration: Orchestration) -> Any:
+    def resume(self: Any, namespace: str, run_id: str, seq: int = 0) -> None:
+        del self
+        parts = orchestration.parts
+        if not seq:
+            parts.engine.take_up(namespace, RunId(run_id))
+            return
+        store = parts.runtime.store(namespace)
+        answer = store.timers.fire(RunId(run_id), seq, owner=parts.runtime.owner)
+        if answer.status == "early":  # the clock of this host is ahead of Redis'
+            queue = store.runs.record(RunId(run_id)).fields.get("queue", "")
+            messages = parts.runtime.messages
+            messages.publish(messages.resume(namespace, run_id, queue=queue, seq=seq, delay_ms=int(answer.detail)))
+            return
+        parts.engine.follow(namespace, answer)
+
+    return resume
+
+
+def _function(orchestration: Orchestration, entry: FunctionLua) -> Any:
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        values = [*args, kwargs] if kwargs else list(args)
+        return run_function(orchestration.runtime, entry.id, values, task_id=self.request.id)
+
+    return run
+
+
+def _python(entry: FunctionPython) -> Any:
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        del self
+        return resolve_callable(entry)(*args, **kwargs)
+
+    return run
+
+
+def resolve_callable(entry: FunctionPython) -> Any:
+    """The Python function of an entry, imported at its first call.
+
+    Raises:
+        RegistryError: The module or the name is not there, or it cannot be called.
+    """
+    module_name, _, path = entry.callable.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        where = f"{entry.location.file}:{entry.location.line}"
+        raise RegistryError(f"{where}: entry {entry.id}: field 'callable' = {entry.callable!r}: {error}") from error
+    if not callable(found):
+        raise RegistryError(f"entry {entry.id}: field 'callable' = {entry.callable!r}: it cannot be called")
+    return found

@@ -1,0 +1,248 @@
+"""Runs ``function.lua``: the same Lua machine as a workflow's, its commands performed at once instead of recorded."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgpack
+
+from orchestration.activity import in_activity, info
+from orchestration.core import payload
+from orchestration.core.events import Code
+from orchestration.core.failures import application_error, failure_of
+from orchestration.core.machine import Machine, Mode
+from orchestration.core.pid import make_pid, parse_pid
+from orchestration.errors import ApplicationError, OrchestrationError, WorkflowNotFoundError
+from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
+from orchestration.registry.kinds.lua import FunctionLua
+from orchestration.store.inputs import encode_input, stamp
+from orchestration.tasks.runtime import Runtime
+
+__all__ = ["run_function"]
+
+logger = logging.getLogger(__name__)
+
+_DEPTH_LIMIT = 64
+_depth = threading.local()
+
+
+class _FunctionHost:
+    """What a function's machine needs from outside: the real clock, real chance, a log."""
+
+    def __init__(self, function_id: str) -> None:
+        self._extra = {"function_id": function_id}
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def random(self, n: int) -> bytes:
+        return os.urandom(n)
+
+    def log(self, level: str, text: str, fields: Mapping[str, Any]) -> None:
+        number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+        logging.getLogger("orchestration.lua").log(number, "%s", text, extra={**self._extra, "fields": dict(fields)})
+
+
+def run_function(
+    runtime: Runtime, function_id: str, args: Sequence[Any], *, task_id: str = "", context: Mapping[str, Any] | None = None
+) -> Any:
+    """Run a function to its end in this thread.
+
+    Args:
+        runtime: Of this process.
+        function_id: Id of a ``function.lua`` entry.
+        args: Its arguments.
+        task_id: Of the Celery task it runs as.
+        context: Context values; None takes those of the activity it runs as.
+
+    Returns:
+        Its first result.
+
+    Raises:
+        ApplicationError: It returned or raised an error: kind, message, retryable and details are its own.
+        SandboxError: It left its limits.
+        EncodeError: An argument cannot be carried.
+    """
+    depth = getattr(_depth, "value", 0)
+    if depth >= _DEPTH_LIMIT:
+        raise ApplicationError(f"functions call each other more than {_DEPTH_LIMIT} deep", kind="Internal", retryable=False)
+    if context is None:
+        context = info().context if in_activity() else {}
+    _depth.value = depth + 1
+    try:
+        return _Driver(runtime, function_id, task_id or os.urandom(8).hex(), context).run(args)
+    finally:
+        _depth.value = depth
+
+
+class _Driver:
+    """Performs the commands of one call and feeds the answers back."""
+
+    def __init__(self, runtime: Runtime, function_id: str, call_id: str, context: Mapping[str, Any]) -> None:
+        self._runtime = runtime
+        self._id = function_id
+        self._context = dict(context)
+        self._pid = make_pid("celery", function_id, call_id)
+        self._answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._timers: list[tuple[float, int]] = []
+        self._cancelled: set[int] = set()
+        self._running = 0
+
+    def run(self, args: Sequence[Any]) -> Any:
+        limits = self._runtime.settings.limits
+        machine = Machine(
+            self._runtime.registry.bundle(self._id), limits=limits, mode=Mode.FUNCTION, host=_FunctionHost(self._id)
+        )
+        try:
+            meta = {
+                "workflow_id": "", "run_id": "", "type": self._id, "pid": self._pid, "task_queue": "", "namespace": "",
+                "bundle": "", "seed": os.urandom(16), "attempt": 1, "lua": "5.4", "format": 1, "flags": [],
+                "ctx": self._context, "tz": "UTC",
+            }  # fmt: skip
+            item = encode_input(Code.STARTED, meta, payload.encode(list(args), limit=limits.payload_bytes))
+            while True:
+                for command in machine.apply(stamp(item, time.time_ns() // 1_000_000)):
+                    code, *rest = msgpack.unpackb(command, raw=False, strict_map_key=False)
+                    if code == Code.COMPLETE:
+                        return payload.decode(rest[0])
+                    if code == Code.FAIL:
+                        raise application_error(payload.decode_failure(rest[0]), ApplicationError)
+                    self._perform(code, rest)
+                item = self._next()
+        finally:
+            machine.close()
+
+    def _perform(self, code: int, rest: list[Any]) -> None:
+        if code == Code.SCHEDULE_ACTIVITY:
+            seq, target, args, options = rest
+            self._spawn(seq, target, args, options)
+        elif code == Code.START_TIMER:
+            heapq.heappush(self._timers, (time.monotonic() + rest[1] / 1000, rest[0]))
+        elif code in (Code.CANCEL_TIMER, Code.CANCEL_ACTIVITY):
+            self._cancelled.add(rest[0])
+        elif code == Code.SEND_SIGNAL:
+            self._send(*rest)
+        elif code == Code.START_CHILD:
+            self._start(*rest)
+        elif code == Code.CANCEL_EXTERNAL:
+            self._cancel(*rest)
+
+    def _next(self) -> bytes:
+        """Wait for the next answer or timer."""
+        while True:
+            while self._timers and self._timers[0][1] in self._cancelled:
+                heapq.heappop(self._timers)
+            wait = max(self._timers[0][0] - time.monotonic(), 0) if self._timers else None
+            try:
+                return self._answers.get(timeout=wait)
+            except queue.Empty:
+                if self._timers[0][0] <= time.monotonic():
+                    return encode_input(Code.TIMER_FIRED, heapq.heappop(self._timers)[1])
+
+    def _spawn(self, seq: int, target: str, args: bytes, options: dict[str, Any]) -> None:
+        context = {**self._context, **options.get("ctx", {})}
+        values = payload.decode(args)
+
+        def call() -> None:
+            try:
+                result = payload.encode(self._call(target, values, context), limit=self._runtime.settings.payload_bytes)
+                self._answers.put(encode_input(Code.ACTIVITY_COMPLETED, seq, result))
+            except Exception as error:
+                failure = payload.encode(failure_of(error))
+                self._answers.put(encode_input(Code.ACTIVITY_FAILED, seq, failure))
+
+        depth = getattr(_depth, "value", 0)
+
+        def start() -> None:
+            _depth.value = depth
+            call()
+
+        threading.Thread(target=start, name=f"call {target}", daemon=True).start()
+
+    def _call(self, target: str, args: list[Any], context: Mapping[str, Any]) -> Any:
+        """Run a function in place where its code is here, else as a Celery task that is waited for."""
+        entry = self._runtime.registry.find(target)
+        if isinstance(entry, FunctionLua):
+            return run_function(self._runtime, target, args, context=context)
+        if isinstance(entry, FunctionPython):
+            from orchestration.tasks.entries import resolve_callable
+
+            return resolve_callable(entry)(*args)
+        if isinstance(entry, FunctionCelery):
+            app = self._runtime.app
+            task = app.tasks.get(entry.task)
+            if task is not None:
+                return task(*args)
+            options = {"queue": entry.queue} if entry.queue else {}
+            result = app.send_task(entry.task, args=args, **options)
+            return result.get(timeout=self._runtime.settings.start_to_close_ms / 1000, disable_sync_subtasks=False)
+        raise ApplicationError(
+            f"no handler registered for target: {target}", kind="NotFound", retryable=False, details={"target": target}
+        )
+
+    def _done(self, seq: int, problem: tuple[str, str] | None) -> None:
+        value = payload.NIL
+        if problem is not None:
+            value = payload.encode_failure(problem[1], kind=problem[0], retryable=False)
+        self._answers.put(encode_input(Code.OPERATION_DONE, seq, problem is None, value))
+
+    def _send(self, seq: int, pid: str, topic: str, args: bytes) -> None:
+        from orchestration.tasks.outbox import deliver
+
+        self._attempt_to(seq, pid, lambda namespace, run_id: deliver(
+            self._runtime, namespace, run_id, encode_input(Code.SIGNAL, topic, args, self._pid)
+        ).status)  # fmt: skip
+
+    def _cancel(self, seq: int, pid: str, reason: str, terminate: bool) -> None:  # noqa: FBT001 - an event's field
+        from orchestration.tasks.outbox import deliver, terminate_run
+
+        def act(namespace: str, run_id: Any) -> str:
+            if terminate:
+                return terminate_run(self._runtime, namespace, run_id, reason=reason, sender=self._pid).status
+            item = encode_input(Code.CANCEL_REQUESTED, reason, self._pid)
+            return deliver(self._runtime, namespace, run_id, item).status
+
+        self._attempt_to(seq, pid, act)
+
+    def _attempt_to(self, seq: int, pid: str, act: Any) -> None:
+        target = parse_pid(pid)
+        if target is None:
+            self._done(seq, ("NotFound", f"could not resolve '{pid}' as PID or registered name"))
+            return
+        for namespace in self._runtime.namespaces:
+            try:
+                run_id = self._runtime.store(namespace).runs.current(target.unique)
+            except WorkflowNotFoundError:
+                continue
+            closed = act(namespace, run_id) == "closed"
+            self._done(seq, ("NotFound", f"process not found: {pid} has ended") if closed else None)
+            return
+        self._done(seq, ("NotFound", f"process not found: {pid}"))
+
+    def _start(self, seq: int, workflow_type: str, host: str, args: bytes, options: dict[str, Any]) -> None:
+        from orchestration.tasks.starts import StartRequest, start
+
+        try:
+            registry = self._runtime.registry
+            worker = registry.find(host)
+            workflow_id = str(options.get("id") or f"{os.urandom(8).hex()}_{seq}")
+            started = start(
+                self._runtime,
+                StartRequest(
+                    workflow_type=workflow_type, args=args, workflow_id=workflow_id, request_id=os.urandom(12).hex(),
+                    task_id=workflow_id, queue=(registry.task_queue(host) or "") if worker else host or None,
+                    conflict=str(options.get("id_conflict_policy") or "use_existing"), context=self._context,
+                    sender=self._pid,
+                ),
+            )  # fmt: skip
+            self._answers.put(encode_input(Code.CHILD_STARTED, seq, started.pid))
+        except (OrchestrationError, ValueError) as error:
+            failure = payload.encode_failure(str(error), kind="Invalid", retryable=False)
+            self._answers.put(encode_input(Code.CHILD_START_FAILED, seq, failure))

@@ -1,0 +1,291 @@
+"""The sweep: one worker at a time looks after what nobody moves. Everything it does may be done twice.
+
+Due timers and deadlines, near timers to be handed to the broker, runs with unread inputs and no live holder, outbox
+entries of holders that died, attempts claimed by dead processes, and attempts whose message seems lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import msgpack
+
+from orchestration.core.events import Code
+from orchestration.errors import OrchestrationError, StoreError, StoreUnavailableError
+from orchestration.faults import fault
+from orchestration.store.attempts import AttemptId
+from orchestration.store.keys import ShardKeys
+from orchestration.store.results import Delivery, Sweep
+from orchestration.store.store import Store
+from orchestration.tasks.attempts import Attempts
+from orchestration.tasks.effects import read_activity
+from orchestration.tasks.engine import Engine
+from orchestration.tasks.owner import is_dead_here
+from orchestration.tasks.runtime import Runtime
+from orchestration.types import RunId
+
+__all__ = ["Sweeper"]
+
+logger = logging.getLogger(__name__)
+
+_TIMEOUTS = {
+    "start": ("schedule_to_start", "scheduled", True),
+    "whole": ("schedule_to_close", "", True),
+    "close": ("start_to_close", "claimed,waiting", False),
+    "beat": ("heartbeat", "claimed", False),
+}
+"""By the timer's last word: type of the timeout, states in which it counts, whether it is final."""
+
+
+class Sweeper:
+    """A thread in each worker; one of them has the turn.
+
+    Args:
+        runtime: Of this process.
+        engine: Performs outbox entries.
+        attempts: Settles attempts.
+    """
+
+    def __init__(self, runtime: Runtime, engine: Engine, attempts: Attempts) -> None:
+        self._runtime = runtime
+        self._engine = engine
+        self._attempts = attempts
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._resent: dict[str, float] = {}
+
+    def start(self) -> None:
+        """Begin to take turns."""
+        self._thread = threading.Thread(target=self._loop, name="orchestration-sweep", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; waits for the step at hand."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    def _loop(self) -> None:
+        pause = 0.0
+        while not self._stop.wait(pause):
+            pause = self._runtime.settings.sweep_interval_ms / 1000
+            try:
+                pause = min(pause, self.turn())
+            except StoreUnavailableError as error:
+                logger.warning("sweep put off: %s", error)
+            except Exception:
+                logger.exception("sweep failed; it goes on")
+
+    def turn(self) -> float:
+        """Sweep every shard once, if it is this worker's turn.
+
+        Returns:
+            Seconds until there is something to do again.
+        """
+        settings, runtime = self._runtime.settings, self._runtime
+        longest = settings.sweep_interval_ms / 1000
+        soonest = longest
+        for namespace in runtime.namespaces:
+            store = runtime.store(namespace)
+            if not store.workers.take_turn(runtime.owner, turn_ms=3 * settings.sweep_interval_ms):
+                continue
+            for shard in store.timers.shards:
+                found = store.timers.sweep(
+                    shard, limit=settings.sweep_batch, hold_ms=max(settings.resume_grace_ms, 1000),
+                    horizon_ms=settings.timer_horizon_ms, eta_max=store.options.eta_max, overdue_ms=250,
+                    unclaimed_ms=settings.outbox_grace_ms,
+                )  # fmt: skip
+                self._handle(namespace, store, shard, found)
+                if found.next_due_ms:
+                    soonest = min(soonest, max(found.next_due_ms - found.time_ms, 5) / 1000)
+                if len(found.fire) >= settings.sweep_batch or len(found.runs) >= settings.sweep_batch:
+                    soonest = 0.0
+            self._bury(namespace, store)
+        return soonest
+
+    def _handle(self, namespace: str, store: Store, shard: ShardKeys, found: Sweep) -> None:
+        wake = set(found.runs)
+        for member in found.fire:
+            try:
+                self._fire(namespace, store, member)
+            except StoreUnavailableError:
+                raise
+            except OrchestrationError:
+                logger.exception("deadline left to the next sweep", extra={"member": member})
+        self._wake(namespace, store, sorted(wake))
+        if found.hand:
+            self._hand(namespace, store, found)
+        if found.outbox:
+            self._engine.outbox.perform(store, found.outbox)
+        for member, sent_ms in found.unclaimed:
+            self._resend(namespace, store, member, sent_ms, found.time_ms)
+
+    def _wake(self, namespace: str, store: Store, run_ids: list[RunId]) -> None:
+        messages = self._runtime.messages
+        sends = [
+            messages.resume(namespace, record.run_id, queue=record.fields.get("queue", ""))
+            for record in store.runs.records(run_ids)
+        ]
+        messages.publish(*sends)
+
+    def _hand(self, namespace: str, store: Store, found: Sweep) -> None:
+        """Give near timers to the broker: the wake-up is an ETA task."""
+        run_ids = sorted({RunId(member.split("/")[0]) for member, _ in found.hand})
+        queues = {r.run_id: r.fields.get("queue", "") for r in store.runs.records(run_ids)}
+        sends = []
+        for member, due in found.hand:
+            run_id, seq, _ = member.split("/")
+            queue = queues.get(RunId(run_id))
+            if queue is None:
+                store.timers.forget(member)
+                continue
+            sends.append(
+                self._runtime.messages.resume(
+                    namespace, run_id, queue=queue, seq=int(seq), delay_ms=max(due - found.time_ms, 1)
+                )
+            )
+        self._runtime.messages.publish(*sends)
+
+    def _fire(self, namespace: str, store: Store, member: str) -> None:
+        run, *middle, kind = member.split("/")
+        run_id = RunId(run)
+        if kind == "run":
+            self._end_run(namespace, store, run_id, member)
+            return
+        seq = int(middle[0])
+        fault("before_fire")
+        if kind == "timer":
+            records = store.runs.records([run_id])
+            queue = records[0].fields.get("queue", "") if records else ""
+            send = self._runtime.messages.resume(namespace, run, queue=queue)
+            answer = store.timers.fire(run_id, seq, pushes=self._runtime.messages.pushes(send))
+            fault("after_fire")
+            if answer.status == "wake":
+                self._runtime.messages.publish(send)
+            return
+        found = store.attempts.read(run_id, seq)
+        records = store.runs.records([run_id])
+        activity = read_activity(found[0]) if found else None
+        if found is None or activity is None or not records:
+            store.timers.forget(member)
+            return
+        state, fields = found[1], records[0].fields
+        attempt = AttemptId(run_id, seq, state.attempt, state.token)
+        if kind == "retry":
+            workflow = (fields["id"], fields["type"], fields.get("queue", ""))
+            self.dispatch(namespace, store, attempt, activity_blob=found[0], state="backoff", workflow=workflow)
+            return
+        word, states, final = _TIMEOUTS[kind]
+        failure: dict[str, Any] = {
+            "message": f"activity {activity.target} timed out ({word})",
+            "kind": "Timeout",
+            "details": {"timeout_type": word},
+        }
+        answer = self._attempts.decide(
+            namespace, attempt, fields.get("queue", ""), activity, state, failure, claimed_by=state.owner or "-",
+            final=final, states=states,
+        )  # fmt: skip
+        if answer.status == "dropped":
+            store.timers.forget(member)
+
+    def dispatch(
+        self, namespace: str, store: Store, attempt: AttemptId, *, activity_blob: bytes, state: str,
+        workflow: tuple[str, str, str],
+    ) -> Delivery:  # fmt: skip
+        """Send the message of an attempt: a retry that is due, or one whose message seems lost."""
+        runtime = self._runtime
+        activity = read_activity(activity_blob)
+        assert activity is not None  # noqa: S101 - the caller read it
+        send = activity.send(runtime, namespace, attempt, workflow=workflow)
+        a = attempt
+        entry: bytes = msgpack.packb(["attempt", namespace, a.run_id, a.seq, a.attempt, a.token])
+        answer = store.attempts.dispatch(
+            attempt, state=state, entry=entry, pushes=runtime.messages.pushes(send),
+            start_ms=int(activity.options.get("schedule_to_start_timeout_ms") or 0),
+        )  # fmt: skip
+        if answer.status == "outbox":
+            runtime.messages.publish(send)
+            store.timers.finish(a.run_id, [answer.detail])
+        return answer
+
+    def _end_run(self, namespace: str, store: Store, run_id: RunId, member: str) -> None:
+        entry: bytes = msgpack.packb(["complete", namespace, run_id])
+        answer = store.runs.end(
+            run_id, status="timed_out", code=Code.TIMED_OUT, details=["run"], outbox_id=f"c/{run_id}", entry=entry,
+            timer=member,
+        )  # fmt: skip
+        if answer.status == "ended":
+            self._engine.outbox.perform(store, [(f"c/{run_id}", entry)])
+
+    def _resend(self, namespace: str, store: Store, member: str, sent_ms: int, now_ms: int) -> None:
+        """Send the message of an unclaimed attempt again, on evidence that it is lost."""
+        run, _, number = member.partition("/")
+        run_id, seq = RunId(run), int(number)
+        found = store.attempts.read(run_id, seq)
+        records = store.runs.records([run_id])
+        activity = read_activity(found[0]) if found else None
+        if found is None or activity is None or not records or found[1].state != "scheduled":
+            store.timers.forget(member)
+            return
+        queue = activity.queue or self._runtime.app.conf.task_default_queue
+        waited = now_ms - sent_ms
+        claimed_later = store.attempts.frontier(run_id, queue) > sent_ms + 1000
+        if not claimed_later and self._queue_length(queue) != 0:
+            return
+        last = self._resent.get(member, 0.0)
+        pause = min(2.0 * 2 ** min(int(waited / 10_000), 6), 120.0)
+        if time.monotonic() - last < pause:
+            return
+        if len(self._resent) > 10_000:
+            self._resent.clear()
+        self._resent[member] = time.monotonic()
+        fields, state = records[0].fields, found[1]
+        attempt = AttemptId(run_id, seq, state.attempt, state.token)
+        workflow = (fields["id"], fields["type"], fields.get("queue", ""))
+        answer = self.dispatch(namespace, store, attempt, activity_blob=found[0], state="scheduled", workflow=workflow)
+        logger.warning(
+            "attempt sent again: its message seems lost",
+            extra={"run_id": run_id, "seq": seq, "attempt": state.attempt, "answer": answer.status},
+        )
+
+    def _queue_length(self, queue: str) -> int:
+        """Messages waiting in a queue; 0 also when the broker has no such queue any more."""
+        with self._runtime.app.connection_for_write() as connection:
+            try:
+                channel = connection.default_channel
+                return int(channel.queue_declare(queue=queue, passive=True).message_count)
+            except connection.channel_errors:
+                return 0
+
+    def _bury(self, namespace: str, store: Store) -> None:
+        """Take over from processes that are gone."""
+        for owner, age in store.workers.ages().items():
+            if not (is_dead_here(owner) or age > self._runtime.settings.dead_after_ms):
+                continue
+            for run_id, seq in store.workers.claims(owner):
+                self._lost(namespace, store, owner, run_id, seq)
+            store.workers.leave(owner)
+
+    def _lost(self, namespace: str, store: Store, owner: str, run_id: RunId, seq: int) -> None:
+        found = store.attempts.read(run_id, seq)
+        records = store.runs.records([run_id])
+        activity = read_activity(found[0]) if found else None
+        if found is None or activity is None or not records or found[1].owner != owner:
+            return
+        state = found[1]
+        failure = {
+            "message": f"the worker that ran attempt {state.attempt} of {activity.target} died",
+            "kind": "Unavailable",
+            "details": {"worker_lost": True},
+        }
+        try:
+            self._attempts.decide(
+                namespace, AttemptId(run_id, seq, state.attempt, state.token), records[0].fields.get("queue", ""),
+                activity, state, failure, claimed_by=owner, states="claimed",
+            )  # fmt: skip
+        except StoreError:
+            logger.exception("lost attempt left to the next sweep", extra={"run_id": run_id, "seq": seq})
+            raise
