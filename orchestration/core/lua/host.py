@@ -1,7 +1,8 @@
 """The functions of Python that Lua code can reach, and the one door they are behind.
 
-A host function takes and returns plain values (those of :mod:`orchestration.core.payload`). It must be bounded: it checks
-the sizes of its arguments before it works. Prelude files call it as ``rt.host("hash.sha256", data)``; user code never does.
+A host function takes and returns plain values (those of :mod:`orchestration.core.payload`). It must be bounded:
+it checks the sizes of its arguments before it works. Prelude files call it as ``rt.host("hash.sha256", data)``;
+user code never does.
 """
 
 from __future__ import annotations

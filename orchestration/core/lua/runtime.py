@@ -7,48 +7,16 @@ upvalues of the prelude, out of the reach of user code, and never raises into Lu
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any
 
-from lupa import lua54
-
 from orchestration.core.lua.source import prepare
+from orchestration.core.lua.state import LuaError, LuaMemoryError, new_state, prelude_code
 from orchestration.errors import LuaSourceError, MemoryLimitError, OrchestrationError, SandboxError, StepLimitError
 from orchestration.types import Limits
 
 __all__ = ["LuaWorld"]
 
-_PRELUDE = Path(__file__).parent / "prelude"
-
 HostCall = Callable[[bytes, bytes], tuple[bool, bytes]]
-
-
-def _refuse_attributes(_obj: object, _name: object, _is_setting: bool) -> object:
-    raise AttributeError("Lua code has no access to Python objects")
-
-
-def _new_runtime(**options: Any) -> Any:
-    return lua54.LuaRuntime(
-        encoding=None,
-        register_eval=False,
-        register_builtins=False,
-        unpack_returned_tuples=True,
-        attribute_filter=_refuse_attributes,
-        **options,
-    )
-
-
-@cache
-def prelude_code(name: str) -> bytes:
-    """Bytecode of ``prelude/<name>.lua``; compiled once in each process.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-    """
-    source = (_PRELUDE / f"{name}.lua").read_bytes()
-    compiler = _new_runtime().eval(b"function(text, name) return string.dump(assert(load(text, name, 't'))) end")
-    return bytes(compiler(source, b"=[" + name.encode() + b"]"))
 
 
 class LuaWorld:
@@ -63,18 +31,20 @@ class LuaWorld:
         self._limits = limits or Limits()
         self._host = host
         self._pending: BaseException | None = None
-        self._lua = _new_runtime(max_memory=self._limits.memory_bytes)
+        self._lua = new_state(self._limits.memory_bytes)
         try:
             start = self._lua.globals()[b"load"](prelude_code("base"), b"=[base]", b"b")
             self.rt: Any = start(self._call_host, self._limits.memory_bytes, self._limits.instructions)
             self._enter = self.rt[b"enter"]
             self._require = self.rt[b"require_prelude"]
             self._reset_budget = self.rt[b"reset_budget"]
-        except lua54.LuaMemoryError as error:
+        except LuaMemoryError as error:
             raise MemoryLimitError(
                 f"a Lua world does not fit into {self._limits.memory_bytes} bytes: raise the memory limit"
             ) from error
-        except lua54.LuaError as error:
+        except LuaError as error:
+            if self._pending is not None:
+                raise self._pending from None
             raise _creation_error(str(error)) from None
 
     def load_prelude(self, name: str) -> Any:
@@ -94,7 +64,7 @@ class LuaWorld:
         """
         try:
             results = self._enter(function, *args)
-        except lua54.LuaMemoryError as error:
+        except LuaMemoryError as error:
             raise self._memory_error() from error
         status = results[0] if isinstance(results, tuple) else results
         if status == b"ok":
@@ -120,7 +90,6 @@ class LuaWorld:
             LuaSourceError: It is not valid Lua; the message names file and line.
         """
         text, chunkname = source.encode(), b"@" + name.encode()
-        _check_syntax(text, chunkname, self._limits.memory_bytes)
         function, *problem = self.call(self.rt[b"load_user"], prepare(text, name), chunkname, env)
         if function is None:
             raise LuaSourceError(problem[0].decode("utf-8", "replace"))
@@ -153,24 +122,11 @@ class LuaWorld:
             return None, b""
 
 
-@lru_cache(maxsize=256)
-def _check_syntax(source: bytes, chunkname: bytes, memory_bytes: int) -> None:
-    runtime = _new_runtime(max_memory=memory_bytes)
-    try:
-        function, *problem = runtime.globals()[b"load"](source, chunkname, b"t") or (None, b"")
-    except TypeError:
-        return
-    except lua54.LuaMemoryError as error:
-        raise MemoryLimitError(f"{chunkname.decode()} needs more than {memory_bytes} bytes to compile") from error
-    if function is None:
-        raise LuaSourceError(problem[0].decode("utf-8", "replace"))
-
-
 def _creation_error(message: str) -> OrchestrationError:
     if "locale:" in message:
         category, _, name = message.split("locale:", 1)[1].partition(":")
         return OrchestrationError(
-            f"the process locale LC_{category.upper()} is {name!r}: Lua code would sort and print differently from machine "
-            f"to machine; leave it at 'C' (do not call locale.setlocale in a worker)"
+            f"the process locale LC_{category.upper()} is {name!r}: Lua code would sort and print differently from "
+            f"machine to machine; leave it at 'C' (do not call locale.setlocale in a worker)"
         )
     return SandboxError(f"the Lua prelude does not start: {message}")

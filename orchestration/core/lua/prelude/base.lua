@@ -20,9 +20,10 @@ local _ENV <const> = {}
 
 local ctype, cnext, crawget, cerror, cpcall, cxpcall = raw.type, raw.next, raw.rawget, raw.error, raw.pcall, raw.xpcall
 local csetmetatable, cgetmetatable, cselect = raw.setmetatable, raw.getmetatable, raw.select
-local collectgarbage, clock, sethook, traceback = raw.collectgarbage, raw.os.clock, raw.debug.sethook, raw.debug.traceback
+local collectgarbage, clock = raw.collectgarbage, raw.os.clock
+local sethook, traceback, getinfo = raw.debug.sethook, raw.debug.traceback, raw.debug.getinfo
 local ccreate, cresume, cyield = raw.coroutine.create, raw.coroutine.resume, raw.coroutine.yield
-local find, match = raw.string.find, raw.string.match
+local find, match, sub = raw.string.find, raw.string.match, raw.string.sub
 
 local rt = { raw = raw, libs = {}, drivers = csetmetatable({}, { __mode = "k" }), mode = "workflow", tz = "UTC" }
 
@@ -32,7 +33,7 @@ local rt = { raw = raw, libs = {}, drivers = csetmetatable({}, { __mode = "k" })
 -- heap kept just under its limit): each collection costs by the size of the heap, each second of processor time costs.
 
 local COUNT <const> = 1000          -- instructions between two calls of the hook
-local COUNT_LARGE <const> = 50      -- the same while the heap is large: one instruction may then be slow
+local COUNT_LARGE <const> = 200     -- the same while the heap is large: one instruction may then be slow
 local PER_SECOND <const> = 5000000  -- instructions that a second of processor time counts for, at least
 local OUT_OF_MEMORY <const> = "not enough memory"
 
@@ -40,7 +41,7 @@ local LIMIT = csetmetatable({}, { __tostring = function() return "limit reached"
 local used, budget, gc_debt, ticks = 0, instructions, 0, 0
 local spent                          -- nil, or why everything has to end: "steps", "memory", "abort"
 local last_clock = clock()
-local soft_kb, large_kb = memory_bytes / 1024 * 7 / 8, memory_bytes / 1024 / 8
+local soft_kb, large_kb = memory_bytes / 1024 * 7 / 8, memory_bytes / 1024 / 4
 rt.spent_error = LIMIT
 
 local function hook_spent() cerror(LIMIT, 0) end
@@ -77,7 +78,10 @@ local function check(kb)
   if kb > soft_kb then
     collectgarbage("collect")
     used = used + kb * 128
-    if collectgarbage("count") > soft_kb then trip("memory") end
+    if collectgarbage("count") > soft_kb then
+      if getinfo(190000, "l") then cerror("stack overflow", 0) end -- the stack is what is large: an error that code may catch
+      trip("memory")
+    end
   end
 end
 
@@ -99,7 +103,8 @@ hook_large = function()
   local kb = collectgarbage("count")
   used = used + COUNT_LARGE + gc_debt
   gc_debt = 0
-  check(kb)
+  ticks = ticks + 1
+  if kb > soft_kb or ticks % 8 == 0 then check(kb) end
   if kb <= large_kb then sethook(hook, "", COUNT) end
   if used > budget or spent then trip("steps") end
 end
@@ -119,14 +124,18 @@ end
 
 function rt.used() return used end
 
--- Raises again what must not be caught. `err` is what a pcall or a resume has caught.
+-- Raises again what must not be caught. `err` is what a pcall or a resume has caught; returns it. A stack overflow loses
+-- its position: how deep it happens is the sandbox's affair as much as the code's.
 local function rethrow(err)
   if spent then
     sethook(hook_spent, "", 1)
     cerror(LIMIT, 0)
   elseif err == OUT_OF_MEMORY then
     trip("memory")
+  elseif ctype(err) == "string" and sub(err, -14) == "stack overflow" then
+    return "stack overflow"
   end
+  return err
 end
 rt.rethrow = rethrow
 
@@ -167,7 +176,7 @@ function rt.require_prelude(name)
   local module = loaded[name]
   if module ~= nil then return module end
   local ok, code = pyhost("prelude", name)
-  if not ok then cerror("no prelude file '" .. name .. "'", 0) end
+  if ok == nil then trip("abort") end
   local chunk, problem = raw.load(code, "=[" .. name .. "]", "b", _ENV)
   if not chunk then cerror(problem, 0) end
   module = chunk(rt)
@@ -187,7 +196,12 @@ end
 -- Calls a function of the Python host: its value, or nil and an error object; wrong arguments raise.
 function rt.host(name, ...) return host_result(pyhost(name, rt.pack_list(cselect("#", ...), ...))) end
 
-function rt.host_bytes(name, data) return pyhost(name, data) end
+-- The same with bytes in the place of values: success, encoded result.
+function rt.host_bytes(name, data)
+  local ok, result = pyhost(name, data)
+  if ok == nil then trip("abort") end
+  return ok, result
+end
 
 -- 3. Errors about arguments -------------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ local waiting = raw.setmetatable({}, { __mode = "k" })   -- user coroutines that
 -- 1. Protected calls --------------------------------------------------------------------------------------------------
 
 local function caught(ok, err, ...)
-  if not ok then rethrow(err) end
-  return ok, err, ...
+  if ok then return true, err, ... end
+  return false, rethrow(err)
 end
 
 function rt.pcall(...) return caught(cpcall(...)) end
@@ -23,7 +23,7 @@ function rt.xpcall(f, handler, ...)
   if ctype(handler) ~= "function" then rt.typeerror(2, "xpcall", "function", handler) end
   local function guarded(err)
     if err == LIMIT then return err end
-    return handler(err)
+    return handler(rethrow(err))
   end
   return caught(cxpcall(f, guarded, ...))
 end
@@ -80,7 +80,7 @@ end
 
 local function wrapped(thread, ok, err, ...)
   if ok then return err, ... end
-  rethrow(err)
+  err = rethrow(err)
   if cstatus(thread) == "dead" then
     local closed, problem = cclose(thread)
     if not closed then err = problem end

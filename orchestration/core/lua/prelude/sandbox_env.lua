@@ -17,13 +17,15 @@ function rt.type(v)
 end
 
 function rt.setmetatable(t, mt)
-  if ctype(t) ~= "table" or is_opaque(t) then rt.typeerror(1, "setmetatable", "table", t) end
-  if mt ~= nil and (ctype(mt) ~= "table" or is_opaque(mt)) then rt.typeerror(2, "setmetatable", "nil or table", mt) end
-  if mt and (crawget(mt, "__gc") ~= nil or crawget(mt, "__mode") ~= nil) then
-    cerror("setmetatable refuses __gc and __mode: finalizers and weak tables show the garbage collector", 2)
-  end
+  if ctype(t) ~= "table" then rt.typeerror(1, "setmetatable", "table", t) end
   local old = getmetatable(t)
   if old and crawget(old, "__metatable") ~= nil then cerror("cannot change a protected metatable", 2) end
+  if mt ~= nil then
+    if ctype(mt) ~= "table" then rt.typeerror(2, "setmetatable", "nil or table", mt) end
+    if crawget(mt, "__gc") ~= nil or crawget(mt, "__mode") ~= nil then
+      cerror("setmetatable refuses __gc and __mode: finalizers and weak tables show the garbage collector", 2)
+    end
+  end
   return csetmetatable(t, mt)
 end
 
@@ -84,12 +86,18 @@ end
 local os = { platform = "wippy" }
 rt.libs.os = os
 function os.time(t)
-  if t ~= nil then return rt.require_prelude("sandbox_os").time(t) end
+  if t ~= nil then
+    local seconds = rt.require_prelude("sandbox_os").time(t)
+    return seconds
+  end
   return rt.now_ns() // 1000000000
 end
 function os.clock() return rt.now_ns() / 1e9 end
 function os.difftime(a, b) return (a or 0) - (b or 0) + 0.0 end
-function os.date(format, t) return rt.require_prelude("sandbox_os").date(format, t) end
+function os.date(format, t)
+  local text = rt.require_prelude("sandbox_os").date(format, t)
+  return text
+end
 
 local package = {
   path = "", cpath = "", config = "/\n;\n?\n!\n-\n",

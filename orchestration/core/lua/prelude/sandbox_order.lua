@@ -30,6 +30,7 @@ function rt.serial_reset(mark)
   last_serial = mark
 end
 
+local forbidden = { __mode = true, __gc = true }
 local scalar = { number = true, boolean = true, ["nil"] = true }
 
 -- Every key that user code stores by an expression passes here.
@@ -37,7 +38,7 @@ local function key(k)
   local kind = ctype(k)
   if kind == "number" then return k end
   if kind == "string" then
-    if k == "__mode" or k == "__gc" then
+    if forbidden[k] then
       cerror("field '" .. k .. "' cannot be set: weak tables and finalizers show the garbage collector", 2)
     end
     return k
@@ -68,16 +69,11 @@ end
 
 -- All keys of a raw table, in order; `extra`, if given, is treated as if it were one of them.
 local function keys_of(t, extra)
-  local first, seen_extra = cnext(t), extra == nil
-  local strings, numbers, booleans, objects, count = {}, nil, nil, nil, 0
-  local k = first
-  while k ~= nil do
-    if k == extra then seen_extra = true end
-    local kind = ctype(k)
-    if kind == "string" then
-      count = count + 1
-      strings[count] = k
-    elseif kind == "number" then
+  local seen_extra = extra == nil
+  local strings, count = {}, 0
+  local numbers, booleans, objects
+  local function add(k, kind)
+    if kind == "number" then
       numbers = numbers or {}
       numbers[#numbers + 1] = k
     elseif kind == "boolean" then
@@ -87,14 +83,20 @@ local function keys_of(t, extra)
       objects = objects or {}
       objects[#objects + 1] = k
     end
-    k = cnext(t, k)
+  end
+  for k in cnext, t do
+    local kind = ctype(k)
+    if kind == "string" then
+      count = count + 1
+      strings[count] = k
+    else
+      add(k, kind)
+    end
+    if k == extra then seen_extra = true end
   end
   if not seen_extra then
     local kind = ctype(extra)
-    if kind == "string" then strings[count + 1] = extra
-    elseif kind == "number" then numbers = numbers or {} numbers[#numbers + 1] = extra
-    elseif kind == "boolean" then booleans = booleans or {} booleans[#booleans + 1] = extra
-    else objects = objects or {} objects[#objects + 1] = extra end
+    if kind == "string" then strings[count + 1] = extra else add(extra, kind) end
   end
   sorted(strings)
   if not (numbers or booleans or objects) then return strings end
@@ -184,11 +186,9 @@ function rt.pairs(t)
   end
   if ctype(t) ~= "table" then table_error("for iterator", t) end
   local n = 0
-  local k = cnext(t)
-  while k ~= nil do
+  for k in cnext, t do
     n = n + 1
     if k ~= n then return walk_keys(t, keys_of(t)) end
-    k = cnext(t, k)
   end
   return walk_list(t, n)
 end
@@ -199,28 +199,32 @@ local walks = raw.setmetatable({}, { __mode = "k" })
 local function smallest(t)
   if crawget(t, 1) ~= nil then return 1 end
   local best, kind
-  local k = cnext(t)
-  while k ~= nil do
+  for k in cnext, t do
     local this = ctype(k)
     if best == nil then best, kind = k, this
     elseif this == "number" then
       if kind ~= "number" or k < best then best, kind = k, this end
     elseif this == "string" then
       if kind ~= "number" and (kind ~= "string" or k < best) then best, kind = k, this end
-    else
-      if kind ~= "number" and kind ~= "string" then return keys_of(t)[1] end
+    elseif kind ~= "number" and kind ~= "string" then
+      return keys_of(t)[1]
     end
-    k = cnext(t, k)
   end
   return best
 end
 
 function rt.next(t, k)
-  if ctype(t) ~= "table" or rt.is_opaque(t) then table_error("next", t) end
-  t = frozen[t] or t
+  if ctype(t) ~= "table" then table_error("next", t) end
+  local mt = getmetatable(t)
+  if mt then
+    if opaque[mt] then table_error("next", t) end
+    t = frozen[t] or t
+  end
   if k == nil then
-    walks[t] = nil
-    if cnext(t) == nil then return nil end
+    local first, v = cnext(t)
+    if first == nil then return nil end
+    if walks[t] then walks[t] = nil end
+    if cnext(t, first) == nil then return first, v end
     k = smallest(t)
     return k, crawget(t, k)
   end

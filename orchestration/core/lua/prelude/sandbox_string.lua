@@ -101,13 +101,15 @@ local function printable(fmt, n, ...)
   return raw.table.unpack(args, 1, n)
 end
 
+local scalar = { string = true, number = true, boolean = true, ["nil"] = true }
+
 function lib.format(fmt, ...)
   if ctype(fmt) ~= "string" then fmt = text(fmt, 1, "format") end
   charge(16 + (#fmt >> 1))
   local n = cselect("#", ...)
+  local addresses = cfind(fmt, "%%[^%a%%]*p")
   for i = 1, n do
-    local kind = ctype((cselect(i, ...)))
-    if kind ~= "string" and kind ~= "number" and kind ~= "boolean" and kind ~= "nil" or cfind(fmt, "%p", 1, true) then
+    if addresses or not scalar[ctype((cselect(i, ...)))] then
       local plain = cgsub(fmt, "%%([^%a%%]*)p", "%%%1s")
       return checked("format", cpcall(cformat, plain, printable(fmt, n, ...)))
     end
@@ -132,6 +134,10 @@ local limits, limit_count = {}, 0
 
 -- Longest subject on which the pattern is safe in C; -1 if the pattern is not well-formed or C might refuse it.
 local function classify(p)
+  if not cfind(p, "[%^%$%*%+%?%.%(%)%[%]%%%-]") then
+    limits[p] = #p <= 64 and raw.math.maxinteger or WORST // #p
+    return limits[p]
+  end
   local ok, nodes = cpcall(rt.require_prelude("patterns").compile, p)
   rt.rethrow(nodes)
   local limit = -1
@@ -162,8 +168,6 @@ local function classify(p)
   return limit
 end
 
-local function is_plain(p) return not cfind(p, "[%^%$%*%+%?%.%(%)%[%]%%%-]") end
-
 -- Start index as the C functions read it; nil if it lies behind the end.
 local function start_of(init, size, fname)
   if init == nil then return 1 end
@@ -183,16 +187,16 @@ function lib.find(s, p, init, plain)
   local size = #s
   if init ~= nil and math_type(init) ~= "integer" then init = start_of(init, size, "find") end
   if size > 256 then charge(size >> 3) end
-  if plain or is_plain(p) then
+  if plain then
     if #p <= 64 or size * #p < WORST then return cfind(s, p, init, true) end
-    local at = start_of(init, size, "find")
-    if at > size + 1 then return nil end
-    return rt.require_prelude("patterns").find_plain(s, p, at)
+  elseif size <= (limits[p] or classify(p)) then
+    return cfind(s, p, init)
   end
-  if size <= (limits[p] or classify(p)) then return cfind(s, p, init) end
   local at = start_of(init, size, "find")
   if at > size + 1 then return nil end
-  return checked("find", cpcall(rt.require_prelude("patterns").find, s, p, at))
+  local patterns = rt.require_prelude("patterns")
+  if plain or not cfind(p, "[%^%$%*%+%?%.%(%)%[%]%%%-]") then return patterns.find_plain(s, p, at) end
+  return checked("find", cpcall(patterns.find, s, p, at))
 end
 
 function lib.match(s, p, init)
