@@ -228,7 +228,7 @@ local function run()
       local ok, value = co_resume(task.co)
       current = nil
       if not ok then
-        rt.rethrow(value)
+        value = rt.rethrow(value)
         if not fatal and not closed then fail_with(value, task.co) end
       elseif value ~= TOKEN then
         if co_status(task.co) == "dead" then
@@ -311,6 +311,10 @@ input_handlers[10] = function(event, pos)
   bytes = unpack_at(event, pos)
   answer(number, ok, bytes)
 end
+
+-- TERMINATED, TIMED_OUT: ended from outside, the code has no say
+input_handlers[11] = function() closed = true end
+input_handlers[12] = input_handlers[11]
 
 -- apply(event, replaying) -> n, commands...: take one input and run until all is quiet.
 -- n is the number of commands, and -1 - n when the last of them ended the run; at most 200 follow, the rest by
