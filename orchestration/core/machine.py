@@ -231,7 +231,7 @@ def _unit(unit: Unit) -> dict[str, Any]:
     return {
         "id": unit.entry_id,
         "name": unit.source_name,
-        "source": prepare(unit.source.encode()),
+        "source": prepare(unit.source.encode(), unit.source_name),
         "modules": list(unit.modules),
         "imports": {item.alias: item.unit.entry_id for item in unit.imports},
     }
