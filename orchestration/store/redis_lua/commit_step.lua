@@ -53,7 +53,7 @@ local function bad_op(op)
   if sizes[op[1]] ~= #op then return true end
   for i = 2, #op do
     local kind = type(op[i])
-    if kind ~= 'string' and kind ~= 'number' and not (op[1] == 'eta' and i == 4 and kind == 'table') then return true end
+    if (kind == 'table') ~= (op[1] == 'eta' and i == 4) or kind == 'boolean' then return true end
   end
   return (op[1] == 'timer' or op[1] == 'eta') and not tonumber(op[3])
 end
