@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
@@ -85,6 +86,7 @@ class Orchestration:
             self._install(app)
         else:
             app.on_after_finalize.connect(self._install, weak=False)
+            self._finalize_at_first_send(app)
         install_step(app)
         signals.worker_process_init.connect(self._on_child, weak=False)
         signals.celeryd_after_setup.connect(self._on_worker, weak=False)
@@ -123,6 +125,19 @@ class Orchestration:
     def runtime(self) -> Runtime:
         """Stores, messages and caches of this process."""
         return self.parts.runtime
+
+    def _finalize_at_first_send(self, app: Celery) -> None:
+        """A process that only sends by name may never need the tasks of its application, so Celery would not finalize
+        it: the first start of a workflow would go out as a plain message, with no run written."""
+        original = app.send_task
+
+        @functools.wraps(original)
+        def send_task(*args: Any, **kwargs: Any) -> Any:
+            app.__dict__.pop("send_task", None)
+            app.finalize()
+            return original(*args, **kwargs)
+
+        app.send_task = send_task
 
     def _install(self, sender: Celery | None = None, **_: Any) -> None:
         del sender

@@ -47,7 +47,7 @@ class StartRequest:
         request_id: Who asks: the same request never starts a second run.
         conflict: ``fail``, ``use_existing`` or ``terminate_existing``, when a run of the id is open.
         reuse: ``allow_duplicate``, ``allow_duplicate_failed_only`` or ``reject_duplicate``, when one has ended.
-        task_id: Id of the Celery task that the run completes; empty: the workflow id for its first run, else the run id.
+        task_id: Id of the Celery task that the run completes; empty: the run id.
         request: Facts of that Celery task, see :func:`kept_request`.
         queue: Another task queue than the entry's.
         run_timeout_ms: After which the run is ended; 0 for never.

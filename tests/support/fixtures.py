@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 import redis
 
+from orchestration.client import Client
 from orchestration.embedded import EmbeddedRedis, find_server
 from orchestration.errors import ConfigError
+from tests.support.projects import Deployment, Project, deployed
 from tests.support.workers import WorkerProcess, start_worker
 
-__all__ = ["redis_client", "redis_server", "redis_url", "second_redis", "worker"]
+__all__ = ["client", "redis_client", "redis_server", "redis_url", "running", "second_redis", "worker"]
 
 _databases = itertools.cycle(range(64))
 
@@ -39,13 +41,34 @@ def redis_server() -> Iterator[EmbeddedRedis]:
         yield server
 
 
-@pytest.fixture
-def redis_url(redis_server: EmbeddedRedis) -> str:
-    """URL of a database that is empty and this test's own."""
-    url = redis_server.url_of(next(_databases))
+def _empty_database(server: EmbeddedRedis) -> str:
+    url = server.url_of(next(_databases))
     with contextlib.closing(redis.Redis.from_url(url)) as client:
         client.flushdb()
     return url
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedRedis) -> str:
+    """URL of a database that is empty and this test's own."""
+    return _empty_database(redis_server)
+
+
+@pytest.fixture(scope="module")
+def running(
+    request: pytest.FixtureRequest, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """The module's ``project``: its definitions written, one worker that serves them, on a database of its own."""
+    project: Project = request.module.project
+    with deployed(project, tmp_path_factory.mktemp("project"), _empty_database(redis_server)) as deployment:
+        deployment.worker()
+        yield deployment
+
+
+@pytest.fixture
+def client(running: Deployment) -> Client:
+    """A client beside the worker that serves the module's ``project``."""
+    return running.client
 
 
 @pytest.fixture

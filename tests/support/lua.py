@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from orchestration.core import events, payload
@@ -12,7 +13,7 @@ from orchestration.core.bundle import Bundle, BundleMode
 from orchestration.core.machine import Machine, Mode
 from orchestration.types import EntryId, Limits
 
-__all__ = ["START_MS", "LuaFailure", "RecordingHost", "run_lua"]
+__all__ = ["START_MS", "LuaFailure", "OpenedMachine", "RecordingHost", "open_machine", "run_lua"]
 
 START_MS = 1_700_000_000_123
 """When the runs begin: 2023-11-14T22:13:20.123Z."""
@@ -25,6 +26,9 @@ class LuaFailure(Exception):
         super().__init__(message, kind)
         self.message = message
         self.kind = kind
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class RecordingHost:
@@ -42,6 +46,57 @@ class RecordingHost:
 
     def log(self, level: str, text: str, fields: Mapping[str, Any]) -> None:
         self.lines.append((level, text, dict(fields)))
+
+
+@dataclass(frozen=True)
+class OpenedMachine:
+    """A machine and the input that begins its run."""
+
+    machine: Machine
+    started: bytes
+
+    def start(self) -> list[bytes]:
+        """Begin the run."""
+        return self.machine.apply(self.started)
+
+
+def open_machine(
+    source: str,
+    *args: Any,
+    modules: tuple[str, ...] = (),
+    mode: Mode = Mode.WORKFLOW,
+    host: RecordingHost | None = None,
+    tz: str = "UTC",
+    seed: bytes = b"0123456789abcdef",
+    limits: Limits | None = None,
+) -> OpenedMachine:
+    """Make a machine for the body of a main function; the arguments are those of `run_lua`."""
+    bundle = Bundle(
+        entry_id=EntryId("test:main"),
+        source_name="main.lua",
+        source=f"return {{ main = function(...) {source}\nend }}",
+        modules=tuple(sorted(modules)),
+        method="main",
+        mode=BundleMode.FUNCTION if mode is Mode.FUNCTION else BundleMode.WORKFLOW,
+    )
+    meta = {
+        "workflow_id": "w",
+        "run_id": "r",
+        "type": "test:main",
+        "pid": "{n@h|1}",
+        "seed": seed,
+        "tz": tz,
+        "lua": "5.4",
+        "format": 1,
+        "flags": [],
+        "ctx": {},
+        "attempt": 1,
+        "bundle": bundle.digest,
+        "task_queue": "q",
+        "namespace": "default",
+    }
+    started = events.Started(time_ms=START_MS, meta=meta, args=payload.encode(list(args)))
+    return OpenedMachine(Machine(bundle, mode=mode, host=host, limits=limits), events.encode(started))
 
 
 def run_lua(
@@ -71,34 +126,9 @@ def run_lua(
     Raises:
         LuaFailure: The run ended with an error.
     """
-    bundle = Bundle(
-        entry_id=EntryId("test:main"),
-        source_name="main.lua",
-        source=f"return {{ main = function(...) {source}\nend }}",
-        modules=tuple(sorted(modules)),
-        method="main",
-        mode=BundleMode.FUNCTION if mode is Mode.FUNCTION else BundleMode.WORKFLOW,
-    )
-    machine = Machine(bundle, mode=mode, host=host, limits=limits)
-    meta = {
-        "workflow_id": "w",
-        "run_id": "r",
-        "type": "test:main",
-        "pid": "{n@h|1}",
-        "seed": seed,
-        "tz": tz,
-        "lua": "5.4",
-        "format": 1,
-        "flags": [],
-        "ctx": {},
-        "attempt": 1,
-        "bundle": bundle.digest,
-        "task_queue": "q",
-        "namespace": "default",
-    }
-    now = START_MS
-    started = events.Started(time_ms=now, meta=meta, args=payload.encode(list(args)))
-    commands = machine.apply(events.encode(started))
+    opened = open_machine(source, *args, modules=modules, mode=mode, host=host, tz=tz, seed=seed, limits=limits)
+    machine, now = opened.machine, START_MS
+    commands = opened.start()
     timers: list[tuple[int, int]] = []
     cancelled: set[int] = set()
     for _ in range(most_timers):

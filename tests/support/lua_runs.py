@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - Lua sources and tables of cases read better on one line
 """Drives a machine by hand: inputs one by one, commands decoded, the history kept as a store would keep it."""
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ class Run:
     def complete(self, seq: int, value: Any = None) -> list[Event]:
         return self.apply(events.ActivityCompleted(self.tick(), seq, payload.encode(value)))
 
-    def fail(self, seq: int, message: str = "no", kind: str = "", retryable: bool | None = None, **more: Any) -> list[Event]:
+    def fail(
+        self, seq: int, message: str = "no", kind: str = "", retryable: bool | None = None, **more: Any
+    ) -> list[Event]:
         failure = payload.encode_failure(message, kind=kind, retryable=retryable, **more)
         return self.apply(events.ActivityFailed(self.tick(), seq, failure))
 
@@ -118,7 +121,7 @@ class Run:
                 command = pending.pop(0)
                 if isinstance(command, events.ScheduleActivity):
                     args = payload.decode(command.args)
-                    answer = (answers or {}).get(command.target, lambda *a: a[0] if a else None)(*args)
+                    answer = (answers or {}).get(command.target, _echo)(*args)
                     if isinstance(answer, Exception):
                         pending += self.fail(command.seq, str(answer), "Broken", retryable=False)
                     else:
@@ -137,6 +140,10 @@ class Run:
             else:
                 return None
         raise AssertionError("the run does not end")
+
+
+def _echo(*args: Any) -> Any:
+    return args[0] if args else None
 
 
 def failure_of(outcome: Event) -> dict[str, Any]:
