@@ -222,7 +222,7 @@ class TimedOut(Event):
 
 @dataclass(frozen=True, slots=True)
 class ScheduleActivity(Event):
-    """Run ``target`` with ``args``; ``options`` are normalised, see :mod:`orchestration.core.commands`."""
+    """Run ``target`` with ``args``; ``options`` as ``lua/prelude/options.lua`` makes them."""
 
     CODE = Code.SCHEDULE_ACTIVITY
     seq: int

@@ -111,6 +111,7 @@ class Machine:
         self.closed = False
         self.replaying = False
         self._dead = False
+        self._started = False
         program = _program(bundle)
         self._world = LuaWorld(self.limits, self._call_host)
         self._world.rt[b"mode"] = mode.value.encode()
@@ -144,7 +145,7 @@ class Machine:
             CorruptHistoryError: The bytes are no input, or the history is not for this release.
         """
         code = event[1] if len(event) > 1 else 0
-        if code == events.Code.STARTED or code not in _INPUTS:
+        if not self._started or code == events.Code.STARTED or code not in _INPUTS:
             self._check(event, code)
         if self._dead:
             raise OrchestrationError("the machine is dead: an earlier input ended in an error; make a new one")
@@ -207,8 +208,11 @@ class Machine:
         decoded = events.decode(event)
         if events.is_command(event):
             raise CorruptHistoryError(f"event {code} is a command, not an input")
+        if isinstance(decoded, events.Started) == self._started:
+            raise CorruptHistoryError("a history begins with one start, and has no other")
         if isinstance(decoded, events.Started) and self.mode is Mode.WORKFLOW:
             check_versions(decoded.meta)
+        self._started = True
 
     def _call_host(self, name: bytes, packed: bytes) -> tuple[bool, bytes]:
         service = _SERVICES.get(name)

@@ -35,7 +35,6 @@ _INT_MAX = 2**63 - 1
 _NAN = math.nan
 
 
-
 @runtime_checkable
 class _Model(Protocol):
     """What a pydantic model offers."""

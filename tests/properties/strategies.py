@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - Lua sources and tables of cases read better on one line
 """Strategies that several property tests share."""
 
 from __future__ import annotations

@@ -51,9 +51,16 @@ def live(source: str, rounds: int, chance: random.Random) -> Run:
     return run
 
 
-@given(source=programs(), rounds=st.integers(1, 3), seed=st.integers(0, 2**32), cuts=st.lists(st.floats(0, 1), min_size=1, max_size=3))
+@given(
+    source=programs(),
+    rounds=st.integers(1, 3),
+    seed=st.integers(0, 2**32),
+    cuts=st.lists(st.floats(0, 1), min_size=1, max_size=3),
+)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_cut_history_goes_on_as_if_nothing_had_happened(source: str, rounds: int, seed: int, cuts: list[float]) -> None:
+def test_a_cut_history_goes_on_as_if_nothing_had_happened(
+    source: str, rounds: int, seed: int, cuts: list[float]
+) -> None:
     run = live(source, rounds, random.Random(seed))
     inputs = [index for index, event in enumerate(run.history) if not events.is_command(event)]
     for cut in sorted(cuts):

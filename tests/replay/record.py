@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - Lua sources and tables of cases read better on one line
 """Records the stored histories that do not exist yet; see :mod:`tests.replay.histories`."""
 
 from __future__ import annotations

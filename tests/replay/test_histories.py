@@ -30,7 +30,9 @@ def test_a_stored_history_goes_on_from_every_input(path: Path) -> None:
         machine = Machine(bundle)
         replay(machine, history[:at])
         rest = [machine.apply(event) for event in history[at:] if not events.is_command(event)]
-        assert [command for commands in rest for command in commands] == [e for e in history[at:] if events.is_command(e)]
+        assert [command for commands in rest for command in commands] == [
+            e for e in history[at:] if events.is_command(e)
+        ]
 
 
 def test_every_recorded_case_is_kept() -> None:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - Lua sources and tables of cases read better on one line
 """Channels, select and the order in which tasks wake."""
 
 from __future__ import annotations
@@ -113,7 +114,9 @@ def test_a_blocked_select_is_woken_by_send_and_close() -> None:
     assert returned(LOG + body) == [5, True, False, True]
 
 
-@pytest.mark.parametrize("prepare", ["c:close()", "coroutine.spawn(function() local d = channel.new(1) d:send(1) c:close() end)"])
+@pytest.mark.parametrize(
+    "prepare", ["c:close()", "coroutine.spawn(function() local d = channel.new(1) d:send(1) c:close() end)"]
+)
 def test_a_send_case_on_a_closed_channel_raises(prepare: str) -> None:
     body = "local c = channel.new() " + prepare + " return select(2, pcall(channel.select, { c:case_send(1) }))"
     assert "send on closed channel" in returned(body)

@@ -62,7 +62,9 @@ def test_closing_commands_are_known() -> None:
     assert closing == {"Complete", "Fail", "ContinueAsNew", "Terminated", "TimedOut"}
 
 
-@pytest.mark.parametrize("data", [b"", b"\x93\x63\x01\x01", b"\x91\x01", b"\x97\x02\1\1\1\1\1\1", b"\xc0", b"\x93\x04\x01"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x93\x63\x01\x01", b"\x91\x01", b"\x97\x02\1\1\1\1\1\1", b"\xc0", b"\x93\x04\x01"]
+)
 def test_foreign_bytes_are_no_events(data: bytes) -> None:
     with pytest.raises(CorruptHistoryError):
         events.decode(data)

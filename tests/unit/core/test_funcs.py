@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - Lua sources and tables of cases read better on one line
 """Calls, futures, executors and their options."""
 
 from __future__ import annotations
@@ -148,13 +149,18 @@ def test_options_are_normalised() -> None:
         ('["activity.start_to_close_timeout"] = "soon"', 'activity.start_to_close_timeout has invalid value "soon"'),
         ('["activity.start_to_close_timeout"] = -1', 'activity.start_to_close_timeout has invalid value "-1"'),
         ('["activity.retry_policy"] = 5', "activity.retry_policy must be a table, got number"),
-        ('["activity.retry_policy"] = {maximum_attempts = 1.5}', "activity.retry_policy.maximum_attempts must be an integer"),
+        (
+            '["activity.retry_policy"] = {maximum_attempts = 1.5}',
+            "activity.retry_policy.maximum_attempts must be an integer",
+        ),
         ('["activity.retry_policy"] = {backoffCoefficient = 0.5}', "backoff_coefficient must be at least 1"),
         ('["activity.wait_for_cancellation"] = 1', "must be a boolean, got number"),
     ],
 )
 def test_invalid_options_are_returned_errors(options: str, text: str) -> None:
-    body = f"local v, e = funcs.new():with_options{{{options}}}:call('a:b') return {{tostring(v), e:kind(), e:message()}}"
+    body = (
+        f"local v, e = funcs.new():with_options{{{options}}}:call('a:b') return {{tostring(v), e:kind(), e:message()}}"
+    )
     nil, kind, message = returned(FUNCS + body)
     assert (nil, kind) == ("nil", "Invalid")
     assert message.startswith("invalid temporal activity options for a:b: ")

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - Lua sources and tables of cases read better on one line
 """A machine from start to end: results, failures, limits, signals, what the outside may see."""
 
 from __future__ import annotations
@@ -106,7 +107,9 @@ def test_a_saga_undoes_its_steps_last_first(broken: str, undone: list[str]) -> N
         (command,) = pending
         assert isinstance(command, events.ScheduleActivity)
         asked.append(command.target)
-        pending = run.complete(command.seq, {"error": "out of it"} if command.target == broken else {"id": command.target})
+        pending = run.complete(
+            command.seq, {"error": "out of it"} if command.target == broken else {"id": command.target}
+        )
     if broken:
         assert run.failure["message"] == "out of it"
         assert asked[asked.index(broken) + 1 :] == undone
@@ -114,7 +117,9 @@ def test_a_saga_undoes_its_steps_last_first(broken: str, undone: list[str]) -> N
         assert run.result["payment"] == {"id": "app.payments:charge"}
 
 
-@pytest.mark.parametrize(("approved", "then"), [(True, "app.orders:fulfill"), (False, "app.notifications:send_rejection")])
+@pytest.mark.parametrize(
+    ("approved", "then"), [(True, "app.orders:fulfill"), (False, "app.notifications:send_rejection")]
+)
 @pytest.mark.parametrize("early", [True, False])
 def test_an_approval_waits_for_its_signal(approved: bool, then: str, early: bool) -> None:
     run = Run(APPROVAL)
@@ -163,7 +168,10 @@ def test_a_result_is_the_first_value(code: str, value: object) -> None:
         ("return false, ''", {"message": "", "kind": "Internal", "retryable": False}),
         ("return 1, errors.new('x')", {"message": "x", "kind": ""}),
         ("error('boom')", {"message": "flow.lua:1: boom", "kind": "Internal"}),
-        ("local x = nil; x.y = 1", {"message": "flow.lua:1: attempt to index a nil value (local 'x')", "kind": "Internal"}),
+        (
+            "local x = nil; x.y = 1",
+            {"message": "flow.lua:1: attempt to index a nil value (local 'x')", "kind": "Internal"},
+        ),
         ("error({})", {"message": "(error value is a table)", "kind": "Internal"}),
         (
             "error(errors.new{message='m', kind='K', retryable=true, details={a=1}})",
@@ -206,7 +214,12 @@ def test_a_syntax_error_is_told_before_the_run() -> None:
 
 
 def test_libraries_are_bound_under_their_alias_once() -> None:
-    inner = Unit(entry_id=EntryId("lib:inner"), source_name="inner.lua", source="local json = require('json') return { n = 0 }", modules=("json",))
+    inner = Unit(
+        entry_id=EntryId("lib:inner"),
+        source_name="inner.lua",
+        source="local json = require('json') return { n = 0 }",
+        modules=("json",),
+    )
     lib = Unit(
         entry_id=EntryId("lib:outer"), source_name="outer.lua", imports=(Import(alias="deep", unit=inner),),
         source="return { next = function() deep.n = deep.n + 1 return deep.n end }",
@@ -231,7 +244,14 @@ def test_modules_that_are_not_listed_are_not_visible() -> None:
 # Limits.
 
 
-@pytest.mark.parametrize("code", ["while true do end", "pcall(function() while true do end end)", "local t = {} while true do t[#t+1] = coroutine.wrap(function() coroutine.yield() end) t[#t]() end"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "while true do end",
+        "pcall(function() while true do end end)",
+        "local t = {} while true do t[#t+1] = coroutine.wrap(function() coroutine.yield() end) t[#t]() end",
+    ],
+)
 def test_code_without_an_end_is_stopped_and_leaves_the_machine_dead(code: str) -> None:
     run = Run(f"return function() {code} end", limits=Limits(instructions=1_000_000, memory_bytes=8_000_000))
     with pytest.raises((StepLimitError, MemoryLimitError)):
@@ -252,7 +272,10 @@ def test_the_budget_is_counted_anew_for_each_input() -> None:
 
 
 def test_memory_has_a_limit() -> None:
-    run = Run("return function() local t = {} for i = 1, 1e9 do t[i] = 'x' .. i end end", limits=Limits(memory_bytes=4_000_000))
+    run = Run(
+        "return function() local t = {} for i = 1, 1e9 do t[i] = 'x' .. i end end",
+        limits=Limits(memory_bytes=4_000_000),
+    )
     with pytest.raises((MemoryLimitError, StepLimitError)):
         run.start()
 
@@ -326,7 +349,11 @@ def test_print_is_heard_live_and_not_in_a_replay() -> None:
 
 
 def test_functions_have_the_real_clock_and_chance() -> None:
-    run = Run("return function() return {require('time').now():unix(), require('workflow').info()} end", mode=Mode.FUNCTION, host=Host())
+    run = Run(
+        "return function() return {require('time').now():unix(), require('workflow').info()} end",
+        mode=Mode.FUNCTION,
+        host=Host(),
+    )
     run.start(lua="")
     assert run.result == [5]
 
@@ -354,7 +381,9 @@ end""")
 
 
 def test_late_answers_change_nothing_and_impossible_ones_park() -> None:
-    run = Run("return function() local f = require('funcs').async('a:b') f:cancel() process.inbox():receive() return 1 end")
+    run = Run(
+        "return function() local f = require('funcs').async('a:b') f:cancel() process.inbox():receive() return 1 end"
+    )
     run.start()
     assert run.complete(1, 5) == []
     with pytest.raises(NondeterminismError, match="answers command 9"):
@@ -382,5 +411,7 @@ def test_a_history_of_another_release_is_refused() -> None:
 
 
 def test_a_run_knows_itself() -> None:
-    info = returned("local w = require('workflow').info() return {w.workflow_id, w.run_id, w.workflow_type, w.task_queue, w.attempt, process.pid(), process.id()}")
+    info = returned(
+        "local w = require('workflow').info() return {w.workflow_id, w.run_id, w.workflow_type, w.task_queue, w.attempt, process.pid(), process.id()}"
+    )
     assert info == ["w-1", "r-1", "app:flow", "orders", 1, PID, "app:flow"]

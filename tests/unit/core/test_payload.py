@@ -58,7 +58,9 @@ def test_values_survive_python_and_lua_byte_for_byte(value: object) -> None:
 
 def test_nan_has_one_encoding_on_both_sides() -> None:
     assert payload.encode(-math.nan) == payload.encode(math.nan)
-    assert payload.encode(returned("return 0/0")) == payload.encode(returned("return -(0/0)")) == payload.encode(math.nan)
+    assert (
+        payload.encode(returned("return 0/0")) == payload.encode(returned("return -(0/0)")) == payload.encode(math.nan)
+    )
 
 
 def test_python_types_become_plain_values() -> None:
@@ -137,8 +139,17 @@ def test_lua_tables_without_a_form_fail_the_run(code: str, text: str) -> None:
 
 
 def test_lua_values_without_a_form_become_nil_and_errors_their_text() -> None:
-    assert returned("return {print, channel.new(), errors.new('x'), coroutine.create(print)}") == [None, None, "x", None]
-    assert returned("return {a = print, b = channel.new(), c = errors.wrap('x', 'y')}") == {"a": None, "b": None, "c": "y: x"}
+    assert returned("return {print, channel.new(), errors.new('x'), coroutine.create(print)}") == [
+        None,
+        None,
+        "x",
+        None,
+    ]
+    assert returned("return {a = print, b = channel.new(), c = errors.wrap('x', 'y')}") == {
+        "a": None,
+        "b": None,
+        "c": "y: x",
+    }
 
 
 def test_lua_writes_keys_in_byte_order() -> None:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - Lua sources and tables of cases read better on one line
 """The mailbox, messages to others, children, and the errors module's objects on the way."""
 
 from __future__ import annotations
@@ -157,7 +158,11 @@ def test_a_message_to_another_waits_until_it_was_accepted() -> None:
         ("process.send('x')", "Invalid", "at least"),
         (f"process.send('{OTHER}', '@x')", "Invalid", "cannot send to @ topics"),
         ("process.send('nobody', 't')", "NotFound", "could not resolve 'nobody' as PID or registered name"),
-        ("process.monitor('x')", "Invalid", "not supported in workflow context: child workflows are automatically monitored"),
+        (
+            "process.monitor('x')",
+            "Invalid",
+            "not supported in workflow context: child workflows are automatically monitored",
+        ),
         ("process.link('x')", "Invalid", "not supported in workflow context"),
         ("process.unlink('x')", "Invalid", "process.unlink not supported in workflow context"),
         ("process.unmonitor('x')", "Invalid", "not supported in workflow context"),
@@ -236,7 +241,9 @@ def test_the_spawn_builder_collects_what_a_start_needs() -> None:
     ],
 )
 def test_wrong_start_options_are_returned_errors(options: str, text: str) -> None:
-    body = f"local v, e = process.with_options{{{options}}}:spawn('a:b', 'q') return {{v == nil, e:kind(), e:message()}}"
+    body = (
+        f"local v, e = process.with_options{{{options}}}:spawn('a:b', 'q') return {{v == nil, e:kind(), e:message()}}"
+    )
     assert returned(body) == [True, "Invalid", text]
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - Lua sources and tables of cases read better on one line
 """Replay: the same history gives the same commands, and a difference is told with both sides and the Lua line."""
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ def test_a_replay_tells_where_it_ended() -> None:
         (("a + b", "a - b"), 8, "the end with a result", "the end with a result with other result", ""),
     ],
 )  # fmt: skip
-def test_a_difference_is_reported_with_both_sides_and_the_line(change: tuple[str, str], number: int, expected: str, actual: str, line: str) -> None:
+def test_a_difference_is_reported_with_both_sides_and_the_line(
+    change: tuple[str, str], number: int, expected: str, actual: str, line: str
+) -> None:
     error = difference(TWO.replace(*change), recorded(TWO))
     assert (error.event_number, error.expected, error.actual, error.line) == (number, expected, actual, line)
     assert expected in str(error)
@@ -142,7 +145,9 @@ def test_a_recorded_version_that_the_code_no_longer_takes_parks_the_run() -> Non
 
 @pytest.mark.parametrize(("call", "text"), [('"", 1, 2', "change ID required"), ('"x", 3, 2', "larger")])
 def test_wrong_versions_are_returned_errors(call: str, text: str) -> None:
-    run = Run(f'return function() local v, e = require("workflow").version({call}) return {{e:kind(), e:message()}} end')
+    run = Run(
+        f'return function() local v, e = require("workflow").version({call}) return {{e:kind(), e:message()}} end'
+    )
     run.start()
     assert run.result[0] == "Invalid"
     assert text in run.result[1]
@@ -209,7 +214,9 @@ print(len(run.history), hashlib.sha256(b"".join(run.history)).hexdigest())
 """
 
 
-@pytest.mark.parametrize(("processes", "steps"), [(3, 200), pytest.param(20, 5000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+@pytest.mark.parametrize(
+    ("processes", "steps"), [(3, 200), pytest.param(20, 5000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
+)
 def test_fresh_processes_give_the_same_commands(processes: int, steps: int) -> None:
     """Hash seeds of Python and Lua, addresses and garbage collection differ; the commands must not."""
     seen = set()

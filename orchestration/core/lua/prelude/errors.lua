@@ -56,12 +56,12 @@ local function details_bytes(details)
   local kept, any = {}, false
   for key, value in next, details do
     if rawtype(key) == "string" then
-      if not raw.pcall(rt.pack, value) then value = "[" .. rawtype(value) .. "]" end
+      if not rt.pcall(rt.pack, value) then value = "[" .. rawtype(value) .. "]" end
       kept[key], any = value, true
     end
   end
   if not any then return nil end
-  local ok, bytes = raw.pcall(rt.pack, kept)
+  local ok, bytes = rt.pcall(rt.pack, kept)
   return ok and bytes or nil
 end
 

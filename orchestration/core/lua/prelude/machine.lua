@@ -111,7 +111,7 @@ end
 function rt.start_hook()
   rt.tz = rt.meta.tz or "UTC"
   local seed = rt.seed
-  if #seed < 16 then seed = rt.random(16) end
+  if #seed < 16 then seed = rt.random(16) or raw.string.rep("\0", 16) end
   rt.seed_random(raw.string.unpack("<i8i8", seed))
 end
 

@@ -188,8 +188,8 @@ local function values(given, into)
     local kind = rawtype(value)
     if rawtype(key) == "string" and raw.utf8.len(key) and
       (kind == "string" or kind == "number" or kind == "boolean" or (kind == "table" and not rt.class_of(value))) then
-      local ok, bytes = raw.pcall(rt.pack, value)
-      if ok then into[key] = (rt.unpack(bytes)) else rt.rethrow(bytes) end
+      local ok, bytes = rt.pcall(rt.pack, value)
+      if ok then into[key] = (rt.unpack(bytes)) end
     end
   end
   return into

@@ -205,7 +205,7 @@ local function settle(value, problem)
     return fail(rt.failure_bytes(rt.new_error({ message = problem, kind = "Internal", retryable = false })))
   end
   if problem ~= nil and rt.is_error(problem) then return fail_with(problem) end
-  local ok, bytes = raw.pcall(rt.pack, value)
+  local ok, bytes = rt.pcall(rt.pack, value)
   if ok and #bytes > rt.payload_limit then
     ok, bytes = false, "the result takes " .. #bytes .. " bytes, the limit is " .. rt.payload_limit
   end
