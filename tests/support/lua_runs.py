@@ -121,7 +121,8 @@ class Run:
                 command = pending.pop(0)
                 if isinstance(command, events.ScheduleActivity):
                     args = payload.decode(command.args)
-                    answer = (answers or {}).get(command.target, _echo)(*args)
+                    perform: Callable[..., Any] = dict(answers or {}).get(command.target, _echo)
+                    answer = perform(*args)
                     if isinstance(answer, Exception):
                         pending += self.fail(command.seq, str(answer), "Broken", retryable=False)
                     else:
