@@ -13,18 +13,18 @@ from orchestration.store.keys import Keyspace
 from orchestration.store.memory import MemoryConnection
 from orchestration.store.store import Store
 
-__all__ = ["Backend", "MemoryBackend", "RedisBackend"]
+__all__ = ["OF_SHARD", "OF_STORE", "Backend", "MemoryBackend", "RedisBackend"]
 
 Dump = dict[str, tuple[str, Any, bool]]
 """For each key: type, contents, whether it has a lifetime."""
 
-_OF_SHARD = {
+OF_SHARD = {
     "bundles", "timers", "handed", "ready", "pending", "frontier", "outbox", "outbox-due", "open-runs", "closed-runs",
     "parked-runs",
 }  # fmt: skip
 """Keys that stay: one of each for a shard, whose members come and go."""
 
-_OF_STORE = {"meta", "workers"}
+OF_STORE = {"meta", "workers"}
 _OF_OPEN_RUN = {"run", "extra", "hist", "inbox", "open"}
 _KEY = re.compile(r"orc:\{default\.\d+\}:([a-z-]+)(?::(.*))?\Z", re.DOTALL)
 
@@ -105,7 +105,7 @@ class Backend:
 
 def _may_stay(key: str, content: Any, open_runs: set[str], dump: Dump) -> bool:
     if key.startswith("orc:default:"):
-        return key.removeprefix("orc:default:") in _OF_STORE
+        return key.removeprefix("orc:default:") in OF_STORE
     match = _KEY.match(key)
     if match is None:
         return False
@@ -116,7 +116,7 @@ def _may_stay(key: str, content: Any, open_runs: set[str], dump: Dump) -> bool:
         return content[b"run"].decode() in open_runs
     if kind == "bundle":
         return rest.encode() in dump[key.rpartition(":bundle:")[0] + ":bundles"][1]
-    return rest is None and kind in _OF_SHARD
+    return rest is None and kind in OF_SHARD
 
 
 def _without(dump: Dump, counters: tuple[str, ...]) -> Dump:

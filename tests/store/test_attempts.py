@@ -267,9 +267,7 @@ def test_without_pushes_a_dispatch_leaves_an_entry(backend: Backend, runs: Runs)
 
 
 @pytest.mark.parametrize("changed", [{"attempt": 2}, {"token": "x"}, {"seq": 9}])
-def test_a_dispatch_of_something_else_is_dropped(
-    backend: Backend, runs: Runs, changed: dict[str, int | str]
-) -> None:
+def test_a_dispatch_of_something_else_is_dropped(backend: Backend, runs: Runs, changed: dict[str, int | str]) -> None:
     attempt = replace(runs.with_activity(), **changed)  # type: ignore[arg-type]
     with backend.unchanged():
         assert backend.store.attempts.dispatch(attempt, state="scheduled", entry=b"").detail == "not scheduled"

@@ -118,9 +118,7 @@ def test_the_wake_up_reaches_the_brokers_database(backend: Backend, runs: Runs) 
 
 
 @pytest.mark.parametrize("name", ["lpush", "LPUSH"])
-def test_a_broker_key_of_another_type_stops_the_start_before_it_writes(
-    backend: Backend, runs: Runs, name: str
-) -> None:
+def test_a_broker_key_of_another_type_stops_the_start_before_it_writes(backend: Backend, runs: Runs, name: str) -> None:
     backend.call("SET", "broker:orders", "x")
     pushes = Pushes(backend.connection.database, ((name, "broker:orders", b"m"),))
     with backend.unchanged(), pytest.raises(StoreError, match="broker:orders"):

@@ -280,7 +280,14 @@ def test_a_large_step_is_committed_whole(backend: Backend, runs: Runs) -> None:
 
 @pytest.mark.parametrize(
     "op",
-    [["oepn", "1", b""], ["open", "1"], ["open", "1", None], ["timer", "m", "soon"], ["shut", True], ["eta", "m", 1, 2]],
+    [
+        ["oepn", "1", b""],
+        ["open", "1"],
+        ["open", "1", None],
+        ["timer", "m", "soon"],
+        ["shut", True],
+        ["eta", "m", 1, 2],
+    ],
 )
 def test_an_effect_that_cannot_be_written_stops_the_step_before_it_writes(
     backend: Backend, runs: Runs, op: list[object]
@@ -292,9 +299,7 @@ def test_an_effect_that_cannot_be_written_stops_the_step_before_it_writes(
 
 
 @pytest.mark.parametrize("where", ["pushes", "eta"])
-def test_a_broker_key_of_another_type_stops_the_step_before_it_writes(
-    backend: Backend, runs: Runs, where: str
-) -> None:
+def test_a_broker_key_of_another_type_stops_the_step_before_it_writes(backend: Backend, runs: Runs, where: str) -> None:
     run_id = runs.started()
     lease = runs.lease(run_id)
     backend.call("SET", "broker:orders", "x")
@@ -309,7 +314,9 @@ def test_a_broker_key_of_another_type_stops_the_step_before_it_writes(
 def test_near_timers_wait_in_the_broker_up_to_a_bound(backend: Backend, runs: Runs) -> None:
     run_id = runs.started()
     due = backend.now_ms() + 1_000
-    backend.call("ZADD", runs.keys(run_id).handed, *[part for i in range(999) for part in (due, f"{run_id}/x{i}/timer")])
+    backend.call(
+        "ZADD", runs.keys(run_id).handed, *[part for i in range(999) for part in (due, f"{run_id}/x{i}/timer")]
+    )
     ops: list[list[object]] = []
     for seq in (1, 2):
         member = f"{run_id}/{seq}/timer"

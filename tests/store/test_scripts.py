@@ -1,0 +1,146 @@
+"""Each script keeps to its header, and the verbs keep to the scripts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from lupa import lua51
+
+from orchestration.store.attempts import AttemptId, first_state
+from orchestration.store.memory import MemoryConnection
+from orchestration.store.scripts import Script, load_script, script_names
+from orchestration.types import RunId
+from tests.store.backends import Backend, MemoryBackend
+from tests.store.runs import Runs
+from tests.store.script_texts import head_and_body, read_header, source_of, used_places
+
+Call = tuple[str, list[str], list[Any], list[Any]]
+
+
+@pytest.mark.parametrize("name", script_names())
+def test_a_script_compiles_in_lua_5_1(name: str) -> None:
+    lua = lua51.LuaRuntime(encoding=None)
+    assert not isinstance(lua.globals()[b"loadstring"](load_script(name).source.encode()), tuple)
+
+
+@pytest.mark.parametrize("name", script_names())
+def test_a_script_uses_what_its_header_names_and_nothing_else(name: str) -> None:
+    header = read_header(name)
+    assert used_places(name, "KEYS") == set(range(1, len(header.keys) + 1))
+    body = head_and_body(name)[1]
+    if header.more:
+        assert "ipairs(ARGV)" in body
+    else:
+        assert used_places(name, "ARGV") == set(range(1, len(header.args) + 1))
+
+
+@pytest.mark.parametrize("name", script_names())
+def test_a_script_keeps_to_the_rules(name: str) -> None:
+    source = load_script(name).source
+    assert "@include" not in re.sub(r"--.*", "", source)
+    assert not re.search(r"redis\.call\('(KEYS|SCAN|FLUSHDB|FLUSHALL|EVAL)'", source)
+    made = re.findall(r"ARGV\[\d+\] \.\. ':(\w+):'", source)
+    # An earlier run of the same workflow id is known to the script alone; its keys are in the same shard.
+    assert made == (["run", "req"] if name == "start_run" else [])
+
+
+@pytest.mark.parametrize("name", script_names())
+def test_every_status_that_a_script_answers_is_in_its_header(name: str) -> None:
+    header = read_header(name)
+    answered = set(re.findall(r"return \{'(\w+)'", re.sub(r"--.*", "", source_of(name))))
+    if name == "sweep_shard":
+        return
+    assert answered <= header.statuses
+    given = {"lease", "busy", "idle", "closed", "more", "done"}
+    assert header.statuses - answered <= given, "a status that nothing answers"
+
+
+class _Recorder:
+    """Notes which script was run with what, and what it answered."""
+
+    def __init__(self, connection: MemoryConnection) -> None:
+        self._connection = connection
+        self.calls: list[Call] = []
+
+    def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> list[Any]:
+        reply = self._connection.run(script, keys, args)
+        self.calls.append((script.name, list(keys), list(args), reply))
+        for (called, of_type, _), key in zip(read_header(script.name).keys, keys, strict=True):
+            kind = self._connection.call("TYPE", key).decode()
+            assert kind in ("none", of_type), f"{script.name}: {called} is a {kind}"
+        return reply
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+@pytest.fixture(scope="module")
+def calls() -> Iterator[list[Call]]:
+    """Every verb of the store, called at least once."""
+    backend: Backend = MemoryBackend()
+    recorder = _Recorder(backend.connection)  # type: ignore[arg-type]
+    backend.connection = recorder
+    Backend.__init__(backend, recorder)
+    runs, store = Runs(backend), backend.store
+    run_id = runs.started(run_timeout_ms=60_000)
+    runs.commit(
+        runs.lease(run_id), ["open", "1", b"a"], ["open", "1:s", first_state("token")], ["sent", f"{run_id}/1"],
+        ["timer", f"{run_id}/2/timer", 1], ["open", "2", b"t"], ["out", "o/1", b"e"],
+    )  # fmt: skip
+    attempt = AttemptId(RunId(run_id), 1, 1, "token")
+    store.runs.deliver(run_id, b"in")
+    store.attempts.dispatch(attempt, state="scheduled", entry=b"e")
+    runs.claim(attempt)
+    store.attempts.heartbeat(attempt, details=b"d", beat_ms=5)
+    runs.report(attempt)
+    store.timers.fire(run_id, 2)
+    runs.sweep()
+    store.timers.forget(f"{run_id}/9/close")
+    store.timers.finish(run_id, ["o/1"])
+    store.runs.park(run_id, fence=2, kind="k", reason="r")
+    store.runs.unpark(run_id)
+    store.runs.end(run_id, status="terminated", code=75, details=["x"], outbox_id="c", entry=b"e")
+    store.workers.beat("w")
+    store.workers.ages()
+    store.workers.leave("w")
+    store.workers.take_turn("w", turn_ms=5)
+    yield recorder.calls
+
+
+def test_every_script_has_a_verb(calls: list[Call]) -> None:
+    assert {name for name, *_ in calls} == set(script_names())
+
+
+@pytest.mark.parametrize("name", script_names())
+def test_a_verb_hands_over_what_the_header_names(calls: list[Call], name: str) -> None:
+    header = read_header(name)
+    for keys, args in [(keys, args) for called, keys, args, _ in calls if called == name]:
+        assert len(keys) == len(header.keys)
+        assert len(args) >= len(header.args) if header.more else len(args) == len(header.args)
+        for (_, _, pattern), key in zip(header.keys, keys, strict=True):
+            wanted = (
+                re.escape(pattern).replace("<shard>", r"orc:\{default\.\d+\}").replace("orc:<namespace>", "orc:default")
+            )
+            assert re.fullmatch(re.sub(r"<[^>]*>", ".*", wanted), key), f"{key} is not {pattern}"
+
+
+def test_all_keys_of_a_call_share_one_hash_tag(calls: list[Call]) -> None:
+    for name, keys, _, _ in calls:
+        tags = {match[0] if (match := re.search(r"\{[^}]+\}", key)) else key for key in keys}
+        assert len(tags) == 1, name
+
+
+def test_answers_begin_with_a_status_of_the_header(calls: list[Call]) -> None:
+    for name, _, _, reply in calls:
+        statuses = read_header(name).statuses
+        if statuses:
+            assert reply[0].decode() in statuses
+
+
+def test_a_script_is_read_once() -> None:
+    assert load_script("take_turn") is load_script("take_turn")
+    with pytest.raises(FileNotFoundError):
+        load_script("no_such_script")
