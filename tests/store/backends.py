@@ -15,6 +15,11 @@ from orchestration.store.store import Store
 
 __all__ = ["OF_SHARD", "OF_STORE", "Backend", "MemoryBackend", "RedisBackend"]
 
+_READ: dict[str, tuple[Any, ...]] = {
+    "string": ("GET",), "hash": ("HGETALL",), "list": ("LRANGE", 0, -1), "set": ("SMEMBERS",),
+    "zset": ("ZRANGE", 0, -1, "WITHSCORES"),
+}  # fmt: skip
+
 Dump = dict[str, tuple[str, Any, bool]]
 """For each key: type, contents, whether it has a lifetime."""
 
@@ -66,13 +71,10 @@ class Backend:
         found: Dump = {}
         for key in self.call("KEYS", "*"):
             kind = self.call("TYPE", key).decode()
-            content: Any = {
-                "string": lambda key=key: self.call("GET", key),
-                "hash": lambda key=key: self.call("HGETALL", key),
-                "list": lambda key=key: self.call("LRANGE", key, 0, -1),
-                "set": lambda key=key: set(self.call("SMEMBERS", key)),
-                "zset": lambda key=key: dict(self.call("ZRANGE", key, 0, -1, "WITHSCORES")),
-            }[kind]()
+            name, *rest = _READ[kind]
+            content: Any = self.call(name, key, *rest)
+            if kind == "zset":
+                content = dict(content)
             found[key.decode("utf-8", "surrogateescape")] = (kind, content, self.call("PTTL", key) >= 0)
         return found
 

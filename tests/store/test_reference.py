@@ -16,7 +16,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "redis-keys.md"
 
 def _rows() -> dict[str, tuple[str, frozenset[str], str]]:
     """For each key pattern on the page: type, scripts that write it, lifetime."""
-    rows = re.findall(r"^\| `([^`]+:[^`]+)` \| (\w+) \| .* \| ([\w, ]+) \| ([^|]+) \|$", PAGE.read_text("utf-8"), re.M)
+    row = r"^\| `([^`]+:[^`]+)` \| (\w+) \| .* \| ([\w, ]+) \| ([^|]+) \|$"
+    rows = re.findall(row, PAGE.read_text("utf-8"), re.MULTILINE)
     return {pattern: (kind, frozenset(names.split(", ")), life) for pattern, kind, names, life in rows}
 
 
@@ -29,7 +30,7 @@ def test_the_page_has_every_key_of_the_scripts_with_its_type_and_writers() -> No
             assert entry[0] == kind
             if called in written:
                 entry[1].add(name)
-    assert {pattern: (kind, writers) for pattern, (kind, writers, _) in _rows().items()} == wanted
+    assert {pattern: (kind, set(writers)) for pattern, (kind, writers, _) in _rows().items()} == wanted
 
 
 def test_the_page_has_every_name_of_the_key_module() -> None:
@@ -64,5 +65,5 @@ def test_the_page_has_the_fields_of_a_record() -> None:
     backend.store.runs.end(attempt.run_id, status="terminated", code=75, details=[])
     fields |= set(backend.store.runs.record(attempt.run_id).fields)
     table = PAGE.read_text("utf-8").partition("## Fields of the record")[2].partition("## Fields of the open")[0]
-    named = set(re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (`.*?) \|", table, re.M))))
+    named = set(re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE))))
     assert {re.sub(r":.*", ":<why>", field) for field in fields} <= named

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -78,7 +78,7 @@ class _Recorder:
 
 
 @pytest.fixture(scope="module")
-def calls() -> Iterator[list[Call]]:
+def calls() -> list[Call]:
     """Every verb of the store, called at least once."""
     backend: Backend = MemoryBackend()
     recorder = _Recorder(backend.connection)  # type: ignore[arg-type]
@@ -107,7 +107,7 @@ def calls() -> Iterator[list[Call]]:
     store.workers.ages()
     store.workers.leave("w")
     store.workers.take_turn("w", turn_ms=5)
-    yield recorder.calls
+    return recorder.calls
 
 
 def test_every_script_has_a_verb(calls: list[Call]) -> None:

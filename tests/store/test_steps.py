@@ -304,11 +304,10 @@ def test_a_broker_key_of_another_type_stops_the_step_before_it_writes(backend: B
     lease = runs.lease(run_id)
     backend.call("SET", "broker:orders", "x")
     database, command = backend.connection.database, ["lpush", "broker:orders", b"m"]
+    ops = [] if where == "pushes" else [["eta", f"{run_id}/1/timer", 5, command]]
+    pushes = runs.push() if where == "pushes" else Pushes(database)
     with backend.unchanged(), pytest.raises(StoreError, match="broker:orders"):
-        if where == "pushes":
-            runs.commit(lease, pushes=runs.push())
-        else:
-            runs.commit(lease, ["eta", f"{run_id}/1/timer", 5, command], pushes=Pushes(database))
+        runs.commit(lease, *ops, pushes=pushes)
 
 
 def test_near_timers_wait_in_the_broker_up_to_a_bound(backend: Backend, runs: Runs) -> None:

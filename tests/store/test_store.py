@@ -18,7 +18,7 @@ def test_a_store_is_opened_again_with_the_same_number_of_shards(backend: Backend
 
 
 def test_another_number_of_shards_is_refused(backend: Backend) -> None:
-    with backend.unchanged(), pytest.raises(ConfigError, match="made with 1 shards.*set it to 1"):
+    with backend.unchanged(), pytest.raises(ConfigError, match=r"made with 1 shards.*set it to 1"):
         Store(backend.connection, Keyspace("orc", "default", 8)).open()
 
 

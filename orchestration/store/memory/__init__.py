@@ -16,7 +16,7 @@ from orchestration.errors import StoreError
 from orchestration.store.connection import Subscription
 from orchestration.store.memory import containers, sorted_sets
 from orchestration.store.memory.commands import Session
-from orchestration.store.memory.data import CommandError, MemoryServer
+from orchestration.store.memory.data import DATABASES, CommandError, MemoryServer
 from orchestration.store.memory.lua import ScriptWorld
 from orchestration.store.scripts import Script
 
@@ -70,9 +70,14 @@ class MemoryConnection:
         self._id = f"memory-{uuid.uuid4().hex}"
 
     def at(self, database: int) -> MemoryConnection:
-        """Connect to another database of the same server."""
+        """Connect to another database of the same server.
+
+        Raises:
+            ValueError: The number is not 0 to 63.
+        """
+        if not 0 <= database < DATABASES:
+            raise ValueError(f"a server in memory has {DATABASES} databases, no number {database}")
         other = copy.copy(self)
-        other._server.database(database)
         other._database = database
         return other
 
@@ -161,7 +166,7 @@ def _shaped(parts: list[bytes], reply: Any) -> Any:
         return reply is not None
     if name in (b"HEXISTS", b"PERSIST", b"EXPIRE", b"PEXPIRE", b"PEXPIREAT"):
         return bool(reply)
-    if name == b"ZSCORE":
+    if name in (b"ZSCORE", b"ZINCRBY"):
         return None if reply is None else float(reply)
     if b"WITHSCORES" in (part.upper() for part in parts[4:]):
         return [[member, float(score)] for member, score in zip(reply[::2], reply[1::2], strict=True)]

@@ -78,7 +78,8 @@ setmetatable(_G, {
 return function(body, keys, argv)
   rawset(_G, 'KEYS', keys)
   rawset(_G, 'ARGV', argv)
-  return protected(body)
+  local fine, reply = protected(body)
+  return fine, reply
 end
 """
 
