@@ -109,6 +109,18 @@ hook_large = function()
   if used > budget or spent then trip("steps") end
 end
 
+-- For one call of C code whose cost is known by its upper bound only: `share` of the longest that such a call may take.
+-- What it really took is read from the clock, once the bounds have summed up.
+local doubts = 0
+function rt.doubt(share)
+  doubts = doubts + share
+  if doubts > 1 then
+    doubts = 0
+    check(collectgarbage("count"))
+    if used > budget or spent then trip("steps") end
+  end
+end
+
 -- Puts a coroutine under the limits. What it runs before its first hook is paid in advance.
 function rt.meter(co)
   charge(COUNT)
@@ -160,8 +172,10 @@ end
 driver_loop = function(fn, ...) return driver_loop(cyield(DONE, fn(...))) end
 
 function rt.enter(...)
+  if spent then return spent end
   if not driver then
-    driver = rt.meter(ccreate(driver_loop))
+    driver = ccreate(driver_loop)
+    sethook(driver, hook, "", COUNT)
     rt.drivers[driver] = true
   end
   return leave(cresume(driver, ...))

@@ -2,7 +2,7 @@
 local rt = ...
 local raw = rt.raw
 local ctype, cerror, cpcall, cselect, ctostring = raw.type, raw.error, raw.pcall, raw.select, raw.tostring
-local charge, is_opaque, tostring, typeerror = rt.charge, rt.is_opaque, rt.tostring, rt.typeerror
+local charge, doubt, is_opaque, tostring, typeerror = rt.charge, rt.doubt, rt.is_opaque, rt.tostring, rt.typeerror
 local c = raw.string
 local crep, csub, cformat, cbyte, cchar = c.rep, c.sub, c.format, c.byte, c.char
 local cfind, cmatch, cgmatch, cgsub = c.find, c.match, c.gmatch, c.gsub
@@ -134,7 +134,7 @@ local limits, limit_count = {}, 0
 
 -- Longest subject on which the pattern is safe in C; -1 if the pattern is not well-formed or C might refuse it.
 local function classify(p)
-  if not cfind(p, "[%^%$%*%+%?%.%(%)%[%]%%%-]") then
+  if not cfind(p, "[%^%$%*%+%?%.%(%)%[%%%-]") then
     limits[p] = #p <= 64 and raw.math.maxinteger or WORST // #p
     return limits[p]
   end
@@ -168,6 +168,14 @@ local function classify(p)
   return limit
 end
 
+-- True if C may match the pattern on so many bytes.
+local function is_safe(p, size)
+  local limit = limits[p] or classify(p)
+  if size > limit then return false end
+  if size > 256 or size << 4 > limit then doubt(size / limit) end
+  return true
+end
+
 -- Start index as the C functions read it; nil if it lies behind the end.
 local function start_of(init, size, fname)
   if init == nil then return 1 end
@@ -189,13 +197,13 @@ function lib.find(s, p, init, plain)
   if size > 256 then charge(size >> 3) end
   if plain then
     if #p <= 64 or size * #p < WORST then return cfind(s, p, init, true) end
-  elseif size <= (limits[p] or classify(p)) then
+  elseif is_safe(p, size) then
     return cfind(s, p, init)
   end
   local at = start_of(init, size, "find")
   if at > size + 1 then return nil end
   local patterns = rt.require_prelude("patterns")
-  if plain or not cfind(p, "[%^%$%*%+%?%.%(%)%[%]%%%-]") then return patterns.find_plain(s, p, at) end
+  if plain or not cfind(p, "[%^%$%*%+%?%.%(%[%%%-]") then return patterns.find_plain(s, p, at) end
   return checked("find", cpcall(patterns.find, s, p, at))
 end
 
@@ -205,7 +213,7 @@ function lib.match(s, p, init)
   local size = #s
   if init ~= nil and math_type(init) ~= "integer" then init = start_of(init, size, "match") end
   if size > 256 then charge(size >> 3) end
-  if size <= (limits[p] or classify(p)) then return cmatch(s, p, init) end
+  if is_safe(p, size) then return cmatch(s, p, init) end
   local at = start_of(init, size, "match")
   if at > size + 1 then return nil end
   return checked("match", cpcall(rt.require_prelude("patterns").find, s, p, at, true))
@@ -221,8 +229,8 @@ function lib.gmatch(s, p, init)
   local size = #s
   if init ~= nil and math_type(init) ~= "integer" then init = start_of(init, size, "gmatch") end
   if size > 256 then charge(size >> 3) end
-  -- a leading ^ is a plain character here, so the limit of find holds for a stricter pattern: take one power more
-  if cbyte(p, 1) ~= 94 and size <= (limits[p] or classify(p)) then return cgmatch(s, p, init) end
+  -- a leading ^ is a plain character here, which classify() knows nothing of
+  if cbyte(p, 1) ~= 94 and is_safe(p, size) then return cgmatch(s, p, init) end
   local at = start_of(init, size, "gmatch")
   return stepped(rt.require_prelude("patterns").gmatch(s, p, at))
 end
@@ -241,11 +249,10 @@ local function substituted(ok, err, ...)
   return checked("gsub", ok, err)
 end
 
-local function guarded(fn, repl, s, p, n)
-  if ctype(repl) == "string" then return fn(s, p, repl, n) end
+local function guarded(fn, s, p, repl, n)
   local _ <close> = rt.forbid_block("string.gsub")
-  local text, count = fn(s, p, repl, n)
-  return text, count
+  local ok, text, count = cpcall(fn, s, p, repl, n)
+  return ok, text, count
 end
 
 function lib.gsub(s, p, repl, n)
@@ -266,11 +273,10 @@ function lib.gsub(s, p, repl, n)
     end
   end
   if size > 256 then charge(size >> 3) end
-  if size <= (limits[p] or classify(p)) then
-    if kind == "string" and not cfind(repl, "%", 1, true) then return cgsub(s, p, repl, max) end
-    return substituted(cpcall(guarded, cgsub, repl, s, p, max))
-  end
-  return substituted(cpcall(guarded, rt.require_prelude("patterns").gsub, repl, s, p, max))
+  local fn = is_safe(p, size) and cgsub or rt.require_prelude("patterns").gsub
+  if kind ~= "string" then return substituted(guarded(fn, s, p, repl, max)) end
+  if fn == cgsub and not cfind(repl, "%", 1, true) then return cgsub(s, p, repl, max) end
+  return substituted(cpcall(fn, s, p, repl, max))
 end
 
 raw.string_meta.__index = lib
