@@ -8,11 +8,13 @@ expressions run in RE2, and nothing is ever fetched.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonschema
 import referencing
@@ -25,12 +27,14 @@ from orchestration.core.lua.hostlib.json_text import decode_json
 from orchestration.core.lua.hostlib.regexp import compile_pattern
 from orchestration.core.lua.hostlib.values import Value, as_bytes, limited
 
-__all__ = ["validate"]
+__all__ = ["Verdict", "validate"]
 
 _MOST_STEPS = 100_000
+_MOST_PARTS = 1_000
 _MOST_SCHEMA_BYTES = 256 * 1024
 _MOST_DATA_BYTES = 1024 * 1024
 _MOST_MESSAGE_CHARACTERS = 300
+_MOST_CHECKED = 256
 _REFUSED = ("unevaluatedProperties", "unevaluatedItems")
 _DRAFTS: dict[str, Any] = {
     str(cls.META_SCHEMA.get("$id") or cls.META_SCHEMA.get("id")).rstrip("#"): cls
@@ -54,18 +58,35 @@ class _EmptyTable(dict[str, Any]):
 
 
 class _Meter:
-    """What is left of the work that one validation may be."""
+    """Counts the work of one validation.
+
+    Attributes:
+        parts: Tables in the schema.
+        steps: Keywords looked at, and what else costs like one.
+    """
 
     def __init__(self) -> None:
-        self._left = _MOST_STEPS
+        self.parts = 0
+        self.steps = 0
+        self._most = _MOST_STEPS
 
     def take(self, steps: int) -> None:
-        self._left -= steps
-        if self._left < 0:
+        """Count some more.
+
+        Raises:
+            HostError: ``Invalid`` when it becomes too much.
+        """
+        self.steps += steps
+        if self.steps > self._most:
             raise HostError("Invalid", "json: validating this is too much work")
+
+    def begin_data(self) -> None:
+        """Start counting anew: a large schema leaves no less for the data."""
+        self._most = self.steps + _MOST_STEPS
 
 
 _METER: ContextVar[_Meter] = ContextVar("json_schema_meter")
+"""The count of the validation that is going on: keywords are plain functions, they have no other way to it."""
 
 
 def _weight(value: Any) -> int:
@@ -173,6 +194,10 @@ def _check_shape(schema: Any, *, is_root: bool = True) -> None:
             _check_shape(item, is_root=False)
     if not isinstance(schema, dict):
         return
+    meter = _METER.get()
+    meter.parts += 1
+    if meter.parts > _MOST_PARTS:
+        raise HostError("Invalid", f"json: a schema has at most {_MOST_PARTS} parts")
     for name in _REFUSED:
         if isinstance(schema.get(name), bool | dict):
             raise HostError("Invalid", f"json: schemas with {name} are not supported")
@@ -202,11 +227,27 @@ def _describe(error: ValidationError) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
     message = error.message
     if len(message) > _MOST_MESSAGE_CHARACTERS:
-        message = message[:_MOST_MESSAGE_CHARACTERS] + "..."
+        message = f"{message[:_MOST_MESSAGE_CHARACTERS]}...{message[-100:]}"  # what is wrong stands at the end
     return re.sub(r"^\.", "", path) + ": " + message if path else message
 
 
-def validate(schema: Any, data: Any) -> None:
+_checked: OrderedDict[tuple[Any, str], None] = OrderedDict()
+
+
+def _check_schema(bounded: Any, schema: Any) -> None:
+    """Check a schema against its draft, unless that was done lately."""
+    key = (bounded, hashlib.sha256(json.dumps(schema, sort_keys=True).encode()).hexdigest())
+    if key in _checked:
+        return
+    mistake = _first_error(bounded(bounded.META_SCHEMA), schema)
+    if mistake is not None:
+        raise HostError("Invalid", f"json: the schema is wrong: {_describe(mistake)}")
+    _checked[key] = None
+    if len(_checked) > _MOST_CHECKED:
+        _checked.popitem(last=False)
+
+
+def _run(schema: Any, data: Any) -> None:
     """Check data against a schema; the first thing that is wrong is reported.
 
     Raises:
@@ -214,7 +255,7 @@ def validate(schema: Any, data: Any) -> None:
     """
     if not isinstance(schema, dict | bool):
         raise HostError("Invalid", "json: the schema must be an object")
-    _METER.set(_Meter())
+    meter = _METER.get()
     try:
         _check_shape(schema)
     except RecursionError:
@@ -227,14 +268,39 @@ def validate(schema: Any, data: Any) -> None:
         draft = _DRAFTS[named]
         schema = {name: value for name, value in schema.items() if name != "$schema"}
     bounded = _bounded(draft)
-    mistake = _first_error(bounded(draft.META_SCHEMA), schema)
-    if mistake is not None:
-        raise HostError("Invalid", f"json: the schema is wrong: {_describe(mistake)}")
-    # A meter of its own: a large schema leaves no less for the data. The empty registry fetches nothing.
-    _METER.set(_Meter())
+    _check_schema(bounded, schema)
+    meter.begin_data()
+    # The empty registry fetches nothing.
     mistake = _first_error(bounded(schema, registry=referencing.Registry()), data)
     if mistake is not None:
         raise HostError("Invalid", f"json: validation failed: {_describe(mistake)}")
+
+
+class Verdict(NamedTuple):
+    """Whether data fits a schema.
+
+    Attributes:
+        parts: Tables in the schema.
+        steps: Work that it took.
+        mistake: The first thing that is wrong; None when all is well.
+    """
+
+    parts: int
+    steps: int
+    mistake: str | None
+
+
+def validate(schema: Any, data: Any) -> Verdict:
+    """Check data against a schema. Whatever is wrong with either, or too large, is a mistake; nothing is raised."""
+    meter = _Meter()
+    token = _METER.set(meter)
+    try:
+        _run(schema, data)
+    except HostError as error:
+        return Verdict(meter.parts, meter.steps, error.message)
+    finally:
+        _METER.reset(token)
+    return Verdict(meter.parts, meter.steps, None)
 
 
 def _from_table(value: Value) -> Any:
@@ -256,9 +322,11 @@ def _from_text(value: Value, what: str, limit: int) -> Value:
 
 @host_function("json.validate")
 def _validate(schema: Value, data: Value, data_is_text: Value) -> Value:
+    """Give ``[parts of the schema, steps, what is wrong or nil]``; the numbers say what it cost."""
     is_text = isinstance(schema, str | bytes)
-    validate(
-        _from_text(schema, "schema", _MOST_SCHEMA_BYTES) if is_text else _from_table(schema),
-        _from_text(data, "data", _MOST_DATA_BYTES) if data_is_text else _from_table(data),
-    )
-    return True
+    try:
+        plain = _from_text(schema, "schema", _MOST_SCHEMA_BYTES) if is_text else _from_table(schema)
+        value = _from_text(data, "data", _MOST_DATA_BYTES) if data_is_text else _from_table(data)
+    except HostError as error:
+        return [0, 0, error.message]
+    return list(validate(plain, value))

@@ -20,12 +20,20 @@ from orchestration.core.lua.hostlib.values import Value, as_bytes, limited
 
 __all__ = ["Pattern", "Scan", "compile_pattern"]
 
+_MOST_MEMORY = 4 * 1024 * 1024
+"""What RE2 may use for one expression; as many are kept as `compile_pattern` says."""
+
 _MOST_PATTERN_BYTES = 8 * 1024
 _MOST_TEXT_BYTES = 1024 * 1024
 _MOST_RESULT_BYTES = 4 * 1024 * 1024
 _MOST_MATCHES = 100_000
 _MOST_SCANNED_BYTES = 1_000_000_000
 _MOST_STATES_BYTES = 500_000_000
+_ATOM = r"(?:\\[dDsSwWtnrfv.,;:/|+*?(){}\[\]^$-]|\[\^?[^\[\]\\]+\]|[^\\.\[\](){}*+?|^$])"
+_LOCAL = re.compile(rf"{_ATOM}*(?:{_ATOM}[+*])?", re.DOTALL)
+"""Expressions whose search ends where the match ends: single characters, of which the last may repeat."""
+
+_GROUP_NAME = re.compile(rb"\(\?P?<([A-Za-z_][A-Za-z0-9_]*)>")
 _NAME = re.compile(rb"\$(?:\$|([A-Za-z0-9_]+)|\{([A-Za-z0-9_]+)\})")
 
 
@@ -41,8 +49,12 @@ class Pattern:
 
     def __init__(self, source: bytes) -> None:
         limited(source, _MOST_PATTERN_BYTES, "regexp: the pattern")
+        names = _GROUP_NAME.findall(source)
+        if len(set(names)) != len(names):
+            raise HostError("Invalid", "regexp: two groups have the same name")
         options = re2.Options()
         options.log_errors = False
+        options.max_mem = _MOST_MEMORY
         try:
             self._compiled: Any = re2.compile(source, options)
         except re2.error as error:
@@ -50,6 +62,7 @@ class Pattern:
             text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
             raise HostError("Invalid", f"regexp: {text}") from error
         self._size: int = self._compiled.programsize
+        self.is_local = _LOCAL.fullmatch(source.decode(errors="replace")) is not None
         self.groups: int = self._compiled.groups
         self._names: dict[bytes, int] = dict(self._compiled.groupindex)
 
@@ -108,13 +121,14 @@ class Scan:
         text = self._text
         position, behind, found = 0, -1, 0
         while position <= len(text) and (most < 0 or found < most):
-            self.scanned += len(text) - position + 100
             if found > _MOST_MATCHES or self.scanned > _MOST_SCANNED_BYTES:
                 raise HostError("Invalid", f"regexp: too many matches in a text of {len(text)} bytes")
             spans = self._pattern.search(text, position)
             if spans is None:
+                self.scanned += len(text) - position
                 return
             start, end = spans[0]
+            self.scanned += (end if self._pattern.is_local else len(text)) - position + 200
             is_taken = True
             if end == position:
                 is_taken = start != behind
@@ -195,7 +209,7 @@ def _rune_width(text: bytes, position: int) -> int:
     return width
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=32)
 def compile_pattern(source: bytes) -> Pattern:
     """Compile an expression, or give the one compiled lately."""
     return Pattern(source)

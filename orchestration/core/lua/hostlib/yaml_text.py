@@ -36,10 +36,37 @@ _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SafeDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
+def _key(key: Any) -> str:
+    """Give a key as text."""
+    if key is None:
+        return "null"
+    if isinstance(key, bool):
+        return "true" if key else "false"
+    if isinstance(key, float):
+        return format_float(key)
+    return key.decode(errors="replace") if isinstance(key, bytes) else str(key)
+
+
 class _Loader(_SafeLoader):  # type: ignore[misc]
     """Knows the core schema only, and no merge keys."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+        """Read a mapping; its keys become text before they can meet: 1 and true are the same key in Python."""
+        found: dict[str, Any] = {}
+        if not isinstance(node, yaml.MappingNode):
+            raise yaml.constructor.ConstructorError(None, None, "expected a mapping", node.start_mark)
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a scalar", key_node.start_mark)
+            key = _key(self.construct_object(key_node, deep=True))
+            if key in found:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is there twice", key_node.start_mark
+                )
+            found[key] = self.construct_object(value_node, deep=deep)
+        return found
 
 
 class _Dumper(_SafeDumper):  # type: ignore[misc]
@@ -95,8 +122,8 @@ def _write_float(number: float) -> str:
         return ".nan"
     if math.isinf(number):
         return ".inf" if number > 0 else "-.inf"
-    text = format_float(number)
-    return text if any(mark in text for mark in ".e") else text + ".0"
+    digits, mark, exponent = format_float(number).partition("e")
+    return (digits if "." in digits else digits + ".0") + mark + exponent
 
 
 class _Unfolding:
@@ -123,24 +150,11 @@ class _Unfolding:
         if depth >= _DEPTH:
             raise HostError("Internal", f"yaml: more than {_DEPTH} levels of nesting")
         if isinstance(value, dict):
-            return {self._key(key): self.copy(item, depth + 1) for key, item in value.items() if item is not None} or []
+            self._count(sum(map(len, value)))
+            return {key: self.copy(item, depth + 1) for key, item in value.items() if item is not None} or []
         if isinstance(value, list | tuple | set | frozenset):
             return [self.copy(item, depth + 1) for item in value]
         raise HostError("Internal", f"yaml: a {type(value).__name__} cannot be read")
-
-    def _key(self, key: Any) -> str:
-        if isinstance(key, str):
-            text = key
-        elif key is None:
-            text = "null"
-        elif isinstance(key, bool):
-            text = "true" if key else "false"
-        elif isinstance(key, int | float):
-            text = str(key) if isinstance(key, int) else format_float(key)
-        else:
-            raise HostError("Internal", "yaml: a key must be text, a number or a boolean")
-        self._count(len(text))
-        return text
 
 
 def decode_yaml(data: bytes) -> Value:

@@ -4,7 +4,8 @@
 local rt = ...
 local raw = rt.raw
 local rawtype, math_type, mininteger, maxinteger = raw.type, raw.math.type, raw.math.mininteger, raw.math.maxinteger
-local match, format, gsub, sub, tonumber = raw.string.match, raw.string.format, raw.string.gsub, raw.string.sub, raw.tonumber
+local match, format, gsub, sub = raw.string.match, raw.string.format, raw.string.gsub, raw.string.sub
+local byte, tonumber = raw.string.byte, raw.tonumber
 local CLASS <const> = "time.Duration"
 local MOST_BYTES <const> = 256
 
@@ -37,12 +38,16 @@ local function parse(text)
     local count = whole == "" and 0 or tonumber(whole)
     if math_type(count) ~= "integer" or count > maxinteger // size then return nil end
     local part = count * size
-    if fraction ~= "" then
-      -- Digits beyond the eighteenth are less than any nanosecond.
-      local digits = sub(fraction, 1, 18)
-      part = part + ((tonumber(digits) * (size / 10.0 ^ #digits) // 1) | 0)
-      if part < 0 then return nil end
+    local digits, scale = 0, 1.0
+    for i = 1, #fraction do
+      -- What does not fit is less than any nanosecond.
+      if digits > maxinteger // 10 then break end
+      local longer = digits * 10 + byte(fraction, i) - 48
+      if longer < 0 then break end
+      digits, scale = longer, scale * 10
     end
+    part = part + ((digits * (size / scale) // 1) | 0)
+    if part < 0 then return nil end
     total = total + part
     if total < 0 then return nil end
     rest = after

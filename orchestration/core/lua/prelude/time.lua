@@ -290,7 +290,8 @@ local function parse(layout, value, location)
     if state.offset == offset and state.label == zone then return make(sec, nsec, near) end
     return make(sec, nsec, (new_location({ label = zone, offset = offset })))
   end
-  return make(sec, nsec, zone ~= "UTC" and near or location or utc)
+  local is_near = zone ~= "UTC" or location and rt.state(location, LOCATION).zone == "UTC"
+  return make(sec, nsec, is_near and near or utc)
 end
 
 local function parse_duration(value)
