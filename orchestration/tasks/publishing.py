@@ -70,6 +70,9 @@ def _start(
 ) -> Any:  # fmt: skip
     runtime = orchestration.runtime
     request = request_of_message(message)
+    # The run has the arguments, as values that Celery's own serializer might not know; its message goes without.
+    headers, properties, (_, _, embed), sent_event = message
+    message = type(message)(headers, properties, ((), {}, embed), sent_event)
     queue = options.get("queue")
     queue_name = queue if isinstance(queue, str) or queue is None else queue.name
 

@@ -77,6 +77,10 @@ class Project:
         """Add a ``function.lua``; returns its id. The chunk returns the main function."""
         return self.lua(name, "function.lua", source, method="main", modules=list(modules), **fields)
 
+    def file(self, name: str, text: str) -> None:
+        """Add a file as it stands."""
+        self._files[name] = text
+
     def celery_task(self, name: str, task: str, **options: Any) -> str:
         """Add a ``function.celery``: a Celery task that exists already; options are those of its calls."""
         meta = {"meta": {"options": options}} if options else {}
