@@ -163,7 +163,7 @@ def _shaped(parts: list[bytes], reply: Any) -> Any:
     if name == b"TIME":
         return int(reply[0]), int(reply[1])
     if name in (b"PING", b"SET", b"SELECT", b"FLUSHDB", b"LTRIM"):
-        return reply is not None
+        return None if reply is None else True
     if name in (b"HEXISTS", b"PERSIST", b"EXPIRE", b"PEXPIRE", b"PEXPIREAT"):
         return bool(reply)
     if name in (b"ZSCORE", b"ZINCRBY"):
