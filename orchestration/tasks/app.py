@@ -127,8 +127,11 @@ class Orchestration:
         return self.parts.runtime
 
     def _finalize_at_first_send(self, app: Celery) -> None:
-        """A process that only sends by name may never need the tasks of its application, so Celery would not finalize
-        it: the first start of a workflow would go out as a plain message, with no run written."""
+        """Have the tasks registered before anything is sent.
+
+        A process that only sends by name may never need the tasks of its application, so Celery would not finalize it:
+        the first start of a workflow would go out as a plain message, with no run written.
+        """
         original = app.send_task
 
         @functools.wraps(original)

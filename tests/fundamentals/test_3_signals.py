@@ -113,5 +113,5 @@ def test_select_waits_for_a_message_or_a_timeout(client):
 def test_a_workflow_that_has_ended_takes_no_more_messages(client):
     handle = client.start_workflow(patience, "1ms", id="over")
     handle.result(timeout=10)
-    with pytest.raises(WorkflowClosedError, match="'over'.*completed"):
+    with pytest.raises(WorkflowClosedError, match=r"'over'.*completed"):
         handle.signal("answer", "too late")

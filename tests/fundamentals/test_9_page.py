@@ -110,9 +110,10 @@ def test_the_approval_waits_for_a_signal(client, approved, step):
 def test_a_workflow_is_spawned_and_sent_to_by_a_function(client):
     client.call(start, {"id": "spawned"}, timeout=10)
     wait_until(lambda: journal(client, "spawned") == ["api.charge_card"], message="the spawned order")
-    (found,) = (
-        run for run in client.list_workflows(type="app.workflows:order_processor", status="open")
-        if any(event.topic == "update" for event in client.get_workflow(run.workflow_id).history() if hasattr(event, "topic"))
-    )  # fmt: skip
-    assert found.task_queue == "orders"
-    client.get_workflow(found.workflow_id).terminate()
+    orders = client.list_workflows(type="app.workflows:order_processor", status="open")
+    handles = [client.get_workflow(order.workflow_id) for order in orders]
+    (handle,) = [
+        handle for handle in handles if "update" in [getattr(event, "topic", "") for event in handle.history()]
+    ]
+    assert handle.describe().task_queue == "orders"
+    handle.terminate()

@@ -83,8 +83,8 @@ class Project:
 
     def celery_task(self, name: str, task: str, **options: Any) -> str:
         """Add a ``function.celery``: a Celery task that exists already; options are those of its calls."""
-        meta = {"meta": {"options": options}} if options else {}
-        return self.entry(name, "function.celery", task=task, **meta)
+        fields: dict[str, Any] = {"meta": {"options": options}} if options else {}
+        return self.entry(name, "function.celery", "", task=task, **fields)
 
     def write(self, folder: Path) -> Path:
         """Write the definitions into a folder; returns it."""
