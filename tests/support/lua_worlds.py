@@ -23,7 +23,9 @@ class World:
         """Run a chunk; byte strings are decoded."""
         self.lua.reset_budget()
         results = self.lua.call(self.lua.load_user(source, name, self.env), *args)
-        return tuple(value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value for value in results)
+        return tuple(
+            value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value for value in results
+        )
 
 
 def run(source: str, *args: Any, limits: Limits = SMALL) -> Any:

@@ -63,4 +63,5 @@ def check_syntax(source: bytes, name: str) -> None:
     except LuaMemoryError as error:
         raise MemoryLimitError(f"{name}: too large to compile") from error
     if isinstance(result, tuple):
-        raise LuaSourceError(result[1].decode("utf-8", "replace"))
+        message = result[1].decode("utf-8", "replace")
+        raise LuaSourceError(f"{name}:1: {message}" if message.startswith("attempt to load") else message)

@@ -1,5 +1,6 @@
 """Endless loops, endless memory, endless depth: each ends with its own error, soon, and the process goes on."""
 
+# ruff: noqa: E501 - one script to a line
 from __future__ import annotations
 
 import time
@@ -171,7 +172,14 @@ def test_endless_depth_is_an_error_that_code_may_catch(name: str) -> None:
     assert not ok
     assert any(
         part in text
-        for part in ("overflow", "too long; possible loop", "error in error handling", "again", "not found", "stack error")
+        for part in (
+            "overflow",
+            "too long; possible loop",
+            "error in error handling",
+            "again",
+            "not found",
+            "stack error",
+        )
     ), text
 
 

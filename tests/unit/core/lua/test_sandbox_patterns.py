@@ -1,5 +1,6 @@
 """The metered matcher gives what the C library gives: values, captures, errors."""
 
+# ruff: noqa: E501 - one script to a line
 from __future__ import annotations
 
 from typing import Any
@@ -82,7 +83,9 @@ ITEM = st.sampled_from(
      "$", "^", "[", "]", "%", "%b", "-", "*", "\0", "[^", "[%", "[a"]
 )  # fmt: skip
 QUANTIFIED = st.builds(lambda item, mark: item + mark, ITEM, st.sampled_from(["", "", "", "*", "+", "-", "?"]))
-PATTERN = st.builds(lambda anchor, items: anchor + "".join(items), st.sampled_from(["", "", "^"]), st.lists(QUANTIFIED, max_size=7))
+PATTERN = st.builds(
+    lambda anchor, items: anchor + "".join(items), st.sampled_from(["", "", "^"]), st.lists(QUANTIFIED, max_size=7)
+)
 REPLACEMENT = st.sampled_from(["", "x", "%0", "%1", "%2", "<%0%1>", "%%", "%", "%a", "a%", "function", "table"])
 
 
