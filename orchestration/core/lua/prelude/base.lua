@@ -144,8 +144,9 @@ local function rethrow(err)
     cerror(LIMIT, 0)
   elseif err == OUT_OF_MEMORY then
     trip("memory")
-  elseif ctype(err) == "string" and sub(err, -14) == "stack overflow" then
-    return "stack overflow"
+  elseif ctype(err) == "string" then
+    if sub(err, -14) == "stack overflow" then return "stack overflow" end
+    if sub(err, 1, 1) == "[" then return match(err, "^%[[%w_]+%]:%d+: (.*)$") or err end -- no line of the user's
   end
   return err
 end

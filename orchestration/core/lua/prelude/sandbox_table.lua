@@ -117,7 +117,7 @@ function lib.concat(t, sep, i, j)
       copy[n] = v
       if k == maxinteger then break end
     end
-    if n < j - i + 1 then cerror("invalid value (at index " .. i + n .. ") in table for 'concat'", 2) end
+    if n < j - i + 1 then cerror("invalid value (nil) at index " .. i + n .. " in table for 'concat'", 2) end
     t, i, j = copy, 1, n
   end
   charge((j - i + 1.0) / 2)
