@@ -8,12 +8,14 @@ user code never does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
+
+import msgpack
 
 from orchestration.core import payload
 from orchestration.core.lua.hostlib import provide
 
-__all__ = ["HOST", "HostArgumentError", "HostError", "call_host", "host_function"]
+__all__ = ["HOST", "Encoded", "HostArgumentError", "HostError", "call_host", "host_function"]
 
 HostFunction = Callable[..., Any]
 
@@ -35,6 +37,22 @@ class HostError(Exception):
         self.kind = kind
         self.message = message
         self.retryable = retryable
+
+
+class Encoded(bytes):
+    """A large result, encoded without looking at each part of it once more.
+
+    It is not canonical: the order of the keys is nothing to a Lua table.
+
+    Args:
+        value: Lists, dicts with text keys, text, bytes, floats and 64 bit integers, nothing else.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, value: Any) -> Self:
+        """Encode the value."""
+        return super().__new__(cls, msgpack.packb(value, use_bin_type=True))
 
 
 class HostArgumentError(Exception):
@@ -71,7 +89,8 @@ def call_host(name: bytes, packed: bytes) -> tuple[bool, bytes]:
         function = HOST.get(text)
         if function is None:
             raise HostError("Internal", f"no host function {name!r}")
-        return True, payload.encode(function(*payload.decode(packed)))
+        result = function(*payload.decode(packed))
+        return True, bytes(result) if isinstance(result, Encoded) else payload.encode(result)
     except HostError as error:
         failure = {"message": error.message, "kind": error.kind}
         return False, payload.encode(failure if error.retryable is None else {**failure, "retryable": error.retryable})

@@ -11,7 +11,7 @@ import re
 from json.encoder import encode_basestring
 from typing import Any
 
-from orchestration.core.lua.host import HostError, host_function
+from orchestration.core.lua.host import Encoded, HostError, host_function
 from orchestration.core.lua.hostlib.values import LUA_INTEGER_MAX, LUA_INTEGER_MIN, Value, as_bytes
 
 __all__ = ["decode_json", "encode_json", "format_float"]
@@ -19,6 +19,7 @@ __all__ = ["decode_json", "encode_json", "format_float"]
 _DEPTH = 128
 _UNSAFE = re.compile("[<>&\u2028\u2029]")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_LONG_INTEGER = re.compile(r"(?<![0-9])[0-9]{64}")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -102,17 +103,27 @@ def _write(value: Value, out: list[str], depth: int) -> None:
 
 
 def _integer(digits: str) -> int | float:
-    if len(digits) > 20:
-        return float(digits)
-    number = int(digits)
-    return number if LUA_INTEGER_MIN <= number <= LUA_INTEGER_MAX else float(number)
+    return int(digits) if len(digits) < 64 else _real(digits)
+
+
+def _real(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number is out of range")
+    return number
 
 
 def _refuse(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-_READER = json.JSONDecoder(parse_int=_integer, parse_constant=_refuse)
+_READER = json.JSONDecoder(parse_float=_real, parse_constant=_refuse)
+_PATIENT_READER = json.JSONDecoder(parse_float=_real, parse_int=_integer, parse_constant=_refuse)
+"""Takes integers of any length, which Python's own reader of integers does not, but asks Python code for each."""
+
+
+_UNTOUCHED = frozenset((bool, float, type(None)))
+_UNTOUCHED_TEXT = _UNTOUCHED | {str}
 
 
 class _Cleaner:
@@ -129,18 +140,22 @@ class _Cleaner:
 
     def clean(self, value: Any, depth: int = 0) -> Value:
         """Give a cleaned copy."""
-        if isinstance(value, str):
+        kind = type(value)
+        if kind is str:
             return self._text(value)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise HostError("Internal", "json: a number is out of range")
-        if not isinstance(value, list | dict):
+        if kind is int:
+            return value if LUA_INTEGER_MIN <= value <= LUA_INTEGER_MAX else _real(str(value))
+        if kind is not list and kind is not dict:
             return value  # type: ignore[no-any-return]
         if depth >= _DEPTH:
             raise HostError("Internal", f"json: more than {_DEPTH} levels of nesting")
-        if isinstance(value, list):
-            return [self.clean(item, depth + 1) for item in value]
+        depth += 1
+        # Most of a large text are short strings and small numbers: no call for them.
+        plain = _UNTOUCHED if self._mends_text else _UNTOUCHED_TEXT
+        if kind is list:
+            return [item if type(item) in plain else self.clean(item, depth) for item in value]
         members: dict[str, Value] = {
-            self._text(key): self.clean(item, depth + 1)
+            self._text(key): item if type(item) in plain else self.clean(item, depth)
             for key, item in value.items()
             if item is not None or self._keeps_all
         }
@@ -162,12 +177,13 @@ def decode_json(data: bytes, *, keeps_all: bool = False) -> Value:
     """
     text = data.decode(errors="replace")
     try:
-        value = _READER.decode(text)
+        reader = _PATIENT_READER if _LONG_INTEGER.search(text) else _READER
+        value = reader.decode(text)
+        return _Cleaner(keeps_all=keeps_all, mends_text=_SURROGATE.search(text) is not None).clean(value)
     except RecursionError:
         raise HostError("Internal", f"json: more than {_DEPTH} levels of nesting") from None
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise HostError("Internal", f"json: {error}") from error
-    return _Cleaner(keeps_all=keeps_all, mends_text=_SURROGATE.search(text) is not None).clean(value)
 
 
 @host_function("json.encode")
@@ -176,5 +192,5 @@ def _encode(value: Value) -> Value:
 
 
 @host_function("json.decode")
-def _decode(text: Value) -> Value:
-    return decode_json(as_bytes(text))
+def _decode(text: Value) -> Encoded:
+    return Encoded(decode_json(as_bytes(text)))

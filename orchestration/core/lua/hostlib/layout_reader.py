@@ -11,7 +11,7 @@ from typing import NamedTuple, NoReturn
 from orchestration.core.lua.host import HostError, host_function
 from orchestration.core.lua.hostlib.calendar import MONTHS, WEEKDAYS, day_of_year, days_from_civil, days_in_month
 from orchestration.core.lua.hostlib.layouts import Piece, split_layout
-from orchestration.core.lua.hostlib.values import Value, as_text
+from orchestration.core.lua.hostlib.values import LUA_INTEGER_MAX, LUA_INTEGER_MIN, Value, as_text
 from orchestration.core.lua.hostlib.zones import load_zone, offset_at, offset_of_name
 
 __all__ = ["Location", "ParsedTime", "parse_time"]
@@ -353,4 +353,5 @@ def _parse(layout: Value, text: Value, default: Value, local: Value) -> Value:
 @host_function("time.second_of")
 def _second_of(name: Value, local_second: Value) -> Value:
     """Give the second since the epoch at which a clock in the named zone shows `local_second`."""
-    return Location(str(name)).second_of(local_second if isinstance(local_second, int) else 0)
+    second = Location(str(name)).second_of(local_second if isinstance(local_second, int) else 0)
+    return max(LUA_INTEGER_MIN, min(second, LUA_INTEGER_MAX))

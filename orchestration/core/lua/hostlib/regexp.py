@@ -15,7 +15,7 @@ from typing import Any
 
 import re2
 
-from orchestration.core.lua.host import HostError, host_function
+from orchestration.core.lua.host import Encoded, HostError, host_function
 from orchestration.core.lua.hostlib.values import Value, as_bytes, limited
 
 __all__ = ["Pattern", "Scan", "compile_pattern"]
@@ -257,14 +257,14 @@ def _find(pattern: Value, text: Value) -> Value:
 
 
 @host_function("regexp.find_all")
-def _find_all(pattern: Value, text: Value) -> Value:
+def _find_all(pattern: Value, text: Value) -> Encoded:
     scan, _ = _scan(pattern, text)
     found = _texts(scan.texts())
-    return [scan.scanned, found]
+    return Encoded([scan.scanned, found])
 
 
 @host_function("regexp.find_all_groups")
-def _find_all_groups(pattern: Value, text: Value) -> Value:
+def _find_all_groups(pattern: Value, text: Value) -> Encoded:
     """For each match, its text and those of its groups."""
     scan, data = _scan(pattern, text)
     found: list[Value] = []
@@ -275,15 +275,15 @@ def _find_all_groups(pattern: Value, text: Value) -> Value:
         if size > _MOST_RESULT_BYTES or len(found) * len(groups) > _MOST_MATCHES:
             raise HostError("Invalid", f"regexp: the result is larger than {_MOST_RESULT_BYTES} bytes")
         found.append(_texts(groups))
-    return [scan.scanned, found]
+    return Encoded([scan.scanned, found])
 
 
 @host_function("regexp.find_all_index")
-def _find_all_index(pattern: Value, text: Value) -> Value:
+def _find_all_index(pattern: Value, text: Value) -> Encoded:
     """For each match its place, from 1, both ends inclusive."""
     scan, _ = _scan(pattern, text)
     found: list[Value] = [[spans[0][0] + 1, spans[0][1]] for spans in scan.matches()]
-    return [scan.scanned, found]
+    return Encoded([scan.scanned, found])
 
 
 @host_function("regexp.replace")
@@ -294,7 +294,7 @@ def _replace(pattern: Value, text: Value, template: Value) -> Value:
 
 
 @host_function("regexp.split")
-def _split(pattern: Value, text: Value, most: Value = -1) -> Value:
+def _split(pattern: Value, text: Value, most: Value = -1) -> Encoded:
     scan, _ = _scan(pattern, text)
     pieces = _texts(scan.split(most if isinstance(most, int) else -1))
-    return [scan.scanned, pieces]
+    return Encoded([scan.scanned, pieces])

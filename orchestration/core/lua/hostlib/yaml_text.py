@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from orchestration.core.lua.host import HostError, host_function
+from orchestration.core.lua.host import Encoded, HostError, host_function
 from orchestration.core.lua.hostlib.json_text import format_float
 from orchestration.core.lua.hostlib.values import LUA_INTEGER_MAX, LUA_INTEGER_MIN, Value, as_bytes, limited
 
@@ -191,8 +191,8 @@ def encode_yaml(value: Value) -> str:
 
 
 @host_function("yaml.decode")
-def _decode(text: Value) -> Value:
-    return decode_yaml(as_bytes(text))
+def _decode(text: Value) -> Encoded:
+    return Encoded(decode_yaml(as_bytes(text)))
 
 
 @host_function("yaml.encode")
