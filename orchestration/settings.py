@@ -29,10 +29,11 @@ _SECOND: Final = 1000
 _DAY: Final = 24 * 60 * 60 * _SECOND
 _MIB: Final = 1024 * 1024
 
-# Variables with our prefix that are no settings: the binary of the embedded server; what tests and demonstrations hand
-# to worker processes; what Kubernetes sets for a service that is called "orchestration".
+# Variables with our prefix that are no settings: the binary of the embedded server; the application of the command
+# line; what tests and demonstrations hand to worker processes; what Kubernetes sets for a service that is called
+# "orchestration".
 _FOREIGN_VARIABLE: Final = re.compile(
-    r"ORCHESTRATION_(REDIS_SERVER|FAULT.*|TEST_.*|EXAMPLES_.*|DEMO_.*|SERVICE_(HOST|PORT.*)|PORT(_\d+_.*)?)"
+    r"ORCHESTRATION_(REDIS_SERVER|APP|FAULT.*|TEST_.*|EXAMPLES_.*|DEMO_.*|SERVICE_(HOST|PORT.*)|PORT(_\d+_.*)?)"
 )
 
 

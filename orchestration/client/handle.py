@@ -178,6 +178,15 @@ class WorkflowHandle:
         """Its events as stored, for a replay elsewhere."""
         return self._runtime.store(self._namespace).runs.history(self.run_id)
 
+    def code(self) -> bytes | None:
+        """The encoded code bundle that the run is pinned to, for a replay elsewhere; None when it is stored nowhere.
+
+        Raises:
+            WorkflowNotFoundError: No such workflow.
+        """
+        runs, run_id = self._runtime.store(self._namespace).runs, self.run_id
+        return runs.bundle(run_id, runs.record(run_id).fields.get("bundle", ""))
+
     def _deliver(self, item: bytes, request_id: str | None, what: str) -> None:
         delivery = deliver(
             self._runtime, self._namespace, self.run_id, item, request_id=request_id or f"client/{os.urandom(12).hex()}"

@@ -1,0 +1,52 @@
+"""``orchestration call``: call a function on a worker."""
+
+from __future__ import annotations
+
+import click
+
+from orchestration.cli.application import load_application
+from orchestration.cli.exits import CliError, Exit, exit_code_of
+from orchestration.cli.outcomes import print_failure, print_result
+from orchestration.cli.session import session_of, shared_options
+from orchestration.cli.values import JSON, SECONDS, Parsed
+from orchestration.errors import ApplicationError
+
+__all__ = ["call"]
+
+
+@click.command()
+@click.argument("function", metavar="FUNCTION")
+@click.argument("args", type=JSON, nargs=-1, metavar="[JSON]...")
+@click.option("--timeout", type=SECONDS, metavar="TIME", help="Longest wait, as 30s; exit code 5. Default: for ever.")
+@shared_options
+@click.pass_context
+def call(context: click.Context, function: str, args: tuple[Parsed, ...], timeout: float | None) -> None:
+    """Call a function on a worker and print its result as JSON; exit code 1 when it fails.
+
+    FUNCTION is the id of a function.lua, function.celery or function.python entry. Each JSON value is one argument;
+    @FILE and - read one from a file and from standard input. A negative number goes after a --.
+
+    \b
+    Example:
+      orchestration call app.pricing:total '[{"name": "chair", "price": 8900}]'
+    """
+    from celery.exceptions import TimeoutError as CeleryTimeoutError
+
+    session = session_of(context)
+    application = load_application(session)
+    application.reach_store()
+    facts = {"function": function} if session.json else None
+    try:
+        value = application.client().call(function, *(item.value for item in args), timeout=timeout)
+    except CeleryTimeoutError as error:
+        message = f"{function} gave no result within {timeout:g} s; is a worker up that serves its queue?"
+        raise CliError(message, Exit.TIMEOUT) from error
+    except ApplicationError as error:
+        context.exit(print_failure(error, f"{function} failed", facts=facts))
+    except Exception as error:
+        # A task may raise anything; what this program or the network raise has a code of its own.
+        if exit_code_of(error) is not Exit.INTERNAL:
+            raise
+        failure = ApplicationError(str(error), type(error).__name__)
+        context.exit(print_failure(failure, f"{function} failed", facts=facts))
+    context.exit(print_result(value, facts=facts))

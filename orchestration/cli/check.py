@@ -1,0 +1,134 @@
+"""``orchestration check``: load the definitions and say what is wrong with them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestration.cli.application import app_name, load_application, prepare_environment
+from orchestration.cli.exits import Exit
+from orchestration.cli.output import console, print_json, table
+from orchestration.cli.session import Session, session_of, shared_options
+
+if TYPE_CHECKING:
+    from orchestration.registry import Problem, Registry
+
+__all__ = ["check"]
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option("--quiet", "-q", is_flag=True, help="Do not list the entries.")
+@shared_options
+@click.pass_context
+def check(context: click.Context, paths: tuple[str, ...], quiet: bool) -> None:
+    """Check definitions: every mistake with file, line and cure; exit code 1 when there is one.
+
+    PATHs are folders or single files of definitions; without any, those of the application, else
+    $ORCHESTRATION_CONFIG, else config/. Lua is compiled, and each entry's main chunk is run once in its sandbox to see
+    whether it has the method; nothing is started, and no Redis is needed. Warnings do not change the exit code.
+
+    \b
+    Examples:
+      orchestration check
+      orchestration check config/workflows --json
+    """
+    from orchestration.cli.trial import try_loading
+    from orchestration.registry import DefinitionsError, load_registry
+
+    session = session_of(context)
+    prepare_environment(session)
+    application = None
+    is_app_asked = bool(session.app or session.loaded_app)
+    if is_app_asked or (not paths and not session.config and app_name(session)):
+        application = load_application(session)
+    trees = list(paths) or (list(application.orchestration.settings.config) if application else _default_trees())
+    try:
+        registry = load_registry(trees)
+    except DefinitionsError as error:
+        context.exit(_refuse(session, error.problems))
+    problems = try_loading(registry)
+    if problems:
+        context.exit(_refuse(session, problems, registry))
+    warnings = [*registry.warnings, *(_unknown_tasks(application.app, registry) if application else ())]
+    if session.json:
+        print_json(_facts(registry, (), warnings))
+        return
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if not quiet:
+        _print_entries(registry)
+    told = f", {len(warnings)} warning{'s'[: len(warnings) != 1]}" if warnings else ""
+    print(f"{len(registry)} entries in {', '.join(map(_near, trees))}: no problems{told}")
+
+
+def _default_trees() -> list[str]:
+    named = [path for path in os.environ.get("ORCHESTRATION_CONFIG", "").split(os.pathsep) if path]
+    return named or ["config"]
+
+
+def _refuse(session: Session, problems: tuple[Problem, ...] | list[Problem], registry: Registry | None = None) -> Exit:
+    if session.json:
+        print_json(_facts(registry, problems, registry.warnings if registry else ()))
+    else:
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        count = len(problems)
+        print(f"error: {count} problem{'s'[: count != 1]} in the definitions; nothing was loaded", file=sys.stderr)
+    return Exit.FAILED
+
+
+def _facts(registry: Registry | None, problems: Any, warnings: Any) -> dict[str, Any]:
+    return {
+        "problems": [dataclasses.asdict(problem) for problem in problems],
+        "warnings": [dataclasses.asdict(warning) for warning in warnings],
+        "entries": [
+            {"id": entry.id, "kind": entry.kind, "queue": _queue(registry, entry.id), "file": entry.location.file,
+             "line": entry.location.line}
+            for entry in (registry.entries if registry else ())
+        ],
+    }  # fmt: skip
+
+
+def _queue(registry: Registry | None, entry_id: str) -> str | None:
+    return registry.task_queue(entry_id) if registry else None
+
+
+def _print_entries(registry: Registry) -> None:
+    if not registry.entries:
+        print("there are no entries yet; docs/quickstart.md shows a first one")
+        return
+    made = table("entry", "kind", "queue", "defined at", fold="entry")
+    for entry in registry.entries:
+        made.add_row(entry.id, entry.kind, _queue(registry, entry.id) or "", f"{_near(entry.location.file)}:{entry.location.line}")
+    console().print(made)
+
+
+def _near(path: str) -> str:
+    """A path as seen from here, if it is below."""
+    near = os.path.relpath(path)
+    return path if near.startswith(os.pardir) else near
+
+
+def _unknown_tasks(app: Any, registry: Registry) -> list[Problem]:
+    """Entries whose Celery task this application has not got; another one's workers may have it."""
+    from orchestration.registry import FunctionCelery, Problem
+    from orchestration.registry.problems import close_matches
+
+    app.finalize()
+    app.loader.import_default_modules()
+    own = {entry.id for entry in registry.entries}
+    known = [name for name in app.tasks if name not in own and not name.startswith(("celery.", "orchestration."))]
+    return [
+        Problem(
+            file=entry.location.file, line=entry.location.line, entry=entry.id, field="task", value=repr(entry.task),
+            what="this application has no such task",
+            cure=close_matches(entry.task, known, otherwise="nothing to do if a worker of another application has it"),
+        )
+        for entry in registry.of(FunctionCelery)
+        if entry.task not in known
+    ]  # fmt: skip

@@ -1,0 +1,124 @@
+"""The group of commands, once for the console script and once below ``celery``."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import click
+
+from orchestration.cli.call import call
+from orchestration.cli.cancel import cancel
+from orchestration.cli.check import check
+from orchestration.cli.dev import dev
+from orchestration.cli.exits import report
+from orchestration.cli.history import history
+from orchestration.cli.list_runs import list_runs
+from orchestration.cli.result import result
+from orchestration.cli.retry import retry
+from orchestration.cli.run import run
+from orchestration.cli.session import Session, session_of, shared_options
+from orchestration.cli.show import show
+from orchestration.cli.signal_run import signal_run
+from orchestration.cli.start import start
+from orchestration.cli.terminate import terminate
+
+__all__ = ["Commands", "add_commands", "orchestration"]
+
+
+class Commands(click.Group):
+    """Commands in the order in which people meet them; errors as one line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order in which they were added."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; a name that is none is told what is close to it."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            close = difflib.get_close_matches(args[0], list(self.commands), n=2)
+            if close:
+                text = f"there is no command {args[0]!r}: did you mean {' or '.join(map(repr, close))}?"
+                raise click.UsageError(text, ctx) from error
+            raise
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, BrokenPipeError):
+            raise
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, it is told and has a code
+            shown = KeyboardInterrupt() if isinstance(error, click.Abort) else error
+            session = session_of(ctx)
+            ctx.exit(report(shown, debug=session.debug, as_json=session.json))
+
+
+def add_commands(group: click.Group) -> None:
+    """Put every command into a group."""
+    for command in (
+        run, dev, check, start, list_runs, show, history, signal_run, result, cancel, terminate, retry, call,
+    ):  # fmt: skip
+        group.add_command(command)
+
+
+class _OnceHandler(logging.Handler):
+    """Says each warning once: a Redis that is away would else be said every second."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if str(record.msg) not in self._told:
+            self._told.add(str(record.msg))
+            print(f"note: {record.getMessage()} ...", file=sys.stderr, flush=True)
+
+
+def configure_logging(session: Session) -> None:
+    """Logs of this package go to stderr: all with ``--debug``, else only what explains a wait."""
+    logger = logging.getLogger("orchestration")
+    if session.debug:
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+        logger.setLevel(logging.DEBUG)
+        return
+    logger.propagate = False
+    waits = logging.getLogger("orchestration.store.connection")
+    if not waits.handlers:
+        waits.addHandler(_OnceHandler())
+        logger.addHandler(logging.NullHandler())
+
+
+def _version() -> str:
+    try:
+        return version("celery-orchestration")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(_version(), "--version", prog_name="orchestration")
+@shared_options
+def orchestration() -> None:
+    """Durable workflows for Celery: start them, watch them, speak to them.
+
+    \b
+    Begin in a folder with definitions in config/:
+      orchestration check                                  what is wrong with the definitions
+      orchestration run app:hello --input '"Ana"'          run one here, with a Redis and a worker of its own
+      orchestration dev                                    a Redis and a worker for an afternoon of work
+
+    \b
+    Exit codes: 0 done, 1 the run failed or problems were found, 2 wrong usage, 3 not found,
+    4 Redis away, 5 timeout, 6 refused, 130 Ctrl-C.
+    """
+
+
+add_commands(orchestration)

@@ -1,0 +1,98 @@
+"""What people read: consoles, tables, times."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from orchestration.cli.values import as_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = ["ago", "console", "note", "print_json", "size", "status_text", "table", "when"]
+
+_STATUS_STYLE = {
+    "running": "cyan", "completed": "green", "failed": "red", "parked": "bold yellow", "cancelled": "yellow",
+    "terminated": "magenta", "timed_out": "red",
+}  # fmt: skip
+_WIDTH_OF_FILES = 200
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console of the terminal's width; what is no terminal gets lines wide enough for programs."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else int(os.environ.get("COLUMNS") or _WIDTH_OF_FILES)
+    return Console(stderr=stderr, highlight=False, soft_wrap=False, width=width, emoji=False, markup=False)
+
+
+def table(*columns: str, fold: str = "id") -> Table:
+    """A table without frames; the column ``fold`` is never shortened, since people copy it."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        is_number = column in ("#", "events", "attempt")
+        made.add_column(
+            column, overflow="fold" if column == fold else "ellipsis", no_wrap=column != fold,
+            justify="right" if is_number else "left",
+        )  # fmt: skip
+    return made
+
+
+def print_json(value: Any, *, pretty: bool | None = None) -> None:
+    """Print one JSON value: indented for a terminal, on one line for a program."""
+    is_pretty = sys.stdout.isatty() if pretty is None else pretty
+    print(as_json(value, indent=2 if is_pretty else None), flush=True)
+
+
+def note(text: str) -> None:
+    """Say something beside the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def when(time_ms: int) -> str:
+    """A time of the store in local ISO form with its distance; empty for 0."""
+    return f"{local(time_ms)} ({ago(time_ms)})" if time_ms else ""
+
+
+def local(time_ms: int) -> str:
+    """A time of the store in local ISO form, to the second."""
+    return datetime.datetime.fromtimestamp(time_ms / 1000).astimezone().isoformat(timespec="seconds")
+
+
+def ago(time_ms: int) -> str:
+    """Distance of a time from now, in its largest unit."""
+    seconds = time.time() - time_ms / 1000
+    text = _span(abs(seconds))
+    return f"in {text}" if seconds < -1 else f"{text} ago"
+
+
+def _span(seconds: float) -> str:
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def size(count: int) -> str:
+    """A number of bytes."""
+    amount = float(count)
+    for unit in ("bytes", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "bytes" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"
+
+
+def status_text(status: str) -> Any:
+    """A status in its colour."""
+    from rich.text import Text
+
+    return Text(status, _STATUS_STYLE.get(status, ""))

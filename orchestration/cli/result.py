@@ -1,0 +1,42 @@
+"""``orchestration result``: wait for the end of a run."""
+
+from __future__ import annotations
+
+import click
+
+from orchestration.cli.application import load_application
+from orchestration.cli.exits import CliError, Exit
+from orchestration.cli.outcomes import print_failure, print_result
+from orchestration.cli.session import session_of, shared_options
+from orchestration.cli.values import SECONDS
+from orchestration.errors import WorkflowFailedError
+
+__all__ = ["result"]
+
+
+@click.command()
+@click.argument("workflow_id", metavar="ID")
+@click.option("--timeout", type=SECONDS, metavar="TIME", help="Longest wait, as 30s; exit code 5. Default: for ever.")
+@click.option("--run", "run_id", metavar="RUN_ID", help="One run of it. Default: the latest.")
+@shared_options
+@click.pass_context
+def result(context: click.Context, workflow_id: str, timeout: float | None, run_id: str | None) -> None:
+    """Wait for the end of a run and print its result as JSON; exit code 1 when it failed.
+
+    \b
+    Example:
+      orchestration result order-7 --timeout 30s
+    """
+    session = session_of(context)
+    handle = load_application(session).find(workflow_id, run_id)
+    facts = {"id": handle.id, "run_id": handle.run_id} if session.json else None
+    try:
+        value = handle.result(timeout=timeout)
+    except TimeoutError as error:
+        message = f"{error}; `orchestration show {handle.id}` says what it waits for"
+        raise CliError(message, Exit.TIMEOUT) from error
+    except WorkflowFailedError as error:
+        status = handle.describe().status
+        known = None if facts is None else {**facts, "status": status}
+        context.exit(print_failure(error, f"workflow {handle.id!r} {status}", facts=known))
+    context.exit(print_result(value, facts=None if facts is None else {**facts, "status": "completed"}))

@@ -1,0 +1,125 @@
+"""Values on the command line: JSON and durations, with errors that say where; and values as JSON again."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from orchestration.core.durations import parse_duration_ms
+
+__all__ = ["JSON", "SECONDS", "JsonValue", "Seconds", "as_json", "parse_json"]
+
+_AROUND = 24
+
+
+def parse_json(text: str) -> Any:
+    """Read one JSON value.
+
+    Raises:
+        ValueError: It is none; the text says line, column and what stands there.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise ValueError(_explain(text, error)) from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _explain(text: str, error: json.JSONDecodeError) -> str:
+    if not text.strip():
+        return "it is empty: JSON is expected, such as 42, '\"text\"' or '{\"id\": 1}'"
+    before, after = text[max(0, error.pos - _AROUND) : error.pos], text[error.pos : error.pos + _AROUND]
+    place = f"line {error.lineno}, column {error.colno}"
+    shown = f"{'…' if error.pos > _AROUND else ''}{before}▶{after}".replace("\n", "⏎")
+    message = f"not valid JSON at {place}: {error.msg}: {shown}"
+    if error.pos == 0 and text[:1] not in "{[\"'":
+        message += f"; text is written with quotes in quotes: '{json.dumps(text, ensure_ascii=False)}'"
+    elif "'" in text and '"' not in text:
+        message += '; JSON takes double quotes: put the whole into single quotes, as \'{"id": 1}\''
+    return message
+
+
+class JsonValue(click.ParamType):  # type: ignore[type-arg]  # generic in new releases of click alone
+    """One JSON value; ``@file`` reads it from a file, ``-`` from standard input."""
+
+    name = "json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the value of an option or argument."""
+        if not isinstance(value, str):
+            return value
+        source, text = "", value
+        if value == "-":
+            source, text = "standard input: ", sys.stdin.read()
+        elif value.startswith("@"):
+            try:
+                source, text = f"{value[1:]}: ", Path(value[1:]).read_text("utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                self.fail(f"{value[1:]} cannot be read: {error}", param, ctx)
+        try:
+            return Parsed(parse_json(text))
+        except ValueError as error:
+            self.fail(f"{source}{error}", param, ctx)
+
+
+class Parsed:
+    """A value that was read; wrapped, since click takes None for 'not given'."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Seconds(click.ParamType):  # type: ignore[type-arg]  # generic in new releases of click alone
+    """A time in seconds: ``5``, ``1.5``, ``"500ms"``, ``"1h30m"``."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the value of an option."""
+        if isinstance(value, (int, float)):
+            return float(value)
+        try:
+            seconds = float(value)
+        except ValueError:
+            try:
+                seconds = parse_duration_ms(value) / 1000
+            except ValueError:
+                self.fail(f"{value!r} is no time: give seconds, or text such as 500ms, 10s, 1h30m", param, ctx)
+        if not (math.isfinite(seconds) and seconds >= 0):
+            self.fail(f"{value!r} must not be negative", param, ctx)
+        return seconds
+
+
+JSON: Final = JsonValue()
+SECONDS: Final = Seconds()
+
+
+def as_json(value: Any, *, indent: int | None = None) -> str:
+    """A value as JSON text. Bytes become ``{"base64": ...}``, numbers that JSON has not got become text."""
+    return json.dumps(_plain(value), ensure_ascii=False, indent=indent)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (bytes, bytearray)):
+        return {"base64": base64.b64encode(value).decode("ascii")}
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
