@@ -45,6 +45,8 @@ def prelude_code(name: str) -> bytes:
     Raises:
         FileNotFoundError: There is no such file.
     """
+    if not name.isidentifier():  # a name may come from a bundle's list of modules
+        raise FileNotFoundError(f"no prelude file is named {name!r}")
     source = (_PRELUDE / f"{name}.lua").read_bytes()
     compiler = new_state().eval(b"function(text, name) return string.dump(assert(load(text, name, 't'))) end")
     return bytes(compiler(source, b"=[" + name.encode() + b"]"))

@@ -212,3 +212,10 @@ def test_worlds_share_nothing() -> None:
     assert other.run("return shared") == (None,)
     second = one.lua.call(one.lua.rt[b"new_env"])[0]
     assert one.lua.call(one.lua.load_user("return shared", "second.lua", second)) == (None,)
+
+
+@pytest.mark.parametrize("name", ["../base", "/etc/passwd", "", "base.lua", "a\0b", "sandbox_env/../base"])
+def test_prelude_files_are_named_by_words(name: str) -> None:
+    world = World()
+    with pytest.raises((FileNotFoundError, SandboxError)):
+        world.lua.load_prelude(name)
