@@ -131,7 +131,7 @@ def describe_record(record: RunRecord, namespace: str, open_commands: dict[str, 
         unread=record.unread,
         parked=f"{kind}: {reason}" if kind else "",
         places=tuple(
-            Place(task=p[0], file=p[1], line=p[2], function=p[3], waits_for=p[4], since_ms=p[5]) for p in places
+            Place(**{name: _text(value) for name, value in place.items()}) for place in places
         ),
         pending=tuple(_pending(open_commands or {})),
         counters={
@@ -142,6 +142,10 @@ def describe_record(record: RunRecord, namespace: str, open_commands: dict[str, 
         search=_attributes(extra, "search:"),
         memo=_attributes(extra, "memo:"),
     )
+
+
+def _text(value: Any) -> Any:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
 def _attributes(extra: dict[str, bytes], prefix: str) -> dict[str, Any]:

@@ -194,6 +194,13 @@ class Machine:
         found = payload.decode(self._call(self._lua[b"places"])[0])
         return [Place(**{key: _text(value) for key, value in place.items()}) for place in found]
 
+    def packed_places(self) -> bytes:
+        """The same as one encoded list of maps, for a store."""
+        if self.closed or self._dead:
+            return payload.EMPTY_ARRAY
+        packed: bytes = self._call(self._lua[b"places"])[0]
+        return packed
+
     def memory_bytes(self) -> int:
         """Memory of the Lua world."""
         return self._world.memory_bytes()

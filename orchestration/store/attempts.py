@@ -132,6 +132,7 @@ class Attempts(Aggregate):
         states: str = "",
         owner: str = "",
         pushes: Pushes = NO_PUSHES,
+        known: int = -1,
     ) -> Delivery:
         """Record how an attempt ended.
 
@@ -144,6 +145,7 @@ class Attempts(Aggregate):
             states: States in which the report counts, joined by commas; empty: any.
             owner: Take the run's lease for this process when it is free.
             pushes: The wake-up, given out if one is needed.
+            known: Events that the owner knows: the lease brings the few after them; -1 for none.
         """
         keys = self._keyspace.of_run(attempt.run_id)
         reply = self._run(
@@ -156,6 +158,7 @@ class Attempts(Aggregate):
                 keys.inbox(attempt.run_id),
                 keys.ready,
                 keys.claims(claimed_by),
+                keys.history(attempt.run_id),
             ],
             attempt.run_id,
             attempt.seq,
@@ -171,6 +174,7 @@ class Attempts(Aggregate):
             self._options.lease_ms,
             self._options.page,
             claimed_by,
+            known,
         )
         return self._delivery(attempt.run_id, reply)
 

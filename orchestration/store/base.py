@@ -83,4 +83,5 @@ class Aggregate:
         return Delivery(status, " ".join(text(part) for part in reply[1:]))
 
     def _lease(self, run_id: str, reply: Sequence[Any]) -> Lease:
-        return Lease(RunId(run_id), int(reply[1]), int(reply[2]), int(reply[3]), int(reply[4]), tuple(reply[5:]))
+        fence, time_ms, length, tries = (int(part) for part in reply[1:5])
+        return Lease(RunId(run_id), fence, time_ms, length, tries, tuple(reply[6:]), tuple(reply[5]))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestration.types import RunId
 
-__all__ = ["Delivery", "Lease", "Push", "Pushes", "RunRecord", "StartResult", "Sweep"]
+__all__ = ["Delivery", "Lease", "Push", "Pushes", "RunRecord", "StartResult", "Step", "Sweep"]
 
 Push = tuple[Any, ...]
 """One broker command, as the scripts take it: name, key, arguments."""
@@ -37,6 +38,7 @@ class Lease:
         length: Number of events in the history.
         tries: Leases since the last commit, this one included.
         inputs: Unread inputs, oldest first, without their time.
+        tail: Events after those that the holder said it knew, when they are few.
     """
 
     run_id: RunId
@@ -45,6 +47,36 @@ class Lease:
     length: int
     tries: int
     inputs: tuple[bytes, ...]
+    tail: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one step of a run writes.
+
+    Attributes:
+        workflow_id: Of the run.
+        digest: Of the run's bundle.
+        commit_id: Unique to this commit.
+        owner: The holder.
+        events: Encoded events, oldest first.
+        ops: Effects, as ``redis_lua/include/step.lua`` names them.
+        consumed: Inputs read from the head of the inbox.
+        dropped: Of them, those that are not in the events because their command was closed.
+        pushes: Broker messages, given out with the write.
+        ending: Status the run ends with; empty while it goes on.
+    """
+
+    workflow_id: str
+    digest: str
+    commit_id: str
+    owner: str
+    events: Sequence[bytes]
+    ops: Sequence[Sequence[Any]]
+    consumed: int = 0
+    dropped: int = 0
+    pushes: Pushes = Pushes()
+    ending: str = ""
 
 
 @dataclass(frozen=True, slots=True)

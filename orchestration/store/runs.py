@@ -7,8 +7,9 @@ from typing import Any
 
 import msgpack
 
+from orchestration.store.attempts import AttemptId
 from orchestration.store.base import NO_PUSHES, pack_for_script, text
-from orchestration.store.results import Delivery, Lease, Pushes, StartResult
+from orchestration.store.results import Delivery, Lease, Pushes, StartResult, Step
 from orchestration.store.run_reads import RunReads
 from orchestration.types import RunId
 
@@ -105,16 +106,23 @@ class Runs(RunReads):
         found = RunId(text(reply[1])) if len(reply) > 1 else RunId("")
         return StartResult(text(reply[0]), found, " ".join(map(text, reply[2:])))
 
-    def take_lease(self, run_id: RunId, owner: str) -> Delivery:
-        """Become the one that advances a run, if it has something to read and nobody else is at it."""
+    def take_lease(self, run_id: RunId, owner: str, *, known: int = -1) -> Delivery:
+        """Become the one that advances a run, if it has something to read and nobody else is at it.
+
+        Args:
+            run_id: The run.
+            owner: The process that asks.
+            known: Events that it knows: the lease brings the few after them; -1 for none.
+        """
         keys = self._keyspace.of_run(run_id)
         reply = self._run(
             "take_lease",
-            [keys.record(run_id), keys.inbox(run_id), keys.ready],
+            [keys.record(run_id), keys.inbox(run_id), keys.ready, keys.history(run_id)],
             run_id,
             owner,
             self._options.lease_ms,
             self._options.page,
+            known,
         )
         return self._delivery(run_id, reply)
 
@@ -147,67 +155,72 @@ class Runs(RunReads):
         )
         return self._delivery(run_id, reply)
 
-    def commit(
-        self,
-        lease: Lease,
-        *,
-        workflow_id: str,
-        digest: str,
-        commit_id: str,
-        owner: str,
-        consumed: int,
-        dropped: int,
-        events: Sequence[bytes],
-        ops: Sequence[Sequence[Any]],
-        pushes: Pushes = NO_PUSHES,
-        ending: str = "",
-    ) -> Delivery:
+    def commit(self, lease: Lease, step: Step) -> Delivery:
         """Make one step true: inputs consumed, events appended, effects set off; all of it or nothing.
 
         Safe to repeat: the same commit id is answered as the first time.
 
         Args:
             lease: As the holder was given it; its fence is checked.
-            workflow_id: Of the run.
-            digest: Of the run's bundle.
-            commit_id: Unique to this commit.
-            owner: The holder.
-            consumed: Inputs read from the head of the inbox.
-            dropped: Of them, those that are not in the events because their command was closed.
-            events: Encoded events, oldest first.
-            ops: Effects, as ``redis_lua/commit_step.lua`` names them.
-            pushes: Broker messages, given out with the write.
-            ending: Status the run ends with; empty while it goes on.
+            step: What to write.
 
         Returns:
             ``done``; ``lease`` when there is more to read; ``fenced`` when something else has changed the run since:
             then nothing was written.
         """
-        run_id = lease.run_id
-        keys = self._keyspace.of_run(run_id)
         reply = self._run(
             "commit_step",
-            self._step_keys(run_id, workflow_id, digest),
-            run_id,
+            self._step_keys(lease.run_id, step.workflow_id, step.digest),
+            *self._step_args(lease, step),
+        )
+        return self._delivery(lease.run_id, reply)
+
+    def finish(self, lease: Lease, step: Step, attempt: AttemptId) -> Delivery:
+        """Report an activity attempt's result and commit the step that it causes, in one go.
+
+        Safe to repeat, as :meth:`commit`.
+
+        Args:
+            lease: As the process believes the run to stand: fence, time and length after its own last commit.
+            step: What to write; nothing of it has been in the inbox.
+            attempt: The attempt that has completed.
+
+        Returns:
+            As :meth:`commit`; ``slow`` when something came in between: then nothing was written, and the attempt has
+            to be reported in the ordinary way.
+        """
+        keys = self._keyspace.of_run(lease.run_id)
+        reply = self._run(
+            "finish_attempt",
+            [*self._step_keys(lease.run_id, step.workflow_id, step.digest), keys.claims(step.owner)],
+            *self._step_args(lease, step),
+            attempt.seq,
+            attempt.attempt,
+            attempt.token,
+        )
+        return self._delivery(lease.run_id, reply)
+
+    def _step_args(self, lease: Lease, step: Step) -> list[Any]:
+        return [
+            lease.run_id,
             lease.fence,
-            commit_id,
-            owner,
+            step.commit_id,
+            step.owner,
             self._options.lease_ms,
             self._options.page,
-            consumed,
-            dropped,
+            step.consumed,
+            step.dropped,
             lease.time_ms,
-            pack_for_script(list(events)),
-            pack_for_script(list(ops)),
-            self._pack_pushes(pushes),
-            ending,
+            pack_for_script(list(step.events)),
+            pack_for_script(list(step.ops)),
+            self._pack_pushes(step.pushes),
+            step.ending,
             self._options.retention_ms,
             self._options.mark_ms,
-            keys.done_channel(run_id),
+            self._keyspace.of_run(lease.run_id).done_channel(lease.run_id),
             self._options.grace_ms,
             self._options.eta_max,
-        )
-        return self._delivery(run_id, reply)
+        ]
 
     def end(
         self,

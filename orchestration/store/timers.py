@@ -23,7 +23,9 @@ class Timers(Aggregate):
         """The shards to sweep."""
         return self._keyspace.all
 
-    def fire(self, run_id: RunId, seq: int, *, owner: str = "", pushes: Pushes = NO_PUSHES) -> Delivery:
+    def fire(
+        self, run_id: RunId, seq: int, *, owner: str = "", pushes: Pushes = NO_PUSHES, known: int = -1
+    ) -> Delivery:
         """Turn a due timer into an input; never early, never twice.
 
         Args:
@@ -31,6 +33,7 @@ class Timers(Aggregate):
             seq: The timer's number.
             owner: Take the run's lease for this process; it is tried even when the timer was gone.
             pushes: The wake-up, given out if one is needed.
+            known: Events that the owner knows: the lease brings the few after them; -1 for none.
         """
         keys = self._keyspace.of_run(run_id)
         reply = self._run(
@@ -42,6 +45,7 @@ class Timers(Aggregate):
                 keys.handed,
                 keys.inbox(run_id),
                 keys.ready,
+                keys.history(run_id),
             ],
             run_id,
             seq,
@@ -51,6 +55,7 @@ class Timers(Aggregate):
             owner,
             self._options.lease_ms,
             self._options.page,
+            known,
         )
         return self._delivery(run_id, reply)
 

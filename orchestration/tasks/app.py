@@ -41,6 +41,7 @@ class Parts:
     def __init__(self, runtime: Runtime, *, expendable: bool = False) -> None:
         self.runtime = runtime
         self.presence = Presence(runtime, expendable=expendable)
+        runtime.in_lua = self.presence.in_lua
         self.engine = Engine(runtime, self.presence)
         self.attempts = Attempts(runtime, self.engine, self.presence)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -75,13 +76,16 @@ class Attempts:
                 logger.info("attempt not run: %s", claim.why, extra=facts)
                 return _refused(claim.why)
             fault("after_claim")
+            begun = time.monotonic()
             token = _running.set(self._running(mark, claim.details))
             try:
                 traced = trace(uuid, args, kwargs, request)
             finally:
                 _running.reset(token)
             fault("after_body")
-            delivery = self._report(mark, traced)
+            # Redis' time, carried on by a clock that only runs forward: never ahead of Redis, no host's clock decides.
+            now_ms = claim.time_ms + int((time.monotonic() - begun) * 1000)
+            delivery = self._report(mark, traced, now_ms)
         finally:
             self._presence.release(mark.namespace)
         fault("after_report")
@@ -105,7 +109,7 @@ class Attempts:
 
         return Running(info, beat)
 
-    def _report(self, mark: AttemptMark, traced: Any) -> Delivery:
+    def _report(self, mark: AttemptMark, traced: Any, now_ms: int) -> Delivery:
         info = traced.info
         limit = self._runtime.settings.payload_bytes
         if info is None:
@@ -115,6 +119,8 @@ class Attempts:
                 what = f"the result of {mark.target} cannot be carried: {error}"
                 return self.fail(mark, failure_of(ApplicationError(what, kind="Invalid", retryable=False)))
             item = encode_input(Code.ACTIVITY_COMPLETED, mark.attempt.seq, result, {"attempt": mark.attempt.attempt})
+            if self._runtime.serves(mark.queue) and self._engine.finish(mark.namespace, mark.attempt, item, now_ms):
+                return Delivery("accepted")
             return self.settle(mark.namespace, mark.attempt, mark.queue, outcome="completed", item=item)
         if info.state == states.RETRY:
             return self._waiting(mark, info.retval)
@@ -187,11 +193,12 @@ class Attempts:
         runtime = self._runtime
         here = runtime.serves(queue) and claimed_by is None
         send = runtime.messages.resume(namespace, attempt.run_id, queue=queue)
+        known = runtime.cache.known(namespace, attempt.run_id) if here else -1
         ends = outcome in ("completed", "failed")
         pushes = runtime.messages.pushes(send) if ends and not here else Pushes()
         delivery = runtime.store(namespace).attempts.report(
             attempt, outcome=outcome, item=item, claimed_by=claimed_by or runtime.owner, delay_ms=delay_ms,
-            states=states, owner=runtime.owner if here else "", pushes=pushes,
+            states=states, owner=runtime.owner if here else "", pushes=pushes, known=known,
         )  # fmt: skip
         if delivery.status == "wake":
             runtime.messages.publish(send)

@@ -27,6 +27,7 @@ class Session:
         machine: The Lua machine, standing where the history ends.
         length: Number of events it has seen.
         fence: The fence after its last commit.
+        time_ms: Time of its last input.
         in_flight: Numbers of its activities, and of timers due soon, that have not come back.
         cancelled: Numbers of commands that the code has taken back: what still arrives for them is dropped.
         bytes: Memory of the machine when it was last put away.
@@ -43,6 +44,7 @@ class Session:
     machine: Machine
     length: int
     fence: int
+    time_ms: int
     in_flight: set[int] = field(default_factory=set)
     cancelled: set[int] = field(default_factory=set)
     bytes: int = field(default=0)
@@ -63,17 +65,32 @@ class SessionCache:
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def take(self, namespace: str, run_id: str, *, length: int, fence: int) -> Session | None:
-        """Take a session out, if it stands exactly where the store does; else it is dropped."""
+    def known(self, namespace: str, run_id: str) -> int:
+        """Number of events that the cached session of a run has seen; -1 for none."""
+        with self._lock:
+            session = self._sessions.get((namespace, run_id))
+            return -1 if session is None else session.length
+
+    def take(self, namespace: str, run_id: str) -> Session | None:
+        """Take a session out; it may stand behind the store."""
         with self._lock:
             session = self._sessions.pop((namespace, run_id), None)
-            if session is None:
-                return None
-            self._bytes -= session.bytes
-        if session.length == length and session.fence == fence:
+            if session is not None:
+                self._bytes -= session.bytes
             return session
-        session.machine.close()
-        return None
+
+    def take_sole(self, namespace: str, run_id: str, seq: int) -> Session | None:
+        """Take a session out if an activity is the only thing it waits for from a worker.
+
+        Then whoever has that activity's result is most likely the next to advance the run.
+        """
+        with self._lock:
+            session = self._sessions.get((namespace, run_id))
+            if session is None or session.in_flight != {seq}:
+                return None
+            del self._sessions[(namespace, run_id)]
+            self._bytes -= session.bytes
+            return session
 
     def put(self, session: Session) -> None:
         """Put a session in; older ones go out when there is no room."""

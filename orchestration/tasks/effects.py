@@ -107,6 +107,10 @@ class Effects:
         ):  # fmt: skip
             self._shut(int(rest[0]))
 
+    def number_of(self, item: bytes) -> int:
+        """The command that an input answers."""
+        return int(msgpack.unpackb(_without_length(item), raw=False, strict_map_key=False)[1])
+
     def command(self, event: bytes) -> None:
         """Take in one command."""
         code, *rest = msgpack.unpackb(event, raw=False, strict_map_key=False)
@@ -118,9 +122,9 @@ class Effects:
         """The messages, for the commit; empty when they have to be published after it."""
         return self._runtime.messages.pushes(*self.sends)
 
-    def _shut(self, seq: int) -> None:
+    def _shut(self, seq: int, how: str = "answered") -> None:
         self._session.in_flight.discard(seq)
-        self.ops.append(["shut", str(seq)])
+        self.ops.append(["shut", str(seq), how])
 
     def _out(self, name: str, content: Sequence[Any]) -> None:
         entry: bytes = msgpack.packb(list(content))
@@ -179,7 +183,7 @@ class Effects:
 
     def _cancel(self, seq: int) -> None:
         self._session.cancelled.add(seq)
-        self._shut(seq)
+        self._shut(seq, "cancelled")
 
     def _send_signal(self, seq: int, pid: str, topic: str, args: bytes) -> None:
         s = self._session

@@ -21,8 +21,9 @@ from orchestration.errors import (
     StoreError,
 )
 from orchestration.faults import fault
+from orchestration.store.attempts import AttemptId
 from orchestration.store.inputs import stamp
-from orchestration.store.results import Delivery, Lease
+from orchestration.store.results import Delivery, Lease, Step
 from orchestration.store.store import Store
 from orchestration.tasks.cache import Session
 from orchestration.tasks.effects import Effects
@@ -81,7 +82,8 @@ class Engine:
     def take_up(self, namespace: str, run_id: RunId) -> None:
         """Advance a run, if it has something to read and nobody else is at it."""
         store = self._runtime.store(namespace)
-        self.follow(namespace, store.runs.take_lease(run_id, self._runtime.owner))
+        known = self._runtime.cache.known(namespace, run_id)
+        self.follow(namespace, store.runs.take_lease(run_id, self._runtime.owner, known=known))
 
     def follow(self, namespace: str, delivery: Delivery) -> None:
         """Go on from an answer of the store: advance the run if the answer is a lease."""
@@ -132,49 +134,101 @@ class Engine:
             extra={"run_id": lease.run_id, "kind": kind, "parked": parked},
         )
 
+    def finish(self, namespace: str, attempt: AttemptId, item: bytes, time_ms: int) -> bool:
+        """Report a completed attempt and advance its run in one round trip, if this process has it at hand.
+
+        Args:
+            namespace: Of the run.
+            attempt: The attempt that has completed.
+            item: The input, encoded without its time.
+            time_ms: Redis' time, at most now.
+
+        Returns:
+            False when nothing was written: the attempt has to be reported in the ordinary way.
+        """
+        session = self._runtime.cache.take_sole(namespace, attempt.run_id, attempt.seq)
+        if session is None:
+            return False
+        store = self._runtime.store(namespace)
+        time_ms = max(time_ms, session.time_ms)
+        lease = Lease(attempt.run_id, session.fence, time_ms, session.length, 1, (item,))
+        try:
+            with self._presence.in_lua():
+                effects, step = self._apply(session, lease)
+        except (OrchestrationError, _ParkError):
+            session.machine.close()  # the ordinary way meets it again, and parks the run
+            return False
+        fault("before_commit")
+        answer = store.runs.finish(lease, step, attempt)
+        if answer.status == "slow":
+            logger.debug("not the next step after all: %s", answer.detail, extra={"run_id": attempt.run_id})
+            session.machine.close()
+            return False
+        fault("after_commit")
+        following = self._after_commit(store, session, lease, effects, step, answer)
+        if following is not None:
+            self._runtime.cache.put(session)
+            self.advance(namespace, following)
+        return True
+
     def _session(self, namespace: str, store: Store, lease: Lease) -> Session:
-        session = self._runtime.cache.take(namespace, lease.run_id, length=lease.length, fence=lease.fence)
-        return session or self._replay(namespace, store, lease)
+        """The run's session where the store is: from the cache, caught up, or replayed from the beginning."""
+        session = self._runtime.cache.take(namespace, lease.run_id)
+        if session is not None:
+            behind = lease.length - session.length
+            if behind == 0 and session.fence <= lease.fence:
+                session.fence = lease.fence
+                return session
+            if behind > 0:
+                tail = list(lease.tail) if len(lease.tail) == behind else list(
+                    store.runs.history(lease.run_id, start=session.length, stop=lease.length)
+                )  # fmt: skip
+                replay(session.machine, tail)
+                session.length, session.fence = lease.length, lease.fence
+                for event in tail:
+                    _track(session, event)
+                return session
+            session.machine.close()
+        return self._replay(namespace, store, lease)
 
     def _replay(self, namespace: str, store: Store, lease: Lease) -> Session:
         record = store.runs.record(lease.run_id)
-        digest = record.fields["bundle"]
+        fields, digest = record.fields, record.fields["bundle"]
         bundle = self._runtime.bundle(store, lease.run_id, digest)
         if bundle is None:
             raise _ParkError("bundle", f"the code bundle {digest} is not in the store")
-        fields = record.fields
         host = _WorkflowHost(lease.run_id, fields["id"], fields["type"])
         machine = Machine(bundle, limits=self._runtime.settings.limits, mode=Mode.WORKFLOW, host=host)
         history = list(store.runs.history(lease.run_id, stop=lease.length)) if lease.length else []
         if len(history) != lease.length:
             raise _ParkError("history", f"the record counts {lease.length} events, the history has {len(history)}")
         replay(machine, history)
-        if history:
-            meta = events.decode(history[0]).meta  # type: ignore[attr-defined]
-        else:
-            meta = events.decode(stamp(lease.inputs[0], lease.time_ms)).meta  # type: ignore[attr-defined]
+        started = events.decode(history[0] if history else stamp(lease.inputs[0], lease.time_ms))
+        if not isinstance(started, events.Started):
+            raise _ParkError("history", "the first event is not the start of a run")
         waiting = store.runs.open_commands(lease.run_id) if history else {}
-        return Session(
+        session = Session(
             namespace=namespace,
             run_id=lease.run_id,
             workflow_id=fields["id"],
             workflow_type=fields["type"],
             digest=digest,
             queue=fields.get("queue", ""),
-            pid=meta.get("pid", ""),
-            context=dict(meta.get("ctx") or {}),
+            pid=started.meta.get("pid", ""),
+            context=dict(started.meta.get("ctx") or {}),
             machine=machine,
             length=lease.length,
             fence=lease.fence,
+            time_ms=int(fields.get("time") or 0),
             in_flight={int(name[:-2]) for name in waiting if name.endswith(":s")},
-            cancelled={
-                payload.decode(event)[1]
-                for event in history
-                if event[1] in (Code.CANCEL_TIMER, Code.CANCEL_ACTIVITY)
-            },
         )
+        for event in history:
+            if event[1] in (Code.CANCEL_TIMER, Code.CANCEL_ACTIVITY):
+                _track(session, event)
+        return session
 
-    def _step(self, store: Store, session: Session, lease: Lease) -> Lease | None:
+    def _apply(self, session: Session, lease: Lease) -> tuple[Effects, Step]:
+        """Run the inputs of a lease through the machine; nothing is written yet."""
         machine, runtime = session.machine, self._runtime
         effects = Effects(runtime, session, lease)
         written: list[bytes] = []
@@ -183,12 +237,11 @@ class Engine:
             if machine.closed:
                 break
             consumed += 1
-            if item[1] in _ANSWERS and payload.decode(bytes([item[0] - 1]) + item[1:])[1] in session.cancelled:
+            if session.cancelled and item[1] in _ANSWERS and effects.number_of(item) in session.cancelled:
                 dropped += 1
                 continue
             event = stamp(item, lease.time_ms)
-            with self._presence.in_lua():
-                commands = machine.apply(event)
+            commands = machine.apply(event)
             written.append(event)
             effects.input_applied(item)
             for command in commands:
@@ -198,45 +251,52 @@ class Engine:
             raise _ParkError("limit", f"the history would have more than {runtime.settings.history_limit} events")
         fault("after_advance")
         if not machine.closed:
-            effects.ops.append(["extra", "places", _places(machine)])
-        pushes = effects.pushes()
-        fault("before_commit")
-        answer = store.runs.commit(
-            lease,
-            workflow_id=session.workflow_id,
-            digest=session.digest,
-            commit_id=os.urandom(8).hex(),
-            owner=runtime.owner,
-            consumed=consumed,
-            dropped=dropped,
-            events=written,
-            ops=effects.ops,
-            pushes=pushes,
+            effects.ops.append(["extra", "places", machine.packed_places()])
+        step = Step(
+            workflow_id=session.workflow_id, digest=session.digest, commit_id=os.urandom(8).hex(), owner=runtime.owner,
+            events=written, ops=effects.ops, consumed=consumed, dropped=dropped, pushes=effects.pushes(),
             ending=effects.ending,
-        )
+        )  # fmt: skip
+        return effects, step
+
+    def _step(self, store: Store, session: Session, lease: Lease) -> Lease | None:
+        with self._presence.in_lua():
+            effects, step = self._apply(session, lease)
+        fault("before_commit")
+        answer = store.runs.commit(lease, step)
         fault("after_commit")
         if answer.status == "fenced":
-            machine.close()
+            session.machine.close()
             logger.info("commit fenced: somebody else changed the run", extra={"run_id": session.run_id})
             return None
-        session.length += len(written)
+        return self._after_commit(store, session, lease, effects, step, answer)
+
+    def _after_commit(
+        self, store: Store, session: Session, lease: Lease, effects: Effects, step: Step, answer: Delivery
+    ) -> Lease | None:
+        """Send what could not be part of the commit, put the session away; the next lease if there is more to read."""
+        session.length += len(step.events)
         session.fence = lease.fence + 1
-        if not pushes.commands:
-            runtime.messages.publish(*effects.sends)
-        following = answer.lease
-        if following is None:
-            if machine.closed:
-                machine.close()
-            elif session.in_flight:
-                runtime.cache.put(session)
-            else:  # it sleeps: nothing of it stays in this process
-                machine.close()
-        self.outbox.perform(store, effects.outbox, sent=not pushes.commands)
-        return following
+        session.time_ms = lease.time_ms
+        if not step.pushes.commands:
+            self._runtime.messages.publish(*effects.sends)
+        if answer.lease is None:
+            if session.machine.closed or not session.in_flight:
+                session.machine.close()  # ended, or asleep: nothing of it stays in this process
+            else:
+                self._runtime.cache.put(session)
+        if effects.outbox:
+            self.outbox.perform(store, effects.outbox, sent=not step.pushes.commands)
+        return answer.lease
 
 
-def _places(machine: Machine) -> bytes:
-    """Where each coroutine stands, for people: file, line, function, what it waits for, since when."""
-    return payload.encode(
-        [[p.task, p.file, p.line, p.function, p.waits_for, p.since_ms] for p in machine.places()[:100]]
-    )
+def _track(session: Session, event: bytes) -> None:
+    """Take over from a replayed event what a session knows beside its machine."""
+    code, *rest = payload.decode(event)
+    if code == Code.SCHEDULE_ACTIVITY:
+        session.in_flight.add(rest[0])
+    elif code in (Code.CANCEL_TIMER, Code.CANCEL_ACTIVITY):
+        session.cancelled.add(rest[0])
+        session.in_flight.discard(rest[0])
+    elif code in _ANSWERS:
+        session.in_flight.discard(rest[1])

@@ -88,7 +88,8 @@ def _resume(orchestration: Orchestration) -> Any:
             parts.engine.take_up(namespace, RunId(run_id))
             return
         store = parts.runtime.store(namespace)
-        answer = store.timers.fire(RunId(run_id), seq, owner=parts.runtime.owner)
+        known = parts.runtime.cache.known(namespace, run_id)
+        answer = store.timers.fire(RunId(run_id), seq, owner=parts.runtime.owner, known=known)
         if answer.status == "early":  # the clock of this host is ahead of Redis'
             queue = store.runs.record(RunId(run_id)).fields.get("queue", "")
             messages = parts.runtime.messages

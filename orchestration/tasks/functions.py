@@ -108,7 +108,9 @@ class _Driver:
             }  # fmt: skip
             item = encode_input(Code.STARTED, meta, payload.encode(list(args), limit=limits.payload_bytes))
             while True:
-                for command in machine.apply(stamp(item, time.time_ns() // 1_000_000)):
+                with self._runtime.in_lua():
+                    commands = machine.apply(stamp(item, time.time_ns() // 1_000_000))
+                for command in commands:
                     code, *rest = msgpack.unpackb(command, raw=False, strict_map_key=False)
                     if code == Code.COMPLETE:
                         return payload.decode(rest[0])

@@ -33,6 +33,7 @@ class Presence:
         self._lua_since: dict[int, float] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._asleep = False
         self._closed = False
 
     def hold(self, namespace: str) -> None:
@@ -81,14 +82,17 @@ class Presence:
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._watch, name="orchestration-presence", daemon=True)
             self._thread.start()
-        self._changed.notify_all()
+        elif self._asleep:  # a thread that beats already needs no call
+            self._changed.notify_all()
 
     def _watch(self) -> None:
         beat_s = self._runtime.settings.heartbeat_ms / 1000
         idle_since: dict[str, float] = {}
         while True:
             with self._changed:
-                self._changed.wait(timeout=beat_s if self._held or self._lua_since else None)
+                self._asleep = not (self._held or self._lua_since)
+                self._changed.wait(timeout=None if self._asleep else beat_s)
+                self._asleep = False
                 if self._closed:
                     return
                 held = dict(self._held)

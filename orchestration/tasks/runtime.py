@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from celery import Celery
@@ -47,6 +49,7 @@ class Runtime:
         )
         self.messages = Messages(app, self.connection)
         self.cache = SessionCache(runs=settings.cache_runs, size_bytes=settings.cache_bytes)
+        self.in_lua: Callable[[], AbstractContextManager[None]] = nullcontext
         self._stores: dict[str, Store] = {}
         self._bundles: dict[str, Bundle] = {}
         self.stored_bundles: set[str] = set()

@@ -134,9 +134,9 @@ def _without(dump: Dump, counters: tuple[str, ...]) -> Dump:
 class MemoryBackend(Backend):
     """The store in memory; its clock is moved by hand."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, database: int = 0, **options: Any) -> None:
         self.time_ms = 1_700_000_000_000
-        self.memory = MemoryConnection(lambda: self.time_ms)
+        self.memory = MemoryConnection(lambda: self.time_ms, database=database)
         super().__init__(self.memory, **options)
 
     def at(self, database: int) -> Connection:
@@ -157,6 +157,7 @@ class RedisBackend(Backend):
     def __init__(self, url: str, **options: Any) -> None:
         self._url = url
         self._others: list[RedisConnection] = []
+        self.passed_ms = 0
         self.redis = RedisConnection(url, patience_s=1)
         super().__init__(self.redis, **options)
 
@@ -167,6 +168,7 @@ class RedisBackend(Backend):
         return other
 
     def pass_time(self, ms: int) -> None:
+        self.passed_ms += ms
         for key, (kind, content, has_lifetime) in self.dump().items():
             if key.startswith("broker"):
                 continue

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestration.store.attempts import AttemptId, Claim, first_state
 from orchestration.store.keys import ShardKeys
-from orchestration.store.results import Delivery, Lease, Pushes, StartResult, Sweep
+from orchestration.store.results import Delivery, Lease, Pushes, StartResult, Step, Sweep
 from orchestration.types import RunId
 from tests.store.backends import Backend
 
@@ -71,7 +71,7 @@ class Runs:
             "ops": list(ops),
             **changed,
         }
-        return self.store.runs.commit(lease, **options)
+        return self.store.runs.commit(lease, Step(**options))
 
     def sleeping(self, *ops: Sequence[Any], workflow_id: str = "order-1") -> RunId:
         """A run whose first step is done, with these effects."""

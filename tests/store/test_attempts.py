@@ -109,7 +109,7 @@ def test_the_end_of_an_attempt_becomes_an_input(backend: Backend, runs: Runs, ou
     with backend.unchanged("dropped:reported already"):
         again = runs.report(attempt, outcome)
     assert (again.status, again.detail) == ("dropped", "reported already")
-    assert runs.commit(runs.lease(attempt.run_id), ["shut", "1"]).status == "done"
+    assert runs.commit(runs.lease(attempt.run_id), ["shut", "1", "cancelled"]).status == "done"
     with backend.unchanged("dropped:activity closed"):
         assert runs.report(attempt, outcome).detail == "activity closed"
     assert backend.store.runs.record(attempt.run_id).number("dropped:activity closed") == 1

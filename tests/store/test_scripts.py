@@ -11,6 +11,7 @@ from lupa import lua51
 
 from orchestration.store.attempts import AttemptId, first_state
 from orchestration.store.memory import MemoryConnection
+from orchestration.store.results import Lease, Step
 from orchestration.store.scripts import Script, load_script, script_names
 from orchestration.types import RunId
 from tests.store.backends import Backend, MemoryBackend
@@ -96,6 +97,8 @@ def calls() -> list[Call]:
     runs.claim(attempt)
     store.attempts.heartbeat(attempt, details=b"d", beat_ms=5)
     runs.report(attempt)
+    step = Step(workflow_id="order-1", digest="d" * 64, commit_id="f", owner="me", events=[b"e"], ops=[])
+    store.runs.finish(Lease(RunId(run_id), 2, backend.now_ms(), 1, 1, ()), step, attempt)
     store.timers.fire(run_id, 2)
     runs.sweep()
     store.timers.forget(f"{run_id}/9/close")

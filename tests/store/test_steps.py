@@ -190,7 +190,7 @@ def test_a_commit_writes_the_whole_step(backend: Backend, runs: Runs) -> None:
     record = backend.store.runs.record(run_id, extra=True)
     assert record.extra["places"] == b"\x90"
     assert [record.number(name) for name in ("fence", "length", "bytes", "dropped:command closed")] == [2, 2, 8, 1]
-    assert runs.commit(answer.lease, ["shut", "1"], ["shut", "2"]).status == "done"
+    assert runs.commit(answer.lease, ["shut", "1", "cancelled"], ["shut", "2", "cancelled"]).status == "done"
     backend.store.timers.finish(run_id, ["o/1"])
 
 

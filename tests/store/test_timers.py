@@ -48,7 +48,7 @@ def test_the_message_of_a_timer_takes_the_lease_even_when_the_timer_is_gone(back
     answer = backend.store.timers.fire(run_id, 1, owner="me")
     assert answer.lease is not None
     assert answer.lease.inputs == (encode_input(4, 1),)
-    assert runs.commit(answer.lease, ["shut", "1"]).status == "done"
+    assert runs.commit(answer.lease, ["shut", "1", "cancelled"]).status == "done"
     with backend.unchanged():
         assert backend.store.timers.fire(run_id, 1, owner="me").status == "idle"
 

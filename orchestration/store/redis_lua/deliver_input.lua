@@ -14,7 +14,7 @@
 -- ARGV[9]  limit     int     most inputs handed over with the lease
 -- ARGV[10] bound     int     most unread inputs of a run
 -- Returns  {"accepted"} | {"wake"} (accepted; the caller must publish a wake-up) | {"duplicate"} | {"closed", status}
---          | {"full", n} | {"lease", fence, time, length, tries, input...}
+--          | {"full", n} | {"lease", fence, time, length, tries, tail, input...}
 -- Holds    accepted means stored
 -- Cost     O(limit)
 -- @include run

@@ -5,6 +5,7 @@
 -- KEYS[4]  handed   zset    <shard>:handed
 -- KEYS[5]  inbox    list    <shard>:inbox:<run>
 -- KEYS[6]  ready    zset    <shard>:ready
+-- KEYS[7]  history  list    <shard>:hist:<run>
 -- ARGV[1]  run      string
 -- ARGV[2]  seq      int     the timer's number
 -- ARGV[3]  input    bytes   encoded input without its time
@@ -13,8 +14,9 @@
 -- ARGV[6]  owner    string  takes the lease for this process; empty: not wanted
 -- ARGV[7]  lease_ms int
 -- ARGV[8]  limit    int
+-- ARGV[9] known    int     events that the asker knows, -1 for none: it is sent the few after them
 -- Returns  {"early", ms} | {"gone"} | {"accepted"} | {"wake"} | {"busy"} | {"idle"} | {"closed", status}
---          | {"lease", fence, time, length, tries, input...}
+--          | {"lease", fence, time, length, tries, tail, input...}
 -- Holds    never early, never twice; with an owner the lease is tried even if the timer was gone
 -- Cost     O(log timers)
 -- @include run
@@ -40,7 +42,8 @@ if due then
   end
 end
 if owner ~= '' then
-  local lease = grant(record, inbox, ready, run, owner, tonumber(ARGV[7]), tonumber(ARGV[8]))
+  local lease = grant(record, inbox, ready, run, owner, tonumber(ARGV[7]), tonumber(ARGV[8]), KEYS[7],
+    tonumber(ARGV[9]))
   if lease[1] == 'busy' and fired then wake(record, ready, run, tonumber(ARGV[4])) end
   return lease
 end

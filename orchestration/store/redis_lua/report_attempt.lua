@@ -6,6 +6,7 @@
 -- KEYS[5]  inbox     list    <shard>:inbox:<run>
 -- KEYS[6]  ready     zset    <shard>:ready
 -- KEYS[7]  claims    set     <shard>:claims:<owner of the claim, as the reporter knows it>
+-- KEYS[8]  history   list    <shard>:hist:<run>
 -- ARGV[1]  run       string
 -- ARGV[2]  seq       int
 -- ARGV[3]  attempt   int
@@ -20,8 +21,9 @@
 -- ARGV[12] lease_ms  int
 -- ARGV[13] limit     int
 -- ARGV[14] claimed_by string the owner of the claim, as the reporter knows it
+-- ARGV[15] known     int     events that the asker knows, -1 for none: it is sent the few after them
 -- Returns  {"dropped", why} | {"accepted"} | {"wake"} | {"retry", attempt, due} | {"waiting"}
---          | {"lease", fence, time, length, tries, input...}
+--          | {"lease", fence, time, length, tries, tail, input...}
 -- Holds    an activity ends once; a success of an earlier attempt counts while it is open, its failure does not
 -- Cost     O(log timers)
 -- @include run
@@ -73,7 +75,8 @@ redis.call('ZREM', timers, member .. '/whole')
 redis.call('HSET', open, seq .. ':s', cmsgpack.pack({state[1], token, 'reported', '', '', int(now)}))
 redis.call('RPUSH', inbox, ARGV[6])
 if ARGV[11] ~= '' then
-  local lease = grant(record, inbox, ready, run, ARGV[11], tonumber(ARGV[12]), tonumber(ARGV[13]))
+  local lease = grant(record, inbox, ready, run, ARGV[11], tonumber(ARGV[12]), tonumber(ARGV[13]), KEYS[8],
+    tonumber(ARGV[15]))
   if lease[1] == 'lease' then return lease end
 end
 if not wake(record, ready, run, tonumber(ARGV[9])) then return {'accepted'} end

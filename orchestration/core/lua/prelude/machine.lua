@@ -166,5 +166,9 @@ return {
   places = places,
   trace = trace,
   open_commands = function() return rt.pack(rt.open_commands()) end,
-  set_versions = function(bytes) rt.markers = rt.unpack(bytes) end,
+  set_versions = function(bytes)
+    local found = rt.unpack(bytes)
+    rt.markers = rt.markers or {}
+    for id, version in next, found do rt.markers[id] = version end
+  end,
 }

@@ -57,9 +57,10 @@ local function read_inputs(inbox, limit)
 end
 
 -- Takes the lease if it is free and returns what its holder needs, or tells why not.
--- Returns {"lease", fence, time, length, tries, input...} | {"busy"} | {"idle"} | {"closed", status}
--- tries counts the leases since the last commit: a step that takes its holders down with it can be told by it.
-local function grant(record, inbox, ready, run, owner, lease_ms, limit)
+-- Returns {"lease", fence, time, length, tries, tail, input...} | {"busy"} | {"idle"} | {"closed", status}
+-- tail: the events after the first `known` ones, when they are few; a holder with a machine that stands there catches
+-- up with them instead of reading the history. tries counts the leases since the last commit: a step that takes its holders down with it can be told by it.
+local function grant(record, inbox, ready, run, owner, lease_ms, limit, history, known)
   local f = redis.call('HMGET', record, 'status', 'owner', 'until', 'fence', 'time', 'length', 'tries')
   if f[1] ~= 'running' then
     redis.call('ZREM', ready, run) -- whoever lets it run again puts it back
@@ -75,8 +76,10 @@ local function grant(record, inbox, ready, run, owner, lease_ms, limit)
   local tries = int(tonumber(f[7] or '0') + 1)
   redis.call('HSET', record, 'owner', owner, 'until', int(now + lease_ms), 'tries', tries)
   redis.call('ZADD', ready, int(now + lease_ms), run)
-  local reply = {'lease', f[4], int(math.max(now, tonumber(f[5]))), f[6], tries}
-  for i, input in ipairs(inputs) do reply[5 + i] = input end
+  local tail, behind = {}, known and tonumber(f[6]) - known or 0
+  if known and known >= 0 and behind > 0 and behind <= 200 then tail = redis.call('LRANGE', history, known, -1) end
+  local reply = {'lease', f[4], int(math.max(now, tonumber(f[5]))), f[6], tries, tail}
+  for i, input in ipairs(inputs) do reply[6 + i] = input end
   return reply
 end
 

@@ -1,0 +1,1 @@
+"""Figures beside claims: `python -m benchmarks`."""

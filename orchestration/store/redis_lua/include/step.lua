@@ -1,0 +1,99 @@
+-- Shared by the scripts that commit a step. Needs includes run and close.
+-- A step s: run, fence, commit, owner, lease_ms, limit, consumed, dropped, time, events, ops, push, ending, retention_ms,
+-- mark_ms, channel, grace_ms, eta_max; outbox and outbox_due are keys.
+
+-- Number of elements of each op, its name included. Ops are checked before anything is written: an error in the
+-- middle would leave a step half done.
+local sizes = {open = 3, timer = 3, eta = 4, sent = 2, shut = 3, extra = 3, out = 3, input = 2}
+local function bad_op(op)
+  if sizes[op[1]] ~= #op then return true end
+  for i = 2, #op do
+    local kind = type(op[i])
+    if (kind == 'table') ~= (op[1] == 'eta' and i == 4) or kind == 'boolean' then return true end
+  end
+  return (op[1] == 'timer' or op[1] == 'eta') and not tonumber(op[3])
+end
+
+-- What keeps a step from being written, as an error text; nil when nothing does.
+local function step_problem(s)
+  local wakes = {}
+  for _, op in ipairs(s.ops) do
+    if bad_op(op) then return 'ERR no such op, or not its arguments: ' .. tostring(op[1]) end
+    if op[1] == 'eta' then wakes[#wakes + 1] = op[4] end
+  end
+  local push = s.push
+  local bad = bad_push(push[3], push[1], push[2]) or bad_push(wakes, push[1], push[2])
+  return bad and 'ERR the broker key ' .. bad .. ' is no list'
+end
+
+-- What the holder does next: goes on with more inputs, or has given the lease up.
+-- Returns {"done", fence, length} | {"more", fence, time, length, tries, tail, input...}
+local function answer_step(keys, s)
+  local f = redis.call('HMGET', keys.record, 'status', 'fence', 'length', 'owner', 'time')
+  if f[1] == 'running' and f[4] == s.owner then
+    local inputs = read_inputs(keys.inbox, s.limit)
+    if #inputs > 0 then
+      local now = now_ms()
+      redis.call('HSET', keys.record, 'until', int(now + s.lease_ms), 'tries', 1)
+      redis.call('ZADD', keys.ready, int(now + s.lease_ms), s.run)
+      local reply = {'more', f[2], int(math.max(now, tonumber(f[5]))), f[3], '1', {}}
+      for i, input in ipairs(inputs) do reply[6 + i] = input end
+      return reply
+    end
+    redis.call('HSET', keys.record, 'owner', '', 'until', 0)
+    redis.call('ZREM', keys.ready, s.run)
+  end
+  return {'done', f[2], f[3]}
+end
+
+-- Writes a step that has been checked.
+local function write_step(keys, s)
+  local push, bytes = s.push, 0
+  push_all(push[3], push[1], push[2])
+  local now, events = now_ms(), s.events
+  for from = 1, #events, 1000 do
+    redis.call('RPUSH', keys.history, unpack(events, from, math.min(from + 999, #events)))
+  end
+  for _, event in ipairs(events) do bytes = bytes + #event end
+  if s.consumed > 0 then redis.call('LTRIM', keys.inbox, s.consumed, -1) end
+  redis.call('HSET', keys.record, 'commit', s.commit, 'time', s.time, 'owner', s.owner, 'tries', 0)
+  redis.call('HINCRBY', keys.record, 'fence', 1)
+  redis.call('HINCRBY', keys.record, 'length', #events)
+  redis.call('HINCRBY', keys.record, 'bytes', bytes)
+  if s.dropped > 0 then redis.call('HINCRBY', keys.record, 'dropped:command closed', s.dropped) end
+  for _, op in ipairs(s.ops) do
+    local name = op[1]
+    if name == 'open' then -- field, value: a command that waits
+      redis.call('HSET', keys.open, op[2], op[3])
+    elseif name == 'timer' then -- member, due
+      redis.call('ZADD', keys.timers, op[3], op[2])
+    elseif name == 'eta' then -- member, due, push: a near timer; its wake-up is an ETA task, as long as there are few
+      if redis.call('ZCARD', keys.handed) < s.eta_max then
+        push_all({op[4]}, push[1], push[2])
+        redis.call('ZADD', keys.handed, op[3], op[2])
+      end
+    elseif name == 'sent' then -- member: an attempt's message is among the pushes or in the outbox
+      redis.call('ZADD', keys.pending, int(now), op[2])
+    elseif name == 'shut' then -- seq, how: the command waits no more; its answer came, or it was taken back
+      redis.call('HDEL', keys.open, op[2], op[2] .. ':s', op[2] .. ':e', op[2] .. ':h')
+      if op[3] == 'cancelled' then
+        local member = s.run .. '/' .. op[2]
+        redis.call('ZREM', keys.timers, member .. '/timer', member .. '/start', member .. '/close', member .. '/beat',
+          member .. '/retry', member .. '/whole')
+        redis.call('ZREM', keys.handed, member .. '/timer')
+        redis.call('ZREM', keys.pending, member)
+      end
+    elseif name == 'extra' then -- field, value
+      redis.call('HSET', keys.extra, op[2], op[3])
+    elseif name == 'out' then -- id, entry
+      redis.call('HSET', s.outbox, op[2], op[3])
+      redis.call('ZADD', s.outbox_due, int(now + s.grace_ms), op[2])
+    elseif name == 'input' then -- input that the step itself caused
+      redis.call('RPUSH', keys.inbox, op[2])
+    end
+  end
+  if s.ending ~= '' then
+    close_run(keys, s.run, s.ending, now, s.retention_ms, s.mark_ms)
+    redis.call('PUBLISH', s.channel, s.ending)
+  end
+end
