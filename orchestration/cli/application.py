@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.cli.exits import CliError, Exit
+from orchestration.cli.logs import configure_logging
 from orchestration.cli.session import Session
 from orchestration.errors import WorkflowNotFoundError
 
@@ -90,6 +91,7 @@ class Application:
 
 def prepare_environment(session: Session) -> None:
     """Hand the options on to the application and to the processes that are started, as environment variables."""
+    configure_logging(is_debug=session.debug)
     if session.config:
         missing = [path for path in session.config if not Path(path).exists()]
         if missing:

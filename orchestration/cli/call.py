@@ -36,17 +36,25 @@ def call(context: click.Context, function: str, args: tuple[Parsed, ...], timeou
     application = load_application(session)
     application.reach_store()
     facts = {"function": function} if session.json else None
+    failure: ApplicationError | None = None
+    is_late = False
+    # Each error is let go of where it is caught: its frames hold Celery's AsyncResult, whose end needs the connection,
+    # and at the end of the process that is gone.
     try:
         value = application.client().call(function, *(item.value for item in args), timeout=timeout)
-    except CeleryTimeoutError as error:
-        message = f"{function} gave no result within {timeout:g} s; is a worker up that serves its queue?"
-        raise CliError(message, Exit.TIMEOUT) from error
+    except CeleryTimeoutError:
+        is_late = True
     except ApplicationError as error:
-        context.exit(print_failure(error, f"{function} failed", facts=facts))
+        failure = ApplicationError(error.message, error.kind, error.retryable, error.details)
     except Exception as error:
         # A task may raise anything; what this program or the network raise has a code of its own.
         if exit_code_of(error) is not Exit.INTERNAL:
             raise
         failure = ApplicationError(str(error), type(error).__name__)
+    if is_late:
+        raise CliError(
+            f"{function} gave no result within {timeout:g} s; is a worker up that serves its queue?", Exit.TIMEOUT
+        )
+    if failure is not None:
         context.exit(print_failure(failure, f"{function} failed", facts=facts))
     context.exit(print_result(value, facts=facts))

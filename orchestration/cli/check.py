@@ -11,7 +11,7 @@ import click
 
 from orchestration.cli.application import app_name, load_application, prepare_environment
 from orchestration.cli.exits import Exit
-from orchestration.cli.output import console, print_json, table
+from orchestration.cli.output import print_json, show, table
 from orchestration.cli.session import Session, session_of, shared_options
 
 if TYPE_CHECKING:
@@ -104,8 +104,9 @@ def _print_entries(registry: Registry) -> None:
         return
     made = table("entry", "kind", "queue", "defined at", fold="entry")
     for entry in registry.entries:
-        made.add_row(entry.id, entry.kind, _queue(registry, entry.id) or "", f"{_near(entry.location.file)}:{entry.location.line}")
-    console().print(made)
+        at = f"{_near(entry.location.file)}:{entry.location.line}"
+        made.add_row(entry.id, entry.kind, _queue(registry, entry.id) or "", at)
+    show(made)
 
 
 def _near(path: str) -> str:

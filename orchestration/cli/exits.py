@@ -81,6 +81,7 @@ _CODES: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (RegistryError, Exit.FAILED),
     (OrchestrationError, Exit.FAILED),
     (TimeoutError, Exit.TIMEOUT),
+    (OSError, Exit.FAILED),
     (click.UsageError, Exit.USAGE),
     (click.ClickException, Exit.FAILED),
 )
@@ -97,11 +98,11 @@ def exit_code_of(error: BaseException) -> Exit:
     """The exit code for an error."""
     if isinstance(error, CliError):
         return error.code
+    if _is_broker_away(error):
+        return Exit.UNAVAILABLE
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code
-    if _is_broker_away(error):
-        return Exit.UNAVAILABLE
     return Exit.INTERNAL
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import logging
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -20,7 +18,7 @@ from orchestration.cli.list_runs import list_runs
 from orchestration.cli.result import result
 from orchestration.cli.retry import retry
 from orchestration.cli.run import run
-from orchestration.cli.session import Session, session_of, shared_options
+from orchestration.cli.session import session_of, shared_options
 from orchestration.cli.show import show
 from orchestration.cli.signal_run import signal_run
 from orchestration.cli.start import start
@@ -67,33 +65,6 @@ def add_commands(group: click.Group) -> None:
         run, dev, check, start, list_runs, show, history, signal_run, result, cancel, terminate, retry, call,
     ):  # fmt: skip
         group.add_command(command)
-
-
-class _OnceHandler(logging.Handler):
-    """Says each warning once: a Redis that is away would else be said every second."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._told: set[str] = set()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if str(record.msg) not in self._told:
-            self._told.add(str(record.msg))
-            print(f"note: {record.getMessage()} ...", file=sys.stderr, flush=True)
-
-
-def configure_logging(session: Session) -> None:
-    """Logs of this package go to stderr: all with ``--debug``, else only what explains a wait."""
-    logger = logging.getLogger("orchestration")
-    if session.debug:
-        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-        logger.setLevel(logging.DEBUG)
-        return
-    logger.propagate = False
-    waits = logging.getLogger("orchestration.store.connection")
-    if not waits.handlers:
-        waits.addHandler(_OnceHandler())
-        logger.addHandler(logging.NullHandler())
 
 
 def _version() -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestration.cli.application import load_application
-from orchestration.cli.output import console, local, print_json, table
+from orchestration.cli.output import local, print_json, show, table
 from orchestration.cli.session import session_of, shared_options
 from orchestration.cli.values import as_json
 
@@ -46,13 +46,13 @@ def history(context: click.Context, workflow_id: str, run_id: str | None) -> Non
         for line in _lines(handle):
             print_json(line, pretty=False)
         return
-    made = table("#", "time", "event", "facts", fold="")
+    made = table("#", "time", "event", "facts", shorten="facts")
     for number, raw in enumerate(handle.raw_history(), 1):
         name, time_ms, facts = _explain(raw)
         shown = as_json(facts)[1:-1] if facts else ""
         made.add_row(str(number), local(time_ms) if time_ms else "", name if time_ms else f"  {name}", shown)
     if made.row_count:
-        console().print(made)
+        show(made)
     else:
         print("no events yet: no worker has taken this run")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestration.cli.application import Application, load_application
-from orchestration.cli.output import ago, console, print_json, status_text, table
+from orchestration.cli.output import ago, print_json, show, status_text, table
 from orchestration.cli.session import session_of, shared_options
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ def list_runs(context: click.Context, status: str | None, entry: str | None, lim
         return
     several = len({item.namespace for item in found}) > 1
     columns = ["id", "type", "status", "stands at", "waits for", "started", "events"]
-    made = table(*columns, *(["namespace"] if several else []))
+    made = table(*columns, *(["namespace"] if several else []), fold="id")
     for item in found:
         where, waits_for = _stand(item)
         row = [item.workflow_id, item.type, status_text(item.status), where, waits_for, ago(item.started_ms)]
         made.add_row(*row, str(item.history_length), *([item.namespace] if several else []))
-    console().print(made)
+    show(made)
     if len(found) == limit:
         print(f"the latest {limit}; --limit shows more")
 

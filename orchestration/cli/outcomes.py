@@ -22,7 +22,8 @@ def failure_facts(error: ApplicationError) -> dict[str, Any]:
 def failure_line(error: ApplicationError) -> str:
     """A failure for people, on one line."""
     text = f"{error.kind}: {error.message}" if error.kind else error.message
-    return f"{text}; details: {as_json(error.details)}" if error.details else text
+    details = {name: value for name, value in (error.details or {}).items() if not name.startswith("_")}  # the engine's
+    return f"{text}; details: {as_json(details)}" if details else text
 
 
 def print_result(value: Any, *, facts: dict[str, Any] | None) -> Exit:

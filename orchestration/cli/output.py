@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 from orchestration.cli.values import as_json
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
-__all__ = ["ago", "console", "note", "print_json", "size", "status_text", "table", "when"]
+__all__ = ["ago", "console", "note", "print_json", "show", "size", "status_text", "table", "when"]
 
 _STATUS_STYLE = {
     "running": "cyan", "completed": "green", "failed": "red", "parked": "bold yellow", "cancelled": "yellow",
     "terminated": "magenta", "timed_out": "red",
 }  # fmt: skip
-_WIDTH_OF_FILES = 200
+_WIDTH_OF_FILES = 10_000
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console of the terminal's width; what is no terminal gets lines wide enough for programs."""
+    """A console of the terminal's width; what is no terminal gets lines that nothing is cut off from."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -32,18 +32,32 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, soft_wrap=False, width=width, emoji=False, markup=False)
 
 
-def table(*columns: str, fold: str = "id") -> Table:
-    """A table without frames; the column ``fold`` is never shortened, since people copy it."""
+def table(*columns: str, fold: str = "", shorten: str = "") -> Table:
+    """A table without frames, to be printed with :func:`show`.
+
+    Args:
+        columns: Their headings.
+        fold: The column that goes on below itself when it is too long, since people copy it.
+        shorten: The column that takes what the others leave; without one, all give way.
+    """
     from rich.table import Table
 
-    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), expand=bool(shorten))
     for column in columns:
         is_number = column in ("#", "events", "attempt")
         made.add_column(
             column, overflow="fold" if column == fold else "ellipsis", no_wrap=column != fold,
-            justify="right" if is_number else "left",
+            justify="right" if is_number else "left", ratio=1 if column == shorten else None,
         )  # fmt: skip
     return made
+
+
+def show(shown: RenderableType) -> None:
+    """Print something to stdout, without blanks at the ends of lines."""
+    out = console()
+    with out.capture() as captured:
+        out.print(shown)
+    print("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")), flush=True)
 
 
 def print_json(value: Any, *, pretty: bool | None = None) -> None:

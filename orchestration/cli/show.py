@@ -9,7 +9,8 @@ import click
 
 from orchestration.cli.application import load_application
 from orchestration.cli.outcomes import failure_facts, failure_line
-from orchestration.cli.output import console, print_json, size, status_text, table, when
+from orchestration.cli.output import print_json, size, status_text, table, when
+from orchestration.cli.output import show as show_text
 from orchestration.cli.session import session_of, shared_options
 from orchestration.cli.values import as_json
 from orchestration.errors import ApplicationError
@@ -56,7 +57,6 @@ def _print(seen: Description, outcome: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    out = console()
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
@@ -74,7 +74,7 @@ def _print(seen: Description, outcome: dict[str, Any]) -> None:
     if seen.parked:
         cure = f"mend the cause, then `orchestration retry {seen.workflow_id}`"
         facts.add_row("parked", Text(f"{seen.parked} ({cure})", "yellow"))
-    unread = f", {seen.unread} inputs not taken yet" if seen.unread else ""
+    unread = f", {seen.unread} input{'s'[: seen.unread != 1]} not taken yet" if seen.unread else ""
     facts.add_row("history", f"{seen.history_length} events, {size(seen.history_bytes)}{unread}")
     facts.add_row("queue", f"{seen.task_queue or 'default'} (namespace {seen.namespace})")
     facts.add_row("code", f"sha256 {seen.bundle[:16]}")
@@ -83,28 +83,28 @@ def _print(seen: Description, outcome: dict[str, Any]) -> None:
             facts.add_row(name, as_json(values))
     if seen.counters:
         facts.add_row("counters", ", ".join(f"{name} {count}" for name, count in sorted(seen.counters.items())))
-    out.print(facts)
-    _print_places(out, seen)
-    _print_pending(out, seen)
+    show_text(facts)
+    _print_places(seen)
+    _print_pending(seen)
 
 
-def _print_places(out: Any, seen: Description) -> None:
+def _print_places(seen: Description) -> None:
     if not seen.places:
         if not seen.closed_ms:
-            out.print("\nit is being advanced" if seen.history_length else "\nno worker has taken it yet")
+            print("\nit is being advanced" if seen.history_length else "\nno worker has taken it yet")
         return
-    out.print("\nstands at")
+    print("\nstands at")
     made = table("#", "where", "function", "waits for", "since", fold="where")
     for place in seen.places:
         where = f"{place.file}:{place.line}" if place.line else "(not begun)"
         made.add_row(str(place.task), where, place.function, place.waits_for or "(runs)", when(place.since_ms))
-    out.print(made)
+    show_text(made)
 
 
-def _print_pending(out: Any, seen: Description) -> None:
+def _print_pending(seen: Description) -> None:
     if not seen.pending:
         return
-    out.print("\npending activities")
+    print("\npending activities")
     made = table("#", "activity", "attempt", "state", "since", "last failure", fold="last failure")
     for activity in seen.pending:
         failure = activity.last_failure or {}
@@ -112,4 +112,4 @@ def _print_pending(out: Any, seen: Description) -> None:
         owner = f" by {activity.owner}" if activity.owner else ""
         since = when(activity.since_ms)
         made.add_row(str(activity.seq), activity.target, str(activity.attempt), f"{activity.state}{owner}", since, told)
-    out.print(made)
+    show_text(made)

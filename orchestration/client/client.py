@@ -167,7 +167,11 @@ class Client:
         task = entry.task if isinstance(entry, FunctionCelery) else function_id
         queue = runtime.registry.task_queue(function_id)
         options = {"queue": queue} if queue else {}
-        return runtime.app.send_task(task, args=list(args), **options).get(timeout=timeout)
+        result = runtime.app.send_task(task, args=list(args), **options)
+        try:
+            return result.get(timeout=timeout)
+        finally:
+            result.backend.remove_pending_result(result)  # else its subscription lives as long as the process
 
 
 def _policy(text: str) -> str:
