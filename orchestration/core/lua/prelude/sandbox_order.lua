@@ -52,16 +52,13 @@ rt.key = key
 
 local function by_serial(a, b) return serials[a] < serials[b] end
 
-local function log2(n)
-  local bits = 0
-  while n > 1 do n, bits = n >> 1, bits + 1 end
-  return bits
-end
-
+-- Sorts in C; the cost is charged first.
 local function sorted(list, order)
   local n = #list
   if n > 1 then
-    charge(n * log2(n))
+    local cost, m = n << 2, n
+    while m > 3 do m, cost = m >> 1, cost + (n << 2) end
+    charge(cost)
     csort(list, order)
   end
   return list
@@ -147,6 +144,9 @@ local function table_error(fname, value, level)
   rt.typeerror(1, fname, "table", value, (level or 0) + 1)
 end
 
+local function nothing() return nil end
+
+-- The iterators go through what was there when the walk began, and pass over what has gone since.
 local function walk_list(t, n)
   local i = 0
   return function()
@@ -185,12 +185,24 @@ function rt.pairs(t)
     end
   end
   if ctype(t) ~= "table" then table_error("for iterator", t) end
-  local n = 0
-  for k in cnext, t do
-    n = n + 1
-    if k ~= n then return walk_keys(t, keys_of(t)) end
+  local first = cnext(t)
+  if first == 1 then
+    local n = 0
+    for k in cnext, t do
+      n = n + 1
+      if k ~= n then return walk_keys(t, keys_of(t)) end
+    end
+    return walk_list(t, n)
+  elseif first == nil then
+    return nothing, t, nil
   end
-  return walk_list(t, n)
+  local strings, n = {}, 0
+  for k in cnext, t do
+    if ctype(k) ~= "string" then return walk_keys(t, keys_of(t)) end
+    n = n + 1
+    strings[n] = k
+  end
+  return walk_keys(t, sorted(strings))
 end
 
 -- next(t, k) goes on in the list of keys made by an earlier call on the same table.
