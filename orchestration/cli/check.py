@@ -63,7 +63,8 @@ def check(context: click.Context, paths: tuple[str, ...], quiet: bool) -> None:
     if not quiet:
         _print_entries(registry)
     told = f", {len(warnings)} warning{'s'[: len(warnings) != 1]}" if warnings else ""
-    print(f"{len(registry)} entries in {', '.join(map(_near, trees))}: no problems{told}")
+    count = f"{len(registry)} {'entry' if len(registry) == 1 else 'entries'}"
+    print(f"{count} in {', '.join(map(_near, trees))}: no problems{told}")
 
 
 def _default_trees() -> list[str]:

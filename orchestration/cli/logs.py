@@ -30,8 +30,7 @@ def configure_logging(*, is_debug: bool) -> None:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
         logger.setLevel(logging.DEBUG)
         return
-    logger.propagate = False
     waits = logging.getLogger("orchestration.store.connection")
     if not waits.handlers:
         waits.addHandler(_OnceHandler())
-        logger.addHandler(logging.NullHandler())
+        logger.addHandler(logging.NullHandler())  # else Python prints warnings that nobody handles

@@ -1,0 +1,104 @@
+"""``orchestration check`` in this process; nothing of it needs a server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from orchestration.cli.group import orchestration
+
+YAML = """\
+version: "1.0"
+namespace: app
+entries:
+  - name: hello
+    kind: workflow.lua
+    source: file://hello.lua
+    method: main
+    modules: [time]
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ORCHESTRATION_CONFIG", raising=False)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/hello.yaml").write_text(YAML)
+    (tmp_path / "config/hello.lua").write_text('print("loaded")\nreturn { main = function(x) return x.y end }\n')
+    return tmp_path / "config"
+
+
+def check(*args: str) -> Result:
+    return CliRunner().invoke(orchestration, ["check", *args])
+
+
+def test_good_definitions_are_listed(tree: Path) -> None:
+    result = check()
+    assert result.exit_code == 0, result.output
+    assert "app:hello  workflow.lua" in result.stdout
+    assert "config/hello.yaml:4" in result.stdout
+    assert "1 entry in config: no problems" in result.stdout
+    assert result.stderr == ""
+
+
+def test_every_mistake_is_told_at_once(tree: Path) -> None:
+    (tree / "hello.yaml").write_text(YAML.replace("workflow.lua", "workflow.luna") + "    extra: 1\n" + YAML[-130:])
+    other = YAML.replace("hello\n", "other\n").replace("[time]", "[tyme]")
+    (tree / "other.yaml").write_text(other)
+    result = check("config")
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert lines[-1].startswith("error: ")
+    assert len(lines) >= 3
+    assert all(line.startswith("config/") for line in lines[:-1]), lines
+    assert any("did you mean 'time'" in line for line in lines)
+
+
+def test_a_syntax_error_names_the_line_of_lua(tree: Path) -> None:
+    (tree / "hello.lua").write_text("local x = 1\nlocal y = = 2\n")
+    result = check()
+    assert result.exit_code == 1
+    assert "hello.lua:2" in result.stderr
+
+
+def test_a_missing_method_is_found_before_anything_runs(tree: Path) -> None:
+    (tree / "hello.lua").write_text("return { other = function() end }\n")
+    result = check()
+    assert result.exit_code == 1
+    assert "config/hello.yaml:4: entry app:hello: field 'method' = 'main'" in result.stderr
+    assert "return { main = main }" in result.stderr
+
+
+def test_a_chunk_that_fails_is_found(tree: Path) -> None:
+    (tree / "hello.lua").write_text("local x = nil\nlocal y = x.z\nreturn { main = function() end }\n")
+    result = check()
+    assert result.exit_code == 1
+    assert "loading it fails: hello.lua:2" in result.stderr
+
+
+def test_for_programs(tree: Path) -> None:
+    facts = json.loads(check("--json").stdout)
+    assert facts["problems"] == []
+    assert [entry["id"] for entry in facts["entries"]] == ["app:hello"]
+    (tree / "hello.lua").unlink()
+    result = check("--json")
+    assert result.exit_code == 1
+    (problem,) = json.loads(result.stdout)["problems"]
+    assert problem["entry"] == "app:hello"
+    assert problem["cure"]
+
+
+def test_no_definitions_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ORCHESTRATION_CONFIG", raising=False)
+    result = check()
+    assert result.exit_code == 1
+    assert "config: there is no such file or folder" in result.stderr
+    (tmp_path / "config").mkdir()
+    result = check()
+    assert result.exit_code == 0
+    assert "there are no entries yet" in result.stdout

@@ -1,0 +1,45 @@
+"""What the commands say about themselves, and about words they do not know."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from orchestration.cli.group import orchestration
+
+COMMANDS = sorted(orchestration.commands)
+
+
+def test_the_commands_are_those_of_the_documentation() -> None:
+    assert sorted([
+        "run", "dev", "start", "list", "show", "history", "signal", "cancel", "terminate", "result", "call", "retry",
+        "check",
+    ]) == COMMANDS  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_has_an_example(name: str) -> None:
+    result = CliRunner().invoke(orchestration, [name, "--help"])
+    assert result.exit_code == 0
+    assert f"orchestration {name}" in result.output.split("Example", 1)[1]
+    assert "--json" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["runn"], "did you mean 'run'?"),
+        (["run"], "Missing argument 'ENTRY'"),
+        (["run", "a:b", "--input", "{"], "not valid JSON at line 1, column 2"),
+        (["result", "x", "--timeout", "soon"], "'soon' is no time"),
+        (["list", "--status", "asleep"], "'asleep' is not one of"),
+        (["list", "--limit", "0"], "0 is not in the range"),
+        (["show"], "Missing argument 'ID'"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(words: list[str], part: str) -> None:
+    result = CliRunner().invoke(orchestration, words)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: ")
+    assert part in result.stderr
