@@ -82,9 +82,7 @@ def first_state(token: str) -> bytes:
 class Attempts(Aggregate):
     """The verbs of activity attempts."""
 
-    def claim(
-        self, attempt: AttemptId, *, owner: str, nonce: str, close_ms: int, beat_ms: int, queue: str
-    ) -> Claim:
+    def claim(self, attempt: AttemptId, *, owner: str, nonce: str, close_ms: int, beat_ms: int, queue: str) -> Claim:
         """Ask to run the body of an attempt.
 
         Args:

@@ -14,9 +14,9 @@ import redis
 from hypothesis import HealthCheck, given, settings
 
 from orchestration.errors import OrchestrationError
+from orchestration.store import results
 from orchestration.store.attempts import AttemptId, Claim, first_state
 from orchestration.store.base import StoreOptions
-from orchestration.store import results
 from orchestration.store.results import Delivery, Lease, Pushes, Sweep
 from orchestration.types import RunId
 from tests.store.backends import Backend, MemoryBackend, RedisBackend
@@ -72,7 +72,7 @@ class Player:
         """An answer without its times."""
         if isinstance(answer, Delivery) and answer.lease is not None:
             lease = answer.lease
-            return ("lease", lease.run_id, lease.fence, lease.length, lease.tries, lease.inputs)
+            return ("lease", lease.run_id, lease.fence, lease.length, lease.tries, lease.inputs, lease.tail)
         if isinstance(answer, Delivery):
             return (answer.status, "" if answer.status == "early" else answer.detail.partition(" ")[0])
         if isinstance(answer, Claim):
@@ -99,8 +99,8 @@ def fresh_start(run_id: RunId, *rest: Any) -> Step:
     return lambda p: None if p.store.runs.records([run_id]) else step(p)
 
 
-def lease(run_id: RunId, owner: str) -> Step:
-    return lambda p: p.noted(run_id, owner, p.store.runs.take_lease(run_id, owner))
+def lease(run_id: RunId, owner: str, known: int) -> Step:
+    return lambda p: p.noted(run_id, owner, p.store.runs.take_lease(run_id, owner, known=known))
 
 
 def deliver(run_id: RunId, request: str, owner: str, push: bool) -> Step:
@@ -109,10 +109,14 @@ def deliver(run_id: RunId, request: str, owner: str, push: bool) -> Step:
     )
 
 
-def commit(run_id: RunId, owner: str, ops: list[tuple[str, int, int]], ending: str, again: bool, push: bool) -> Step:
+def commit(
+    run_id: RunId, owner: str, ops: list[tuple[str, int, int]], ending: str, again: bool, push: bool, stale: bool
+) -> Step:
     def step(p: Player) -> Any:
-        held = p.leases.get((run_id, owner))
         records = p.store.runs.records([run_id])
+        if (run_id, owner) not in p.leases or not stale:
+            p.noted(run_id, owner, p.store.runs.take_lease(run_id, owner))
+        held = p.leases.get((run_id, owner))
         if held is None or not records:
             return None
         p.commits += not again
@@ -125,6 +129,29 @@ def commit(run_id: RunId, owner: str, ops: list[tuple[str, int, int]], ending: s
                     consumed=len(held.inputs), dropped=0, events=[b"event"], ops=written(p, run_id, ops),
                     ending=ending, pushes=p.pushes(push),
                 ),
+            ),
+        )  # fmt: skip
+
+    return step
+
+
+def finish_attempt(run_id: RunId, owner: str, seq: int, attempt: int, ending: str, again: bool) -> Step:
+    def step(p: Player) -> Any:
+        records = p.store.runs.records([run_id])
+        if not records:
+            return None
+        p.commits += not again
+        record = records[0]
+        believed = Lease(run_id, record.number("fence"), record.number("time"), record.number("length"), 1, ())
+        return p.noted(
+            run_id, owner,
+            p.store.runs.finish(
+                believed,
+                results.Step(
+                    workflow_id=record.fields["id"], digest=DIGEST, commit_id=f"commit-{p.commits}", owner=owner,
+                    events=[b"in", b"event"], ops=[["shut", str(seq), "answered"]], ending=ending,
+                ),
+                attempt_of(run_id, seq, attempt),
             ),
         )  # fmt: skip
 
@@ -198,8 +225,13 @@ def end(run_id: RunId, timer: bool) -> Step:
     )  # fmt: skip
 
 
-def park(run_id: RunId, fence: int) -> Step:
-    return lambda p: p.store.runs.park(run_id, fence=fence, kind="k", reason="r")
+def park(run_id: RunId, behind: int) -> Step:
+    def step(p: Player) -> Any:
+        records = p.store.runs.records([run_id])
+        fence = records[0].number("fence") - behind if records else 1
+        return p.store.runs.park(run_id, fence=fence, kind="k", reason="r")
+
+    return step
 
 
 def unpark(run_id: RunId) -> Step:
@@ -223,9 +255,9 @@ def read(run_id: RunId) -> Step:
     return step
 
 
-a_run, an_owner, a_seq = st.sampled_from(RUNS), st.sampled_from(OWNERS), st.integers(1, 2)
+a_run, an_owner, a_seq = st.sampled_from([*RUNS, RUNS[0], RUNS[0]]), st.sampled_from(OWNERS), st.integers(1, 2)
 a_request = st.sampled_from(["r1", "r2", "{r3}%"])
-an_attempt = st.integers(1, 2)
+an_attempt = st.sampled_from([1, 1, 1, 2])
 an_effect = st.tuples(
     st.sampled_from(["activity", "activity", "timer", "eta", "out", "shut"]), a_seq, st.sampled_from(DELAYS)
 )
@@ -234,9 +266,23 @@ a_commit = st.builds(
     a_run,
     an_owner,
     st.lists(an_effect, max_size=4),
-    st.sampled_from(["", "", "", "completed", "failed"]),
+    st.sampled_from([*[""] * 8, "completed", "failed"]),
+    st.sampled_from([False, False, True]),
     st.booleans(),
-    st.booleans(),
+    st.sampled_from([False, False, True]),
+)
+a_claim = st.builds(
+    claim, a_run, a_seq, an_attempt, an_owner, st.sampled_from(["n1", "n2"]), st.sampled_from([0, 2_700])
+)
+a_report = st.builds(
+    report,
+    a_run,
+    a_seq,
+    an_attempt,
+    st.sampled_from(["completed", "failed", "retry", "waiting"]),
+    an_owner,
+    st.sampled_from(["", "claimed", "scheduled,waiting"]),
+    st.sampled_from([300, 2_700]),
 )
 STEPS: st.SearchStrategy[Step] = st.one_of(
     st.builds(
@@ -244,28 +290,36 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
         st.sampled_from(["allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate"]), st.booleans(),
         st.sampled_from([0, 2_700]),
     ),
-    st.builds(lease, a_run, an_owner),
-    st.builds(lease, a_run, an_owner),
+    st.builds(lease, a_run, an_owner, st.integers(-1, 2)),
+    st.builds(lease, a_run, an_owner, st.integers(-1, 2)),
     st.builds(deliver, a_run, st.sampled_from(["", "s1", "s2"]), st.sampled_from(["", *OWNERS]), st.booleans()),
     a_commit,
     a_commit,
     a_commit,
-    st.builds(claim, a_run, a_seq, an_attempt, an_owner, st.sampled_from(["n1", "n2"]), st.sampled_from([0, 2_700])),
+    a_claim,
+    a_claim,
+    a_report,
+    a_report,
     st.builds(
-        report, a_run, a_seq, an_attempt, st.sampled_from(["completed", "failed", "retry", "waiting"]), an_owner,
-        st.sampled_from(["", "claimed", "scheduled,waiting"]), st.sampled_from([300, 2_700]),
+        finish_attempt, a_run, an_owner, a_seq, an_attempt, st.sampled_from(["", "", "", "completed"]), st.booleans()
     ),
     st.builds(dispatch, a_run, a_seq, an_attempt, st.sampled_from(["scheduled", "backoff"]), st.booleans()),
     st.builds(heartbeat, a_run, a_seq, an_attempt, st.sampled_from([b"", b"half"])),
     st.builds(fire, a_run, a_seq, st.sampled_from(["", *OWNERS])),
     st.builds(sweep, st.integers(1, 3)),
-    st.builds(end, a_run, st.booleans()),
-    st.builds(park, a_run, st.integers(1, 4)),
+    st.builds(end, a_run, st.sampled_from([True, True, True, False])),
+    st.builds(park, a_run, st.integers(0, 1)),
     st.builds(unpark, a_run),
     st.builds(finish, a_run, a_seq),
     st.builds(pass_time, st.sampled_from(PASSES)),
     st.builds(read, a_run),
 )  # fmt: skip
+
+
+BEGINNING: list[Step] = [
+    start(RUNS[0], WORKFLOWS[0], "r0", "fail", "allow_duplicate", False, 0),
+    commit(RUNS[0], "me", [("activity", 1, 20_300), ("timer", 2, 300)], "", False, True, False),
+]
 
 
 class Near:
@@ -308,9 +362,10 @@ def url(redis_server: Any) -> str:
     return str(redis_server.url_of(DATABASE))
 
 
-EXAMPLES = int(os.environ.get("ORCHESTRATION_TEST_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("AGREEMENT_EXAMPLES", "100"))
 
 
+@pytest.mark.timeout(600)  # a failure is made smaller, which takes its time
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(STEPS, min_size=5, max_size=30))
 def test_memory_and_redis_agree(url: str, steps: list[Step]) -> None:
@@ -323,8 +378,7 @@ def test_memory_and_redis_agree(url: str, steps: list[Step]) -> None:
     )
     real, twin = Player(redis_backend), Player(memory_backend)
     try:
-        started = start(RUNS[0], WORKFLOWS[0], "r0", "fail", "allow_duplicate", False, 0)
-        for number, step in enumerate([started, *steps]):
+        for number, step in enumerate([*BEGINNING, *steps]):
             memory_backend.time_ms = redis_backend.now_ms() + redis_backend.passed_ms
             assert twin.play(step) == real.play(step), f"call {number}"
         assert masked(twin) == masked(real)

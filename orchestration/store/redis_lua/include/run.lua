@@ -59,7 +59,8 @@ end
 -- Takes the lease if it is free and returns what its holder needs, or tells why not.
 -- Returns {"lease", fence, time, length, tries, tail, input...} | {"busy"} | {"idle"} | {"closed", status}
 -- tail: the events after the first `known` ones, when they are few; a holder with a machine that stands there catches
--- up with them instead of reading the history. tries counts the leases since the last commit: a step that takes its holders down with it can be told by it.
+-- up with them instead of reading the history.
+-- tries: the leases since the last commit: a step that takes its holders down with it can be told by it.
 local function grant(record, inbox, ready, run, owner, lease_ms, limit, history, known)
   local f = redis.call('HMGET', record, 'status', 'owner', 'until', 'fence', 'time', 'length', 'tries')
   if f[1] ~= 'running' then

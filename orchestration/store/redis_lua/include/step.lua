@@ -48,13 +48,12 @@ end
 
 -- Writes a step that has been checked.
 local function write_step(keys, s)
-  local push, bytes = s.push, 0
+  local push, now, events, bytes = s.push, now_ms(), s.events, 0
+  for _, event in ipairs(events) do bytes = bytes + #event end
   push_all(push[3], push[1], push[2])
-  local now, events = now_ms(), s.events
   for from = 1, #events, 1000 do
     redis.call('RPUSH', keys.history, unpack(events, from, math.min(from + 999, #events)))
   end
-  for _, event in ipairs(events) do bytes = bytes + #event end
   if s.consumed > 0 then redis.call('LTRIM', keys.inbox, s.consumed, -1) end
   redis.call('HSET', keys.record, 'commit', s.commit, 'time', s.time, 'owner', s.owner, 'tries', 0)
   redis.call('HINCRBY', keys.record, 'fence', 1)
