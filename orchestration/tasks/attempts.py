@@ -127,8 +127,8 @@ class Attempts:
         if info.state in (states.IGNORED, states.REJECTED):
             why = ApplicationError(f"the task ended without an outcome ({info.state})", kind="Unavailable", retryable=False)
             return self.fail(mark, failure_of(why))
-        error = info.retval
-        return self.fail(mark, failure_of(error if isinstance(error, BaseException) else RuntimeError(repr(error))))
+        cause = info.retval
+        return self.fail(mark, failure_of(cause if isinstance(cause, BaseException) else RuntimeError(repr(cause))))
 
     def _waiting(self, mark: AttemptMark, retry: Any) -> Delivery:
         """The task asked Celery to run it again: the same attempt goes on later, in another message."""

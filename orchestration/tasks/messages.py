@@ -24,6 +24,7 @@ from kombu import Producer
 from orchestration.store.attempts import AttemptId
 from orchestration.store.connection import Connection
 from orchestration.store.results import Push, Pushes
+from orchestration.tasks.templates import MessageModels
 
 __all__ = ["MARK", "RESUME_TASK", "AttemptMark", "Messages"]
 
@@ -33,6 +34,7 @@ RESUME_TASK = "orchestration.resume"
 MARK = "orchestration"
 """Name of the header that tells an activity attempt from an ordinary task."""
 
+_MOST_LOOKED_AT = 1_000
 _IDS = uuid.UUID("6f7263e0-0000-5000-8000-6f7263687374")
 
 
@@ -122,6 +124,7 @@ class Messages:
         self._connection = connection
         self._broker_database: int | None = None
         self._checked = False
+        self._models = MessageModels(app)
 
     @property
     def atomic(self) -> bool:
@@ -154,6 +157,16 @@ class Messages:
         """
         if not sends or not self.atomic:
             return Pushes()
+        commands: list[Push] = []
+        ordinary = [send for send in sends if not isinstance(send, AttemptSend)]
+        for send in sends:
+            if isinstance(send, AttemptSend):
+                commands.extend(send.modelled(self._models, self._captured))
+        return Pushes(self._broker_database or 0, (*commands, *self._captured(*ordinary).commands))
+
+    def _captured(self, *sends: Callable[[Producer], object]) -> Pushes:
+        if not sends:
+            return Pushes()
         with self._capture() as (producer, capture):
             for send in sends:
                 send(producer)
@@ -170,6 +183,17 @@ class Messages:
                     yield producer, capture
             finally:
                 del channel.create_publish_batch
+
+    def is_in_hands(self, attempt: AttemptId) -> bool:
+        """Whether a worker seems to have taken an attempt's message without having begun it; True when unknown."""
+        with self._app.connection_for_write() as connection:
+            if connection.transport.driver_type != "redis":
+                return True
+            channel = connection.default_channel
+            if channel.client.hlen(channel.unacked_key) > _MOST_LOOKED_AT:
+                return True
+            wanted = attempt_task_id(attempt).encode()
+            return any(wanted in message for message in channel.client.hvals(channel.unacked_key))
 
     def publish(self, *sends: Callable[[Producer], object]) -> None:
         """Publish messages at once, in the ordinary way."""
@@ -202,7 +226,7 @@ class Messages:
 
         return send
 
-    def attempt(self, mark: AttemptMark, *, task: str, queue: str, args: Sequence[Any]) -> Callable[[Producer], object]:
+    def attempt(self, mark: AttemptMark, *, task: str, queue: str, args: Sequence[Any]) -> AttemptSend:
         """Message of an activity attempt: the ordinary Celery task with a mark in its headers.
 
         Args:
@@ -211,17 +235,49 @@ class Messages:
             queue: Where to; empty for Celery's own routing.
             args: Its positional arguments.
         """
-        options: dict[str, Any] = {"queue": queue} if queue else {}
-        a = mark.attempt
+        return AttemptSend(self._app, mark, task, queue, args)
 
-        def send(producer: Producer) -> object:
-            return self._app.send_task(
-                task, args=list(args), kwargs={}, producer=producer, ignore_result=True, add_to_parent=False,
-                task_id=str(uuid.uuid5(_IDS, f"{a.run_id}/{a.seq}/{a.attempt}/{a.token}")), serializer="json",
-                headers={MARK: mark.to_header()}, root_id=a.run_id, parent_id=a.run_id, **options,
-            )  # fmt: skip
 
-        return send
+class AttemptSend:
+    """Publishes the message of an attempt, or makes it from a model.
+
+    Args:
+        app: The Celery application.
+        mark: Which attempt it is.
+        task: Name of the Celery task.
+        queue: Where to; empty for Celery's own routing.
+        args: Its positional arguments.
+    """
+
+    def __init__(self, app: Celery, mark: AttemptMark, task: str, queue: str, args: Sequence[Any]) -> None:
+        self._app = app
+        self._mark = mark
+        self._task = task
+        self._queue = queue
+        self._args = args
+        self._id = attempt_task_id(mark.attempt)
+
+    def __call__(self, producer: Producer) -> object:
+        """Publish with a producer."""
+        options: dict[str, Any] = {"queue": self._queue} if self._queue else {}
+        run_id = self._mark.attempt.run_id
+        return self._app.send_task(
+            self._task, args=list(self._args), kwargs={}, producer=producer, ignore_result=True, add_to_parent=False,
+            task_id=self._id, serializer="json", headers={MARK: self._mark.to_header()}, root_id=run_id,
+            parent_id=run_id, **options,
+        )  # fmt: skip
+
+    def modelled(self, models: MessageModels, captured: Callable[..., Pushes]) -> tuple[Push, ...]:
+        """The same message as broker commands, made from a model where that is safe."""
+        return models.make(
+            self._task, self._queue, task_id=self._id, run_id=self._mark.attempt.run_id, args=self._args,
+            header=(MARK, self._mark.to_header()), real=lambda: captured(self),
+        )  # fmt: skip
+
+
+def attempt_task_id(attempt: AttemptId) -> str:
+    """Celery task id of an attempt: the same however often its message is sent."""
+    return str(uuid.uuid5(_IDS, f"{attempt.run_id}/{attempt.seq}/{attempt.attempt}/{attempt.token}"))
 
 
 def idempotency_key(run_id: str, seq: int, token: str) -> str:

@@ -57,6 +57,7 @@ def install_publishing(orchestration: Orchestration) -> None:
         entry_queue = orchestration.registry.task_queue(name) if name in orchestration.registry else None
         return {"queue": entry_queue} if entry_queue else None
 
+    route.orchestrated = True  # type: ignore[attr-defined]
     routes = app.conf.task_routes or ()
     app.conf.task_routes = [route, *(routes if isinstance(routes, (list, tuple)) else [routes])]
     amqp.__dict__.pop("router", None)

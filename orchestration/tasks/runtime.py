@@ -26,6 +26,13 @@ __all__ = ["Runtime"]
 
 logger = logging.getLogger(__name__)
 
+_WORKER_PATIENCE_MS = 3_600_000
+
+
+def is_worker(app: Celery) -> bool:
+    """Whether this process belongs to a worker of the application."""
+    return bool(getattr(app, "_orchestration_worker", False))
+
 
 class Runtime:
     """The working parts of one process.
@@ -44,9 +51,9 @@ class Runtime:
         self.settings = settings
         self.registry = registry
         self.pid = os.getpid()
-        self.connection: Connection = connection or RedisConnection(
-            settings.redis_url, patience_s=settings.start_timeout_ms / 1000
-        )
+        # A worker that gave up after a while would lose the outcomes of bodies that have run.
+        patience_ms = _WORKER_PATIENCE_MS if is_worker(app) else settings.start_timeout_ms
+        self.connection: Connection = connection or RedisConnection(settings.redis_url, patience_s=patience_ms / 1000)
         self.messages = Messages(app, self.connection)
         self.cache = SessionCache(runs=settings.cache_runs, size_bytes=settings.cache_bytes)
         self.in_lua: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -119,7 +126,7 @@ class Runtime:
 
     def serves(self, queue: str) -> bool:
         """Whether this process belongs to a worker that consumes a queue; empty is Celery's default queue."""
-        if not getattr(self.app, "_orchestration_worker", False):
+        if not is_worker(self.app):
             return False
         consumed = self.app.amqp.queues.consume_from
         return (queue or self.app.conf.task_default_queue) in consumed

@@ -12,7 +12,7 @@ __all__ = ["SweepStep", "TracerStep", "install_step"]
 logger = logging.getLogger(__name__)
 
 
-class SweepStep(bootsteps.StartStopStep):
+class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Runs the sweep in a thread of the worker's main process."""
 
     requires = {"celery.worker.components:Pool"}
@@ -41,7 +41,7 @@ class SweepStep(bootsteps.StartStopStep):
     terminate = stop
 
 
-class TracerStep(bootsteps.StartStopStep):
+class TracerStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Wraps the tracers of the process that consumes, for pools that run tasks in it."""
 
     requires = {"celery.worker.consumer.tasks:Tasks"}

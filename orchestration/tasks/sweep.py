@@ -31,6 +31,9 @@ __all__ = ["Sweeper"]
 
 logger = logging.getLogger(__name__)
 
+_IN_HANDS_MS = 6_000
+"""A message that a worker has taken and not begun may wait for a slot there; or the worker is dead."""
+
 _TIMEOUTS = {
     "start": ("schedule_to_start", "scheduled", True),
     "whole": ("schedule_to_close", "", True),
@@ -232,8 +235,12 @@ class Sweeper:
             return
         queue = activity.queue or self._runtime.app.conf.task_default_queue
         waited = now_ms - sent_ms
+        state, fields = found[1], records[0].fields
+        attempt = AttemptId(run_id, seq, state.attempt, state.token)
         claimed_later = store.attempts.frontier(run_id, queue) > sent_ms + 1000
         if not claimed_later and self._queue_length(queue) != 0:
+            return
+        if waited < _IN_HANDS_MS and self._runtime.messages.is_in_hands(attempt):
             return
         last = self._resent.get(member, 0.0)
         pause = min(2.0 * 2 ** min(int(waited / 10_000), 6), 120.0)
@@ -242,8 +249,6 @@ class Sweeper:
         if len(self._resent) > 10_000:
             self._resent.clear()
         self._resent[member] = time.monotonic()
-        fields, state = records[0].fields, found[1]
-        attempt = AttemptId(run_id, seq, state.attempt, state.token)
         workflow = (fields["id"], fields["type"], fields.get("queue", ""))
         answer = self.dispatch(namespace, store, attempt, activity_blob=found[0], state="scheduled", workflow=workflow)
         logger.warning(

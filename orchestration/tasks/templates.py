@@ -1,0 +1,114 @@
+"""Messages of activity attempts made from a model: one real message a task and queue, then copies of it.
+
+Making a Celery message costs routing, signatures, signals and two encodings; for one task and queue only ids, arguments
+and the mark differ. The model is a message that Celery itself has made. Wherever anything could make two messages
+differ in another way (a signal receiver, a router in code, an expiry, sent-events), no model is kept and each message
+is made by Celery.
+
+Source: the form of a message in a Redis list, kombu 5.7 (kombu/transport/virtual/base.py, ``prepare_message``).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from celery import Celery, signals
+from celery.utils.saferepr import saferepr
+from kombu.utils.json import dumps as kombu_dumps
+from kombu.utils.uuid import uuid
+
+from orchestration.store.results import Push, Pushes
+
+__all__ = ["MessageModels"]
+
+_REPR_SIZE = 1024
+
+
+def dumps(value: Any) -> str:
+    """JSON as Celery writes it: bytes, dates and decimals included."""
+    return str(kombu_dumps(value))  # type: ignore[no-untyped-call]
+
+
+class MessageModels:
+    """Keeps one model for each task and queue.
+
+    Args:
+        app: The Celery application.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+        self._models: dict[tuple[str, str], tuple[str, dict[str, Any]] | None] = {}
+        self._constant: bool | None = None
+
+    def make(
+        self, task: str, queue: str, *, task_id: str, run_id: str, args: Sequence[Any], header: tuple[str, Any],
+        real: Callable[[], Pushes],
+    ) -> tuple[Push, ...]:  # fmt: skip
+        """The broker commands of one message.
+
+        Args:
+            task: Name of the task.
+            queue: Where to; empty for Celery's own routing.
+            task_id: Of the message.
+            run_id: Its root and parent.
+            args: Positional arguments.
+            header: Name and value of the mark.
+            real: Has Celery make this very message.
+        """
+        key = (task, queue)
+        if not self._may_model():
+            return real().commands
+        model = self._models.get(key)
+        if model is None:
+            commands = real().commands
+            if key not in self._models:
+                self._models[key] = _model(commands)
+            return commands
+        list_name, envelope = model
+        headers = {
+            **envelope["headers"], "id": task_id, "root_id": run_id, "parent_id": run_id,
+            "argsrepr": saferepr(args, _REPR_SIZE), header[0]: header[1],
+        }  # fmt: skip
+        properties = {**envelope["properties"], "correlation_id": task_id, "delivery_tag": uuid()}
+        body = base64.b64encode(dumps([list(args), {}, _EMBED]).encode()).decode()
+        message = {**envelope, "body": body, "headers": headers, "properties": properties}
+        return (("lpush", list_name, dumps(message)),)
+
+    def _may_model(self) -> bool:
+        if (
+            signals.before_task_publish.receivers
+            or signals.after_task_publish.receivers
+            or signals.task_sent.receivers
+        ):
+            return False
+        if self._constant is None:
+            conf = self._app.conf
+            routes = conf.task_routes or ()
+            self._constant = not conf.task_send_sent_event and all(
+                isinstance(route, Mapping) or getattr(route, "orchestrated", False)
+                for route in (routes if isinstance(routes, (list, tuple)) else [routes])
+            )
+        return self._constant
+
+
+_EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+def _model(commands: tuple[Push, ...]) -> tuple[str, dict[str, Any]] | None:
+    """What is common to all messages like this one; None when that cannot be told."""
+    if len(commands) != 1 or commands[0][0] != "lpush":
+        return None
+    _, list_name, text = commands[0]
+    envelope = json.loads(text)
+    headers, properties = envelope.get("headers", {}), envelope.get("properties", {})
+    if headers.get("eta") or headers.get("expires") or headers.get("stamped_headers"):
+        return None
+    if properties.get("body_encoding") != "base64" or envelope.get("content-type") != "application/json":
+        return None
+    if envelope.get("content-encoding") != "utf-8" or "compression" in headers:
+        return None
+    return list_name, envelope
