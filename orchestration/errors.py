@@ -132,7 +132,7 @@ class MemoryLimitError(SandboxError):
 
 
 class StepLimitError(SandboxError):
-    """The Lua code ran more instructions than one step may take."""
+    """The Lua code ran more instructions than one step may take, or called itself without end."""
 
 
 class LuaSourceError(SandboxError):

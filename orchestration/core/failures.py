@@ -10,6 +10,7 @@ from orchestration.errors import (
     ActivityError,
     ApplicationError,
     EncodeError,
+    SandboxError,
     WorkflowCancelledError,
     WorkflowFailedError,
     WorkflowTerminatedError,
@@ -24,7 +25,8 @@ def failure_of(error: BaseException) -> dict[str, Any]:
 
     Returns:
         message, kind, and where known retryable and details. An :class:`ApplicationError` keeps all of its facts; any
-        other exception is ``Internal``, may be retried, and names its class in ``details.exception``.
+        other exception is ``Internal``, may be retried (unless Lua code left its limits), and names its class in
+        ``details.exception``.
     """
     if isinstance(error, ApplicationError):
         failure: dict[str, Any] = {"message": error.message, "kind": error.kind}
@@ -40,6 +42,8 @@ def failure_of(error: BaseException) -> dict[str, Any]:
             "kind": "Internal",
             "details": {"exception": name},
         }
+        if isinstance(error, SandboxError):  # the same code leaves the same limits again
+            failure["retryable"] = False
     try:
         payload.encode(failure)
     except EncodeError as problem:

@@ -59,7 +59,7 @@ class LuaWorld:
 
         Raises:
             MemoryLimitError: The world wanted more memory than it may have. The world is dead.
-            StepLimitError: The instructions are spent. The world is dead.
+            StepLimitError: The instructions are spent, or the stack. The world is dead.
             SandboxError: The function raised a Lua error; the message has its text and traceback.
         """
         try:
@@ -73,6 +73,8 @@ class LuaWorld:
             raise StepLimitError(f"the code ran more than {self._limits.instructions} instructions in one step")
         if status == b"memory":
             raise self._memory_error()
+        if status == b"depth":
+            raise StepLimitError("the code called itself too deeply: stack overflow")
         if status == b"abort" and self._pending is not None:
             pending, self._pending = self._pending, None
             raise pending

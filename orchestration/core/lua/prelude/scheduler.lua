@@ -229,6 +229,8 @@ local function run()
       current = nil
       if not ok then
         value = rt.rethrow(value)
+        -- Depth is a limit, like memory: how deep the stack may grow is no fact of the run, so it must not end one.
+        if value == "stack overflow" and rt.mode == "workflow" then rt.trip("depth") end
         if not fatal and not closed then fail_with(value, task.co) end
       elseif value ~= TOKEN then
         if co_status(task.co) == "dead" then
