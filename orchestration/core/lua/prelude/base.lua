@@ -56,7 +56,8 @@ rt.trip = trip
 
 local function charge(n)
   used = used + n
-  if used > budget or spent then trip("steps") end
+  -- n itself is looked at too: a sum with a number near 2^63 wraps around
+  if used > budget or n > budget or n < 0 or spent then trip("steps") end
 end
 rt.charge = charge
 
