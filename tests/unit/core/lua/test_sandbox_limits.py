@@ -70,6 +70,7 @@ STEPS = {
     "plain find, quadratic": "local s, p = ('a'):rep(1000000), ('a'):rep(500000) .. 'b' return s:find(p, 1, true)",
     "table.move": "table.move({}, 1, 1e12, 2)",
     "table.move backwards": "table.move({}, 1, math.maxinteger - 1, 1, {})",
+    "table.move after other work": "for i = 1, 3000 do end table.move({}, 1, math.maxinteger - 1, 2)",  # the sum wraps
     "table.insert, lying length": "table.insert(setmetatable({}, {__len = function() return 1 << 40 end}), 1, 1)",
     "table.remove, lying length": "table.remove(setmetatable({}, {__len = function() return 1 << 40 end}), 1)",
     "table.unpack in a loop": "local t = {} while true do pcall(table.unpack, t, 1, 100000) end",
