@@ -175,7 +175,7 @@ class Runs(RunReads):
         )
         return self._delivery(lease.run_id, reply)
 
-    def finish(self, lease: Lease, step: Step, attempt: AttemptId) -> Delivery:
+    def finish(self, lease: Lease, step: Step, attempt: AttemptId, *, claimed_by: str) -> Delivery:
         """Report an activity attempt's result and commit the step that it causes, in one go.
 
         Safe to repeat, as :meth:`commit`.
@@ -184,6 +184,7 @@ class Runs(RunReads):
             lease: As the process believes the run to stand: fence, time and length after its own last commit.
             step: What to write; nothing of it has been in the inbox.
             attempt: The attempt that has completed.
+            claimed_by: The process that had claimed it.
 
         Returns:
             As :meth:`commit`; ``slow`` when something came in between: then nothing was written, and the attempt has
@@ -192,7 +193,7 @@ class Runs(RunReads):
         keys = self._keyspace.of_run(lease.run_id)
         reply = self._run(
             "finish_attempt",
-            [*self._step_keys(lease.run_id, step.workflow_id, step.digest), keys.claims(step.owner)],
+            [*self._step_keys(lease.run_id, step.workflow_id, step.digest), keys.claims(claimed_by)],
             *self._step_args(lease, step),
             attempt.seq,
             attempt.attempt,

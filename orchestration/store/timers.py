@@ -69,6 +69,7 @@ class Timers(Aggregate):
         eta_max: int,
         overdue_ms: int,
         unclaimed_ms: int,
+        skip: int = 0,
     ) -> Sweep:
         """Find what needs a hand in one shard, and take it for a moment so that others leave it alone.
 
@@ -80,6 +81,7 @@ class Timers(Aggregate):
             eta_max: Most timers handed to the broker at once.
             overdue_ms: A handed timer this late is fired by the sweep.
             unclaimed_ms: An attempt unclaimed this long is looked at.
+            skip: Of the unclaimed attempts, those looked at before.
         """
         reply = self._run(
             "sweep_shard",
@@ -99,6 +101,7 @@ class Timers(Aggregate):
             overdue_ms,
             unclaimed_ms,
             self._options.retention_ms,
+            skip,
         )
         time_ms, runs, hand, fire, outbox, unclaimed, coming = reply
         return Sweep(

@@ -198,7 +198,7 @@ class Attempts:
         pushes = runtime.messages.pushes(send) if ends and not here else Pushes()
         delivery = runtime.store(namespace).attempts.report(
             attempt, outcome=outcome, item=item, claimed_by=claimed_by or runtime.owner, delay_ms=delay_ms,
-            states=states, owner=runtime.owner if here else "", pushes=pushes, known=known,
+            states=states, owner=runtime.holder if here else "", pushes=pushes, known=known,
         )  # fmt: skip
         if delivery.status == "wake":
             runtime.messages.publish(send)

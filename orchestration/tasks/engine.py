@@ -83,7 +83,7 @@ class Engine:
         """Advance a run, if it has something to read and nobody else is at it."""
         store = self._runtime.store(namespace)
         known = self._runtime.cache.known(namespace, run_id)
-        self.follow(namespace, store.runs.take_lease(run_id, self._runtime.owner, known=known))
+        self.follow(namespace, store.runs.take_lease(run_id, self._runtime.holder, known=known))
 
     def follow(self, namespace: str, delivery: Delivery) -> None:
         """Go on from an answer of the store: advance the run if the answer is a lease."""
@@ -96,22 +96,22 @@ class Engine:
         facts = {"run_id": lease.run_id, "namespace": namespace}
         fault("after_lease")
         session: Session | None = None
+        held: Lease = lease
         try:
             if lease.tries > _MOST_TRIES:
                 raise _ParkError("engine", f"{lease.tries - 1} workers gave up or died at this step")
             with self._presence.in_lua():
                 session = self._session(namespace, store, lease)
-            following: Lease | None = lease
-            while following is not None:
-                following = self._step(store, session, following)
+            while (following := self._step(store, session, held)) is not None:
+                held = following
         except _ParkError as error:
-            self._park(store, lease, error.kind, error.reason, session)
+            self._park(store, held, error.kind, error.reason, session)
         except NondeterminismError as error:
-            self._park(store, lease, "non-determinism", str(error), session)
+            self._park(store, held, "non-determinism", str(error), session)
         except (MemoryLimitError, StepLimitError) as error:
-            self._park(store, lease, "limit", str(error), session)
+            self._park(store, held, "limit", str(error), session)
         except (SandboxError, CorruptHistoryError) as error:
-            self._park(store, lease, "bundle", str(error), session)
+            self._park(store, held, "bundle", str(error), session)
         except StoreError:
             if session is not None:
                 session.machine.close()
@@ -119,14 +119,12 @@ class Engine:
             raise
         except Exception as error:
             logger.exception("run parked: the engine failed", extra=facts)
-            self._park(store, lease, "engine", f"{type(error).__name__}: {error}", session)
+            self._park(store, held, "engine", f"{type(error).__name__}: {error}", session)
 
     def _park(self, store: Store, lease: Lease, kind: str, reason: str, session: Session | None) -> None:
         if session is not None:
             session.machine.close()
-        # The step that failed may not have been the first under this lease: the fence has risen with each commit.
-        fence = store.runs.record(lease.run_id).number("fence")
-        parked = store.runs.park(lease.run_id, fence=fence, kind=kind, reason=reason[:4000])
+        parked = store.runs.park(lease.run_id, fence=lease.fence, kind=kind, reason=reason[:4000])
         logger.error(
             "run parked: %s: %s",
             kind,
@@ -159,7 +157,7 @@ class Engine:
             session.machine.close()  # the ordinary way meets it again, and parks the run
             return False
         fault("before_commit")
-        answer = store.runs.finish(lease, step, attempt)
+        answer = store.runs.finish(lease, step, attempt, claimed_by=self._runtime.owner)
         if answer.status == "slow":
             logger.debug("not the next step after all: %s", answer.detail, extra={"run_id": attempt.run_id})
             session.machine.close()
@@ -253,7 +251,7 @@ class Engine:
         if not machine.closed:
             effects.ops.append(["extra", "places", machine.packed_places()])
         step = Step(
-            workflow_id=session.workflow_id, digest=session.digest, commit_id=os.urandom(8).hex(), owner=runtime.owner,
+            workflow_id=session.workflow_id, digest=session.digest, commit_id=os.urandom(8).hex(), owner=runtime.holder,
             events=written, ops=effects.ops, consumed=consumed, dropped=dropped, pushes=effects.pushes(),
             ending=effects.ending,
         )  # fmt: skip

@@ -89,7 +89,7 @@ def _resume(orchestration: Orchestration) -> Any:
             return
         store = parts.runtime.store(namespace)
         known = parts.runtime.cache.known(namespace, run_id)
-        answer = store.timers.fire(RunId(run_id), seq, owner=parts.runtime.owner, known=known)
+        answer = store.timers.fire(RunId(run_id), seq, owner=parts.runtime.holder, known=known)
         if answer.status == "early":  # the clock of this host is ahead of Redis'
             queue = store.runs.record(RunId(run_id)).fields.get("queue", "")
             messages = parts.runtime.messages

@@ -155,7 +155,7 @@ class Messages:
         Args:
             sends: Each publishes with the producer it is given.
         """
-        if not sends or not self.atomic:
+        if not self.atomic:
             return Pushes()
         commands: list[Push] = []
         ordinary = [send for send in sends if not isinstance(send, AttemptSend)]

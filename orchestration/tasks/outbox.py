@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -37,13 +38,15 @@ def deliver(
         namespace: Of the run.
         run_id: The run.
         item: The input, encoded without its time.
-        request_id: Repeats of it are answered ``duplicate``; empty: every call delivers.
+        request_id: Repeats of it are answered ``duplicate``; empty: every call of this function delivers.
         queue: The run's task queue, if known.
     """
     store = runtime.store(namespace)
     if queue is None:
         queue = store.runs.record(run_id).fields.get("queue", "")
     send = runtime.messages.resume(namespace, run_id, queue=queue)
+    # The store repeats what got no reply: without an id, that could deliver twice.
+    request_id = request_id or f"once/{os.urandom(12).hex()}"
     delivery = store.runs.deliver(run_id, item, request_id=request_id, pushes=runtime.messages.pushes(send))
     if delivery.status == "wake":
         runtime.messages.publish(send)

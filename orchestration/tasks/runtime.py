@@ -68,6 +68,11 @@ class Runtime:
         return this_owner()
 
     @property
+    def holder(self) -> str:
+        """Name of this thread as the holder of a run's lease."""
+        return f"{this_owner()}/{threading.get_ident():x}"
+
+    @property
     def namespaces(self) -> tuple[str, ...]:
         """Every namespace that the definitions here use."""
         return tuple(sorted({self.settings.namespace, *map(self.namespace_of, self._workflow_ids())}))

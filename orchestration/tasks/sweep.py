@@ -17,7 +17,6 @@ from orchestration.core.events import Code
 from orchestration.errors import OrchestrationError, StoreError, StoreUnavailableError
 from orchestration.faults import fault
 from orchestration.store.attempts import AttemptId
-from orchestration.store.keys import ShardKeys
 from orchestration.store.results import Delivery, Sweep
 from orchestration.store.store import Store
 from orchestration.tasks.attempts import Attempts
@@ -59,6 +58,7 @@ class Sweeper:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._resent: dict[str, float] = {}
+        self._skip: dict[str, int] = {}
 
     def start(self) -> None:
         """Begin to take turns."""
@@ -99,9 +99,12 @@ class Sweeper:
                 found = store.timers.sweep(
                     shard, limit=settings.sweep_batch, hold_ms=max(settings.resume_grace_ms, 1000),
                     horizon_ms=settings.timer_horizon_ms, eta_max=store.options.eta_max, overdue_ms=250,
-                    unclaimed_ms=settings.outbox_grace_ms,
+                    unclaimed_ms=settings.outbox_grace_ms, skip=self._skip.get(shard.tag, 0),
                 )  # fmt: skip
-                self._handle(namespace, store, shard, found)
+                # Attempts that nobody can run must not hide the ones behind them: the look goes round.
+                full = len(found.unclaimed) >= settings.sweep_batch
+                self._skip[shard.tag] = self._skip.get(shard.tag, 0) + settings.sweep_batch if full else 0
+                self._handle(namespace, store, found)
                 if found.next_due_ms:
                     soonest = min(soonest, max(found.next_due_ms - found.time_ms, 5) / 1000)
                 if len(found.fire) >= settings.sweep_batch or len(found.runs) >= settings.sweep_batch:
@@ -109,7 +112,7 @@ class Sweeper:
             self._bury(namespace, store)
         return soonest
 
-    def _handle(self, namespace: str, store: Store, shard: ShardKeys, found: Sweep) -> None:
+    def _handle(self, namespace: str, store: Store, found: Sweep) -> None:
         wake = set(found.runs)
         for member in found.fire:
             try:

@@ -152,6 +152,7 @@ def finish_attempt(run_id: RunId, owner: str, seq: int, attempt: int, ending: st
                     events=[b"in", b"event"], ops=[["shut", str(seq), "answered"]], ending=ending,
                 ),
                 attempt_of(run_id, seq, attempt),
+                claimed_by=owner,
             ),
         )  # fmt: skip
 

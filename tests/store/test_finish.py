@@ -24,7 +24,7 @@ def _finish(runs: Runs, attempt: AttemptId, believed: Lease | None = None, **cha
         "workflow_id": "order-1", "digest": DIGEST, "commit_id": f"commit-{runs.number()}", "owner": "worker",
         "events": [b"result", b"event"], "ops": [["shut", str(attempt.seq), "answered"]], **changed,
     }  # fmt: skip
-    return runs.store.runs.finish(believed or _believed(runs, attempt), Step(**options), attempt)
+    return runs.store.runs.finish(believed or _believed(runs, attempt), Step(**options), attempt, claimed_by="worker")
 
 
 def test_a_result_and_its_step_are_one_write(backend: Backend, runs: Runs) -> None:

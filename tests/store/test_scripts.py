@@ -98,7 +98,7 @@ def calls() -> list[Call]:
     store.attempts.heartbeat(attempt, details=b"d", beat_ms=5)
     runs.report(attempt)
     step = Step(workflow_id="order-1", digest="d" * 64, commit_id="f", owner="me", events=[b"e"], ops=[])
-    store.runs.finish(Lease(RunId(run_id), 2, backend.now_ms(), 1, 1, ()), step, attempt)
+    store.runs.finish(Lease(RunId(run_id), 2, backend.now_ms(), 1, 1, ()), step, attempt, claimed_by="worker")
     store.timers.fire(run_id, 2)
     runs.sweep()
     store.timers.forget(f"{run_id}/9/close")

@@ -13,6 +13,7 @@
 -- ARGV[5]  overdue_ms  int    a handed timer this late is fired here
 -- ARGV[6]  unclaimed_ms int   an attempt unclaimed this long is looked at
 -- ARGV[7]  retention_ms int
+-- ARGV[8]  skip        int    of the unclaimed attempts, those looked at before
 -- Returns  {time, {run...}, {member, due...} to hand over, {member...} to fire, {id, entry...}, {member, sent...},
 --          next due time of what is in no other hand, or "" }
 -- Cost     O(limit + timers handed over)
@@ -69,7 +70,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', outbox_due, '-inf', int(now), 'L
   end
 end
 
-local unclaimed = redis.call('ZRANGEBYSCORE', pending, '-inf', int(now - ARGV[6]), 'WITHSCORES', 'LIMIT', 0, limit)
+local unclaimed = redis.call('ZRANGEBYSCORE', pending, '-inf', int(now - ARGV[6]), 'WITHSCORES', 'LIMIT', ARGV[8],
+  limit)
 local old = math.min(redis.call('ZCOUNT', closed_runs, '-inf', int(now - ARGV[7])), 1000)
 if old > 0 then redis.call('ZREMRANGEBYRANK', closed_runs, 0, old - 1) end
 return {int(now), runs, hand, fire, left, unclaimed, coming}

@@ -56,6 +56,20 @@ local function read_inputs(inbox, limit)
   return inputs
 end
 
+-- The events from one on, or none when they take more than about 1 MiB: the holder then reads them by itself.
+local function read_tail(history, known)
+  local tail, bytes = {}, 0
+  while true do
+    local page = redis.call('LRANGE', history, known + #tail, known + #tail + 9)
+    for _, event in ipairs(page) do
+      tail[#tail + 1] = event
+      bytes = bytes + #event
+    end
+    if bytes > 1048576 then return {} end
+    if #page < 10 then return tail end
+  end
+end
+
 -- Takes the lease if it is free and returns what its holder needs, or tells why not.
 -- Returns {"lease", fence, time, length, tries, tail, input...} | {"busy"} | {"idle"} | {"closed", status}
 -- tail: the events after the first `known` ones, when they are few; a holder with a machine that stands there catches
@@ -78,7 +92,7 @@ local function grant(record, inbox, ready, run, owner, lease_ms, limit, history,
   redis.call('HSET', record, 'owner', owner, 'until', int(now + lease_ms), 'tries', tries)
   redis.call('ZADD', ready, int(now + lease_ms), run)
   local tail, behind = {}, known and tonumber(f[6]) - known or 0
-  if known and known >= 0 and behind > 0 and behind <= 200 then tail = redis.call('LRANGE', history, known, -1) end
+  if known and known >= 0 and behind > 0 and behind <= 200 then tail = read_tail(history, known) end
   local reply = {'lease', f[4], int(math.max(now, tonumber(f[5]))), f[6], tries, tail}
   for i, input in ipairs(inputs) do reply[6 + i] = input end
   return reply
