@@ -46,7 +46,7 @@ def session_of(context: click.Context) -> Session:
 
 def _keep(context: click.Context, option: click.Parameter, value: Any) -> None:
     """Options stand before or after the name of the command; the later one wins."""
-    if value not in (None, False, ()) and option.name:
+    if value is not None and value is not False and value != () and option.name:
         setattr(session_of(context), option.name, value)
 
 
