@@ -28,7 +28,7 @@ OWNERS = ["me", "other"]
 DATABASE = 63
 OPTIONS = StoreOptions(lease_ms=3_500, grace_ms=2_300)
 SOON_MS = 200
-"""Real time one example may take; every delay is further than that from a whole second, in which time is moved."""
+"""Real time one example may take: less than the 300 ms between a due time and the nearest time that is moved to."""
 DELAYS = [-1_000, 300, 2_700, 20_300]
 PASSES = [400, 1_200, 3_200, 700_000_000]
 """What passes is a multiple of 400 ms, what is waited for has 300 ms more: however the calls fall, a due time is never
