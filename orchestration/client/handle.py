@@ -151,9 +151,13 @@ class WorkflowHandle:
             WorkflowClosedError: It is not parked.
             WorkflowNotFoundError: No such workflow.
         """
-        delivery = self._runtime.store(self._namespace).runs.unpark(self.run_id)
+        runs, run_id = self._runtime.store(self._namespace).runs, self.run_id
+        queue = runs.record(run_id).fields.get("queue", "")
+        delivery = runs.unpark(run_id)
         if delivery.status != "running":
             raise WorkflowClosedError(f"workflow {self.id!r} is not parked: it is {delivery.detail}")
+        # The sweep would find it too, a moment later.
+        self._runtime.messages.publish(self._runtime.messages.resume(self._namespace, run_id, queue=queue))
 
     def describe(self) -> Description:
         """Where it stands; read from the store, no worker needed.

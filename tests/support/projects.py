@@ -27,6 +27,7 @@ import yaml
 from celery import Celery
 
 from orchestration import Client, Orchestration
+from orchestration.errors import RegistryError
 from tests.support.workers import ROOT, WorkerProcess, start_worker
 
 __all__ = ["Deployment", "Project", "deployed"]
@@ -139,7 +140,8 @@ class Deployment:
         """Kill the workers, let the connections go."""
         for process in self.workers:
             process.kill()
-        self.orchestration.runtime.close()
+        with contextlib.suppress(RegistryError):
+            self.orchestration.runtime.close()
         self.app.close()
 
 
