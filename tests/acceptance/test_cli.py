@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -254,6 +255,28 @@ def test_a_worker_that_cannot_start_is_told(folder: Path, tmp_path: Path) -> Non
     assert done.returncode == 1
     assert "error: the worker ended with" in done.stderr
     assert "swimming" in done.stderr
+
+
+def test_a_parked_run_ends_the_wait(folder: Path, tmp_path: Path) -> None:
+    (folder / "config/hello.lua").write_text("return function() while true do end end\n")
+    env = environment(tmp_path, ORCHESTRATION_INSTRUCTIONS="100000")
+    done = run_cli("run", "app:hello", env=env, cwd=folder)
+    assert done.returncode == 1
+    assert "is parked, " in done.stderr
+    assert "`orchestration retry " in done.stderr
+
+
+def test_the_quickstart_is_true(tmp_path: Path) -> None:
+    """Its files, taken from the page, run without a Redis being configured."""
+    page = (ROOT / "docs/quickstart.md").read_text("utf-8")
+    (tmp_path / "config").mkdir()
+    for name in ("config/hello.yaml", "config/hello.lua", "celery_app.py"):
+        block = re.search(rf"`{re.escape(name)}`[^\n]*:\n\n```\w+\n(.*?)```", page, re.DOTALL)
+        assert block is not None, name
+        (tmp_path / name).write_text(block[1].replace('"5s"', '"5ms"'))
+    done = run_cli("run", "app:hello", "--input", '"Ana"', env=environment(tmp_path), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"greeting": "Hello, Ana"}
 
 
 def test_definitions_with_mistakes_stop_everything(folder: Path, tmp_path: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
+from orchestration.cli.exits import Exit
 from orchestration.cli.group import orchestration
 
 COMMANDS = sorted(orchestration.commands)
@@ -43,3 +47,13 @@ def test_wrong_usage_is_one_line_and_exit_code_2(words: list[str], part: str) ->
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("error: ")
     assert part in result.stderr
+
+
+def test_the_reference_names_every_command_option_and_exit_code() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/reference/cli.md").read_text("utf-8")
+    for name in COMMANDS:
+        assert re.search(rf"`{name}\b", page), name
+    for option in orchestration.params:
+        assert any(f"`{name}" in page for name in option.opts) or option.name in ("version", "help"), option.opts
+    for code in Exit:
+        assert re.search(rf"^\| (\d+, )?{code:d}[ ,]", page, re.MULTILINE), code
