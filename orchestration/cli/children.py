@@ -78,11 +78,11 @@ class Child:
                     self._on_line(self.name, line)
 
 
-def worker_command(app: str, *, pool: str, concurrency: int, loglevel: str = "INFO") -> list[str]:
+def worker_command(app: str, *, pool: str, concurrency: int) -> list[str]:
     """The command line of a worker of an application."""
     return [
         sys.executable, "-m", "celery", "-A", app, "worker", "-n", f"orchestration-{os.getpid()}@%h", "-P", pool,
-        "-c", str(concurrency), "-l", loglevel, "--without-gossip", "--without-mingle",
+        "-c", str(concurrency), "-l", "INFO", "--without-gossip", "--without-mingle",
     ]  # fmt: skip
 
 

@@ -64,7 +64,9 @@ def dev(
         else:
             application.reach_store()
             log("redis", "the one that is configured")
-        stack.start_worker(pool=pool, concurrency=concurrency, on_line=log, loglevel=loglevel)
+        events = ["-E"] if has_flower else []  # without them Flower sees no task
+        options = ["-l", loglevel, *events]
+        stack.start_worker(pool=pool, concurrency=concurrency, on_line=log, options=options)
         if has_flower:
             command = [sys.executable, "-m", "celery", "-A", application.name, "flower", "--address=127.0.0.1"]
             stack.start("flower", [*command, f"--port={flower_port}"], on_line=log)

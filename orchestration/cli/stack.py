@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -51,13 +51,14 @@ class Stack:
         self.stop()
 
     def start_worker(
-        self, *, pool: str, concurrency: int, on_line: Callable[[str, str], None] | None = None, loglevel: str = "INFO"
-    ) -> Child:
+        self, *, pool: str, concurrency: int, on_line: Callable[[str, str], None] | None = None,
+        options: Sequence[str] = (),
+    ) -> Child:  # fmt: skip
         """Start a worker of the application; it is getting ready when this returns."""
         name = self.application.name
         if not name:
             raise CliError("this application is in no module that a worker could load: name it with -A module:app")
-        command = worker_command(name, pool=pool, concurrency=concurrency, loglevel=loglevel)
+        command = [*worker_command(name, pool=pool, concurrency=concurrency), *options]
         return self.start("worker", command, on_line=on_line)
 
     def start(
