@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -18,7 +19,13 @@ from orchestration.core import payload
 from orchestration.core.events import Code
 from orchestration.core.failures import failure_of
 from orchestration.core.retry import retry_delay_ms
-from orchestration.errors import ApplicationError, EncodeError, PayloadTooLargeError
+from orchestration.errors import (
+    ApplicationError,
+    EncodeError,
+    PayloadTooLargeError,
+    StoreError,
+    StoreUnavailableError,
+)
 from orchestration.faults import fault
 from orchestration.store.attempts import AttemptId, AttemptState
 from orchestration.store.inputs import encode_input
@@ -85,14 +92,27 @@ class Attempts:
             fault("after_body")
             # Redis' time, carried on by a clock that only runs forward: never ahead of Redis, no host's clock decides.
             now_ms = claim.time_ms + int((time.monotonic() - begun) * 1000)
-            delivery = self._report(mark, traced, now_ms)
+            delivery = self._report_at_last(mark, traced, now_ms, facts)
         finally:
             self._presence.release(mark.namespace)
         fault("after_report")
         if delivery.status == "dropped":
             logger.info("report dropped: %s", delivery.detail, extra=facts)
-        self._engine.follow(mark.namespace, delivery)
+        with contextlib.suppress(StoreError):  # the lease runs out, the sweep gives the run to another
+            self._engine.follow(mark.namespace, delivery)
         return traced
+
+    def _report_at_last(self, mark: AttemptMark, traced: Any, now_ms: int, facts: dict[str, Any]) -> Delivery:
+        """Report an outcome, however long Redis is away: what a body has done must not be done again for that."""
+        given_up = time.monotonic() + mark.close_ms / 1000  # then the attempt has timed out anyway
+        while True:
+            try:
+                return self._report(mark, traced, now_ms)
+            except StoreUnavailableError:
+                if time.monotonic() > given_up:
+                    raise
+                logger.warning("Redis is away: the outcome of an attempt is kept until it is back", extra=facts)
+                time.sleep(min(1.0, self._runtime.settings.heartbeat_ms / 1000))
 
     def _running(self, mark: AttemptMark, details: bytes) -> Running:
         a = mark.attempt

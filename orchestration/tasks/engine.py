@@ -276,15 +276,18 @@ class Engine:
         session.length += len(step.events)
         session.fence = lease.fence + 1
         session.time_ms = lease.time_ms
+        sent, entries = False, effects.outbox
         if not step.pushes.commands:
-            self._runtime.messages.publish(*effects.sends)
+            sent = self._runtime.messages.publish(*effects.sends)
+            if not sent:  # attempts stay in the outbox, for the sweep
+                entries = [(name, entry) for name, entry in entries if not name.startswith("a/")]
         if answer.lease is None:
             if session.machine.closed or not session.in_flight:
                 session.machine.close()  # ended, or asleep: nothing of it stays in this process
             else:
                 self._runtime.cache.put(session)
-        if effects.outbox:
-            self.outbox.perform(store, effects.outbox, sent=not step.pushes.commands)
+        if entries:
+            self.outbox.perform(store, entries, sent=sent)
         return answer.lease
 
 

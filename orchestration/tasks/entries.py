@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, Reject
 
-from orchestration.errors import RegistryError, WorkflowAlreadyStartedError
+from orchestration.errors import RegistryError, StoreError, StoreUnavailableError, WorkflowAlreadyStartedError
 from orchestration.registry.kinds.functions import FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, WorkflowLua
 from orchestration.tasks.functions import run_function
@@ -51,8 +52,14 @@ def _workflow(orchestration: Orchestration, entry: WorkflowLua) -> Any:
         if mark is not None:
             namespace, run_id = str(mark[0]), RunId(mark[1])
         else:
-            namespace, run_id = _start_foreign(orchestration, entry, self.request, args, kwargs)
-        parts.engine.take_up(namespace, run_id)
+            try:
+                namespace, run_id = _start_foreign(orchestration, entry, self.request, args, kwargs)
+            except StoreUnavailableError as error:
+                logger.warning("start put back: %s", error, extra={"workflow_id": self.request.id})
+                raise Reject(str(error), requeue=True) from error
+        # A failure of this task would be stored as the workflow's result. The run is written, the sweep knows it.
+        with contextlib.suppress(StoreError):
+            parts.engine.take_up(namespace, run_id)
         raise Ignore("the workflow goes on; its result comes when it ends")
 
     return run

@@ -16,11 +16,14 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from celery import Celery
 from kombu import Producer
+from kombu.exceptions import OperationalError
 
+from orchestration.errors import StoreUnavailableError
 from orchestration.store.attempts import AttemptId
 from orchestration.store.connection import Connection
 from orchestration.store.results import Push, Pushes
@@ -130,23 +133,29 @@ class Messages:
     def atomic(self) -> bool:
         """Whether messages can be given out by the store's scripts: broker and store are the same Redis."""
         if not self._checked:
-            self._broker_database = self._find_broker()
+            try:
+                self._broker_database = self._find_broker()
+            except self._broker_errors as error:
+                logger.warning("the broker is away, messages are sent after the commit for now: %s", error)
+                return False
             self._checked = True
         return self._broker_database is not None
+
+    @cached_property
+    def _broker_errors(self) -> tuple[type[BaseException], ...]:
+        """What publishing raises while the broker is away or out of order."""
+        connection = self._app.connection_for_write()  # is not opened
+        return (*connection.connection_errors, *connection.channel_errors, OperationalError, OSError)
 
     def _find_broker(self) -> int | None:
         with self._app.connection_for_write() as connection:
             if connection.transport.driver_type != "redis" or "sentinel" in connection.as_uri():
                 return None
-            try:
-                channel = connection.default_channel
-                if not hasattr(channel, "create_publish_batch"):
-                    return None
-                same = channel.client.info("server").get("run_id") == self._connection.server_id()
-                database = int(channel.client.connection_pool.connection_kwargs.get("db") or 0)
-            except connection.connection_errors + connection.channel_errors:
-                self._checked = False
-                raise
+            channel = connection.default_channel
+            if not hasattr(channel, "create_publish_batch"):
+                return None
+            same = channel.client.info("server").get("run_id") == self._connection.server_id()
+            database = int(channel.client.connection_pool.connection_kwargs.get("db") or 0)
         return database if same else None
 
     def pushes(self, *sends: Callable[[Producer], object]) -> Pushes:
@@ -167,9 +176,12 @@ class Messages:
     def _captured(self, *sends: Callable[[Producer], object]) -> Pushes:
         if not sends:
             return Pushes()
-        with self._capture() as (producer, capture):
-            for send in sends:
-                send(producer)
+        try:
+            with self._capture() as (producer, capture):
+                for send in sends:
+                    send(producer)
+        except self._broker_errors as error:
+            raise StoreUnavailableError(f"Redis, which is the broker too, does not answer: {error}") from error
         return Pushes(self._broker_database or 0, tuple(capture.commands))
 
     @contextmanager
@@ -195,12 +207,25 @@ class Messages:
             wanted = attempt_task_id(attempt).encode()
             return any(wanted in message for message in channel.client.hvals(channel.unacked_key))
 
-    def publish(self, *sends: Callable[[Producer], object]) -> None:
-        """Publish messages at once, in the ordinary way."""
-        if sends:
-            with self._app.producer_pool.acquire(block=True) as producer:
+    def publish(self, *sends: Callable[[Producer], object]) -> bool:
+        """Publish messages at once, in the ordinary way.
+
+        Everything sent here can be found missing in the store and is sent again by the sweep: a broker that is away
+        holds nobody up, and above all parks no run.
+
+        Returns:
+            Whether the broker has taken them all.
+        """
+        if not sends:
+            return True
+        with self._app.producer_pool.acquire(block=True) as producer:
+            try:
                 for send in sends:
                     send(producer)
+            except self._broker_errors as error:
+                logger.warning("the broker is away, messages are left to the sweep: %s", error)
+                return False
+        return True
 
     def resume(
         self, namespace: str, run_id: str, *, queue: str, seq: int = 0, delay_ms: int = 0

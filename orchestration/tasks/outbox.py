@@ -105,9 +105,9 @@ class Outbox:
             return
         fields = store.runs.record(RunId(run_id)).fields
         workflow = (fields["id"], fields["type"], fields.get("queue", ""))
-        runtime.messages.publish(
-            activity.send(runtime, namespace, AttemptId(RunId(run_id), seq, attempt, token), workflow=workflow)
-        )
+        send = activity.send(runtime, namespace, AttemptId(RunId(run_id), seq, attempt, token), workflow=workflow)
+        if not runtime.messages.publish(send):
+            raise OrchestrationError("the broker is away")
 
     def _complete(self, namespace: str, run_id: str) -> None:
         fault("before_complete")

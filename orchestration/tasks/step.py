@@ -7,6 +7,8 @@ from typing import Any
 
 from celery import Celery, bootsteps
 
+from orchestration.tasks.unknown import answer_unknown
+
 __all__ = ["SweepStep", "TracerStep", "install_step"]
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,31 @@ class TracerStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, parent: Any) -> None:
         """The consumer has built its tracers."""
         parent.app.orchestration.wrap_tracers(parent.hostname)
+        answer_unknown(parent)
+        _outlive_the_broker(parent)
+
+
+def _outlive_the_broker(consumer: Any) -> None:
+    """Keep a worker running whose broker is away while it holds messages.
+
+    Celery 5.7 with kombu 5.7 closes the lost connection twice. The second time kombu tries to put held messages back by
+    a connection that has no client any more, and its AttributeError ends the worker. The messages are the broker's to
+    bring back, or the sweep's; the connection is gone either way.
+    """
+    closing = consumer.on_connection_error_after_connected
+    if getattr(closing, "outlives", False):
+        return
+
+    def outliving(error: Exception) -> None:
+        try:
+            closing(error)
+        except Exception:
+            if consumer.connection is not None:
+                raise
+            logger.warning("held messages could not be put back: the broker is away", exc_info=True)
+
+    outliving.outlives = True  # type: ignore[attr-defined]
+    consumer.on_connection_error_after_connected = outliving
 
 
 def install_step(app: Celery) -> None:

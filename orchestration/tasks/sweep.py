@@ -212,8 +212,7 @@ class Sweeper:
             attempt, state=state, entry=entry, pushes=runtime.messages.pushes(send),
             start_ms=int(activity.options.get("schedule_to_start_timeout_ms") or 0),
         )  # fmt: skip
-        if answer.status == "outbox":
-            runtime.messages.publish(send)
+        if answer.status == "outbox" and runtime.messages.publish(send):
             store.timers.finish(a.run_id, [answer.detail])
         return answer
 
