@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.fixtures import client, redis_client, redis_server, redis_url, running, second_redis, worker
+from tests.support.fixtures import client, redis_client, redis_server, redis_url, running, second_redis, urls, worker
 
-__all__ = ["client", "redis_client", "redis_server", "redis_url", "running", "second_redis", "worker"]
+__all__ = ["client", "redis_client", "redis_server", "redis_url", "running", "second_redis", "urls", "worker"]

@@ -19,7 +19,7 @@ from orchestration.errors import ConfigError
 from tests.support.projects import Deployment, Project, deployed
 from tests.support.workers import WorkerProcess, start_worker
 
-__all__ = ["client", "redis_client", "redis_server", "redis_url", "running", "second_redis", "worker"]
+__all__ = ["client", "redis_client", "redis_server", "redis_url", "running", "second_redis", "urls", "worker"]
 
 _databases = itertools.cycle(range(64))
 
@@ -69,6 +69,16 @@ def running(
 def client(running: Deployment) -> Client:
     """A client beside the worker that serves the module's ``project``."""
     return running.client
+
+
+@pytest.fixture
+def urls(redis_server: EmbeddedRedis) -> list[str]:
+    """URLs of eight databases that are empty and this test's own."""
+    found = [redis_server.url_of(next(_databases)) for _ in range(8)]
+    for url in found:
+        with contextlib.closing(redis.Redis.from_url(url)) as client:
+            client.flushdb()
+    return found
 
 
 @pytest.fixture
