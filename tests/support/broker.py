@@ -45,7 +45,7 @@ def read_from_relay() -> None:
 
     transport: Any = module
 
-    class RelayedChannel(transport.Channel):
+    class RelayedChannel(transport.Channel):  # type: ignore[misc]
         reading = False
 
         def _brpop_start(self, timeout: Any = None) -> None:
@@ -59,7 +59,7 @@ def read_from_relay() -> None:
             key: str = super()._q_for_pri(queue, pri)
             return _PREFIX + key if self.reading else key
 
-    class RelayedTransport(transport.Transport):
+    class RelayedTransport(transport.Transport):  # type: ignore[misc]
         Channel = RelayedChannel
 
         def _deliver(self, message: Any, queue: str) -> None:
