@@ -48,7 +48,7 @@ def prelude_code(name: str) -> bytes:
     if not name.isidentifier():  # a name may come from a bundle's list of modules
         raise FileNotFoundError(f"no prelude file is named {name!r}")
     source = (_PRELUDE / f"{name}.lua").read_bytes()
-    compiler = new_state().eval(b"function(text, name) return string.dump(assert(load(text, name, 't'))) end")
+    compiler = new_state().eval(b"function(text, name) return string.dump(assert(load(text, name, 't')), true) end")
     return bytes(compiler(source, b"=[" + name.encode() + b"]"))
 
 
