@@ -25,6 +25,8 @@ local sethook, traceback, getinfo = raw.debug.sethook, raw.debug.traceback, raw.
 local ccreate, cresume, cyield = raw.coroutine.create, raw.coroutine.resume, raw.coroutine.yield
 local find, match, sub = raw.string.find, raw.string.match, raw.string.sub
 
+collectgarbage("stop") -- nothing made below is garbage
+
 local rt = { raw = raw, libs = {}, drivers = csetmetatable({}, { __mode = "k" }), mode = "workflow", tz = "UTC" }
 
 -- 1. Limits ---------------------------------------------------------------------------------------------------------
@@ -34,7 +36,9 @@ local rt = { raw = raw, libs = {}, drivers = csetmetatable({}, { __mode = "k" })
 
 local COUNT <const> = 1000          -- instructions between two calls of the hook
 local COUNT_LARGE <const> = 200     -- the same while the heap is large: one instruction may then be slow
-local PER_SECOND <const> = 5000000  -- instructions that a second of processor time counts for, at least
+local PER_SECOND <const> = 5000000  -- instructions that a second of processor time counts for, beside those it ran
+local PATIENCE <const> = 10         -- seconds of one step, of all threads of the process, after which they count for more
+local PER_SECOND_LATE <const> = 25000000
 local OUT_OF_MEMORY <const> = "not enough memory"
 
 local LIMIT = csetmetatable({}, { __tostring = function() return "limit reached" end, __metatable = false, __name = "limit" })
@@ -71,11 +75,17 @@ csetmetatable({}, sentinel)
 
 local hook, hook_large
 
+local slow, seconds_used = false, 0  -- the last look at the clock found little done; processor time of this step
+
 local function check(kb)
   local now = clock()
   local seconds = last_clock and now - last_clock or 0
   last_clock = now
-  if seconds > 0 then used = used + seconds * PER_SECOND end
+  if seconds > 0 then
+    seconds_used = seconds_used + seconds
+    used = used + seconds * (seconds_used < PATIENCE and PER_SECOND or PER_SECOND_LATE)
+  end
+  slow = seconds > 0.02
   if kb > soft_kb then
     collectgarbage("collect")
     used = used + kb * 128
@@ -91,11 +101,9 @@ hook = function()
   used = used + COUNT + gc_debt
   gc_debt = 0
   ticks = ticks + 1
-  if kb > large_kb then
+  if kb > 4096 or ticks % 4 == 0 then -- what is slow on a small heap is not very slow
     check(kb)
-    sethook(hook_large, "", COUNT_LARGE)
-  elseif ticks % 16 == 0 then
-    check(kb)
+    if slow or kb > large_kb then sethook(hook_large, "", COUNT_LARGE) end
   end
   if used > budget or spent then trip("steps") end
 end
@@ -105,8 +113,8 @@ hook_large = function()
   used = used + COUNT_LARGE + gc_debt
   gc_debt = 0
   ticks = ticks + 1
-  if kb > soft_kb or ticks % 8 == 0 then check(kb) end
-  if kb <= large_kb then sethook(hook, "", COUNT) end
+  if slow or kb > soft_kb or ticks % 8 == 0 then check(kb) end
+  if kb <= large_kb and not slow then sethook(hook, "", COUNT) end
   if used > budget or spent then trip("steps") end
 end
 
@@ -131,7 +139,7 @@ end
 
 -- The clock is read by the first check, not here: reading it costs as much as a whole small input.
 function rt.reset_budget(n)
-  used, gc_debt, last_clock = 0, 0, nil
+  used, gc_debt, last_clock, seconds_used = 0, 0, nil, 0
   if n then budget = n end
 end
 
@@ -328,4 +336,5 @@ rt.require_prelude("sandbox_coroutine")
 rt.require_prelude("sandbox_string")
 rt.require_prelude("sandbox_table")
 rt.require_prelude("sandbox_env")
+collectgarbage("restart")
 return rt
