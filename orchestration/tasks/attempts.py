@@ -24,7 +24,6 @@ from orchestration.errors import (
     EncodeError,
     PayloadTooLargeError,
     StoreError,
-    StoreUnavailableError,
 )
 from orchestration.faults import fault
 from orchestration.store.attempts import AttemptId, AttemptState
@@ -75,9 +74,10 @@ class Attempts:
         self._presence.hold(mark.namespace)
         try:
             queue = str((request.get("delivery_info") or {}).get("routing_key") or "")
+            retries = int(request.get("retries") or 0)
             claim = store.attempts.claim(
                 mark.attempt, owner=self._runtime.owner, nonce=os.urandom(8).hex(), close_ms=mark.close_ms,
-                beat_ms=mark.beat_ms, queue=queue,
+                beat_ms=mark.beat_ms, queue=queue, retries=retries,
             )  # fmt: skip
             if not claim.granted:
                 logger.info("attempt not run: %s", claim.why, extra=facts)
@@ -92,7 +92,7 @@ class Attempts:
             fault("after_body")
             # Redis' time, carried on by a clock that only runs forward: never ahead of Redis, no host's clock decides.
             now_ms = claim.time_ms + int((time.monotonic() - begun) * 1000)
-            delivery = self._report_at_last(mark, traced, now_ms, facts)
+            delivery = self._report_at_last(mark, traced, now_ms, retries, facts)
         finally:
             self._presence.release(mark.namespace)
         fault("after_report")
@@ -101,18 +101,6 @@ class Attempts:
         with contextlib.suppress(StoreError):  # the lease runs out, the sweep gives the run to another
             self._engine.follow(mark.namespace, delivery)
         return traced
-
-    def _report_at_last(self, mark: AttemptMark, traced: Any, now_ms: int, facts: dict[str, Any]) -> Delivery:
-        """Report an outcome, however long Redis is away: what a body has done must not be done again for that."""
-        given_up = time.monotonic() + mark.close_ms / 1000  # then the attempt has timed out anyway
-        while True:
-            try:
-                return self._report(mark, traced, now_ms)
-            except StoreUnavailableError:
-                if time.monotonic() > given_up:
-                    raise
-                logger.warning("Redis is away: the outcome of an attempt is kept until it is back", extra=facts)
-                time.sleep(min(1.0, self._runtime.settings.heartbeat_ms / 1000))
 
     def _running(self, mark: AttemptMark, details: bytes) -> Running:
         a = mark.attempt
@@ -129,7 +117,7 @@ class Attempts:
 
         return Running(info, beat)
 
-    def _report(self, mark: AttemptMark, traced: Any, now_ms: int) -> Delivery:
+    def _report(self, mark: AttemptMark, traced: Any, now_ms: int, retries: int) -> Delivery:
         info = traced.info
         limit = self._runtime.settings.payload_bytes
         if info is None:
@@ -143,14 +131,14 @@ class Attempts:
                 return Delivery("accepted")
             return self.settle(mark.namespace, mark.attempt, mark.queue, outcome="completed", item=item)
         if info.state == states.RETRY:
-            return self._waiting(mark, info.retval)
+            return self._waiting(mark, info.retval, retries)
         if info.state in (states.IGNORED, states.REJECTED):
             why = ApplicationError(f"the task ended without an outcome ({info.state})", kind="Unavailable", retryable=False)
             return self.fail(mark, failure_of(why))
         cause = info.retval
         return self.fail(mark, failure_of(cause if isinstance(cause, BaseException) else RuntimeError(repr(cause))))
 
-    def _waiting(self, mark: AttemptMark, retry: Any) -> Delivery:
+    def _waiting(self, mark: AttemptMark, retry: Any, retries: int) -> Delivery:
         """The task asked Celery to run it again: the same attempt goes on later, in another message."""
         when = getattr(retry, "when", None)
         now = self._runtime.app.now()
@@ -158,7 +146,7 @@ class Attempts:
         cause = getattr(retry, "exc", None) or retry
         return self.settle(
             mark.namespace, mark.attempt, mark.queue, outcome="waiting", item=payload.encode(failure_of(cause)),
-            delay_ms=int(delay * 1000) + mark.close_ms, states="claimed",
+            delay_ms=int(delay * 1000) + mark.close_ms, states="claimed", retries=retries,
         )  # fmt: skip
 
     def fail(self, mark: AttemptMark, failure: dict[str, Any]) -> Delivery:
@@ -207,7 +195,7 @@ class Attempts:
 
     def settle(
         self, namespace: str, attempt: AttemptId, queue: str, *, outcome: str, item: bytes, delay_ms: int = 0,
-        claimed_by: str | None = None, states: str = "",
+        claimed_by: str | None = None, states: str = "", retries: int = 0,
     ) -> Delivery:  # fmt: skip
         """Report an outcome; a worker of the workflow's queue takes the run's lease with it, others wake one."""
         runtime = self._runtime
@@ -219,6 +207,7 @@ class Attempts:
         delivery = runtime.store(namespace).attempts.report(
             attempt, outcome=outcome, item=item, claimed_by=claimed_by or runtime.owner, delay_ms=delay_ms,
             states=states, owner=runtime.holder if here else "", pushes=pushes, known=known,
+            retries=retries,
         )  # fmt: skip
         if delivery.status == "wake":
             runtime.messages.publish(send)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from celery import Celery
@@ -66,6 +66,13 @@ class Runtime:
     def owner(self) -> str:
         """Name of this process."""
         return this_owner()
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """While a worker starts, Redis is tried for the time that the settings say, not for as long as work would be."""
+        patience = getattr(self.connection, "patience", None)
+        with patience(self.settings.start_timeout_ms / 1000) if patience else nullcontext():
+            yield
 
     @property
     def holder(self) -> str:

@@ -28,8 +28,9 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
         from orchestration.tasks.sweep import Sweeper
 
         parts = parent.app.orchestration.parts
-        for namespace in parts.runtime.namespaces:
-            parts.runtime.store(namespace)
+        with parts.runtime.starting():
+            for namespace in parts.runtime.namespaces:
+                parts.runtime.store(namespace)
         self._sweeper = Sweeper(parts.runtime, parts.engine, parts.attempts)
         self._sweeper.start()
 
@@ -56,26 +57,26 @@ class TracerStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 def _outlive_the_broker(consumer: Any) -> None:
-    """Keep a worker running whose broker is away while it holds messages.
+    """Keep a worker running whose broker goes away while it holds messages.
 
-    Celery 5.7 with kombu 5.7 closes the lost connection twice. The second time kombu tries to put held messages back by
-    a connection that has no client any more, and its AttributeError ends the worker. The messages are the broker's to
-    bring back, or the sweep's; the connection is gone either way.
+    With Celery 5.7 and kombu 5.7 a message held over the loss is put back, or acknowledged, by a channel whose
+    connection has been closed for good. Celery forgives a connection error there; kombu raises an AttributeError, and
+    the worker ends. So it is made a connection error.
+
+    Source: ``Channel._connparams`` in kombu/transport/redis.py; the transport's ``client`` is None once it is closed.
     """
-    closing = consumer.on_connection_error_after_connected
-    if getattr(closing, "outlives", False):
+    channel_class = type(consumer.connection.default_channel)
+    original = getattr(channel_class, "_connparams", None)
+    if original is None or getattr(original, "outlives", False):
         return
 
-    def outliving(error: Exception) -> None:
-        try:
-            closing(error)
-        except Exception:
-            if consumer.connection is not None:
-                raise
-            logger.warning("held messages could not be put back: the broker is away", exc_info=True)
+    def parameters(channel: Any, *args: Any, **kwargs: Any) -> Any:
+        if channel.connection.client is None:
+            raise ConnectionError("this connection to the broker is closed")
+        return original(channel, *args, **kwargs)
 
-    outliving.outlives = True  # type: ignore[attr-defined]
-    consumer.on_connection_error_after_connected = outliving
+    parameters.outlives = True  # type: ignore[attr-defined]
+    channel_class._connparams = parameters
 
 
 def install_step(app: Celery) -> None:
