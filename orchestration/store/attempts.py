@@ -69,7 +69,7 @@ class AttemptState:
 
 def read_state(packed: bytes) -> AttemptState:
     """Decode the state that the scripts keep of an activity."""
-    attempt, token, state, owner, _nonce, since = msgpack.unpackb(packed, raw=False)
+    attempt, token, state, owner, _nonce, since, *_retries = msgpack.unpackb(packed, raw=False)
     return AttemptState(int(attempt), str(token), str(state), str(owner), int(since))
 
 
@@ -82,7 +82,9 @@ def first_state(token: str) -> bytes:
 class Attempts(Aggregate):
     """The verbs of activity attempts."""
 
-    def claim(self, attempt: AttemptId, *, owner: str, nonce: str, close_ms: int, beat_ms: int, queue: str) -> Claim:
+    def claim(
+        self, attempt: AttemptId, *, owner: str, nonce: str, close_ms: int, beat_ms: int, queue: str, retries: int = 0
+    ) -> Claim:
         """Ask to run the body of an attempt.
 
         Args:
@@ -92,6 +94,7 @@ class Attempts(Aggregate):
             close_ms: Start-to-close timeout.
             beat_ms: Heartbeat timeout, 0 for none.
             queue: Where the message was; empty when unknown.
+            retries: How often Celery's own retry has sent the attempt: each such message is granted once.
         """
         keys = self._keyspace.of_run(attempt.run_id)
         reply = self._run(
@@ -114,6 +117,7 @@ class Attempts(Aggregate):
             beat_ms,
             queue,
             self._options.retention_ms,
+            retries,
         )
         if text(reply[0]) == "claimed":
             return Claim(True, time_ms=int(reply[1]), details=bytes(reply[2]))
@@ -131,6 +135,7 @@ class Attempts(Aggregate):
         owner: str = "",
         pushes: Pushes = NO_PUSHES,
         known: int = -1,
+        retries: int = 0,
     ) -> Delivery:
         """Record how an attempt ended.
 
@@ -144,6 +149,7 @@ class Attempts(Aggregate):
             owner: Take the run's lease for this process when it is free.
             pushes: The wake-up, given out if one is needed.
             known: Events that the owner knows: the lease brings the few after them; -1 for none.
+            retries: With ``waiting``: how often Celery's own retry had sent the message that is done now.
         """
         keys = self._keyspace.of_run(attempt.run_id)
         reply = self._run(
@@ -173,6 +179,7 @@ class Attempts(Aggregate):
             self._options.page,
             claimed_by,
             known,
+            retries,
         )
         return self._delivery(attempt.run_id, reply)
 

@@ -134,7 +134,7 @@ class Effects:
     def _schedule_activity(self, seq: int, target: str, args: bytes, options: dict[str, Any]) -> None:
         registry, session = self._runtime.registry, self._session
         entry = registry.find(target)
-        own_queue = options.get("task_queue")
+        own_queue = options.get("task_queue") or entry_options(getattr(entry, "options", {})).get("task_queue")
         if (entry is None and not own_queue) or isinstance(entry, WorkflowLua):
             what = "is a workflow, start it with process.spawn" if entry else "is no entry of this worker's configuration"
             failure = payload.encode_failure(

@@ -59,7 +59,7 @@ def _fail(parts: Any, mark: AttemptMark, task: str) -> None:
         "retryable": True,
         "details": {"target": mark.target, "task": task},
     }
-    logger.error("attempt failed: the worker has no task %r", task, extra={"run_id": attempt.run_id, "seq": attempt.seq})
+    logger.error("attempt failed: the worker has no task %r", task, extra={"run_id": attempt.run_id})
     parts.attempts.decide(
         mark.namespace, attempt, mark.queue, activity, found[1], failure, claimed_by="-", states="scheduled"
     )

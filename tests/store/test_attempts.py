@@ -181,10 +181,26 @@ def test_celerys_own_retry_waits_and_is_claimed_again(backend: Backend, runs: Ru
     for _ in range(2):
         assert runs.report(attempt, "waiting", item=b"failure", delay_ms=9_000).status == "waiting"
     assert _state(backend, attempt) == "waiting"
+    with backend.unchanged("refused:claimed already"):
+        assert not runs.claim(attempt).granted  # the first message once more
     assert _timers(runs, attempt) == {"close", "whole"}
     assert backend.store.workers.claims("worker") == []
-    assert runs.claim(attempt).granted
+    assert runs.claim(attempt, retries=1).granted
     assert runs.report(attempt).status == "wake"
+
+
+def test_celerys_own_retry_is_claimed_before_the_body_that_asked_for_it_has_reported(
+    backend: Backend, runs: Runs
+) -> None:
+    """Celery sends the message first and ends the body then; the claim was refused, and the attempt lost until its end."""
+    attempt = runs.with_activity()
+    runs.claim(attempt)
+    assert runs.claim(attempt, retries=1, owner="other").granted
+    assert not runs.claim(attempt, retries=1, owner="third").granted
+    assert runs.report(attempt, "waiting", item=b"failure", delay_ms=9_000, states="claimed").status == "waiting"
+    assert _state(backend, attempt) == "claimed"
+    assert backend.store.workers.claims("other") != []
+    assert runs.report(attempt, claimed_by="other").status == "wake"
 
 
 def test_a_report_counts_only_in_the_states_that_it_names(backend: Backend, runs: Runs) -> None:

@@ -15,12 +15,14 @@
 -- ARGV[8]  beat_ms   int     heartbeat timeout, 0 for none
 -- ARGV[9]  queue     string  where the message was
 -- ARGV[10] mark_ms   int     lifetime of the set of claims
+-- ARGV[11] retries   int     how often Celery's own retry has sent the attempt
 -- Returns  {"claimed", time, details} | {"refused", why}
--- Holds    one claim an attempt; a refusal changes nothing but a counter
+-- Holds    one claim an attempt and own retry of it; a refusal changes nothing but a counter
 -- Cost     O(log timers)
 -- @include run
 local record, open, timers, pending, frontier, claims = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local run, seq, attempt, token, owner, nonce = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
+local retries = tonumber(ARGV[11])
 
 local function refuse(why)
   if redis.call('EXISTS', record) == 1 then redis.call('HINCRBY', record, 'refused:' .. why, 1) end
@@ -31,15 +33,17 @@ local status = redis.call('HGET', record, 'status')
 if not status or not is_open(status) then return {'refused', 'run ' .. (status or 'unknown')} end
 local packed = redis.call('HGET', open, seq .. ':s')
 if not packed then return refuse('activity closed') end
-local state = cmsgpack.unpack(packed) -- {attempt, token, state, owner, nonce, started}
+local state = cmsgpack.unpack(packed) -- {attempt, token, state, owner, nonce, started, retries}
 local now = now_ms()
 if state[2] ~= token then return refuse('other token') end
 if state[1] ~= attempt then return refuse('other attempt') end
-if state[3] == 'claimed' then
-  if state[5] == nonce then return {'claimed', int(now), redis.call('HGET', open, seq .. ':h') or ''} end
-  return refuse('claimed already')
+if state[3] == 'claimed' and state[5] == nonce then
+  return {'claimed', int(now), redis.call('HGET', open, seq .. ':h') or ''}
 end
-if state[3] ~= 'scheduled' and state[3] ~= 'waiting' then return refuse(state[3]) end
+-- Celery sends its own retry before the body that asks for it has ended: the message may be here before the report.
+local handed_on = retries > (state[7] or 0)
+if (state[3] == 'claimed' or state[3] == 'waiting') and not handed_on then return refuse('claimed already') end
+if state[3] ~= 'scheduled' and state[3] ~= 'waiting' and state[3] ~= 'claimed' then return refuse(state[3]) end
 
 local member = run .. '/' .. seq
 local sent = redis.call('ZSCORE', pending, member)
@@ -48,7 +52,7 @@ if sent and ARGV[9] ~= '' then
   local seen = redis.call('HGET', frontier, ARGV[9])
   if not seen or tonumber(seen) < tonumber(sent) then redis.call('HSET', frontier, ARGV[9], sent) end
 end
-redis.call('HSET', open, seq .. ':s', cmsgpack.pack({attempt, token, 'claimed', owner, nonce, int(now)}))
+redis.call('HSET', open, seq .. ':s', cmsgpack.pack({attempt, token, 'claimed', owner, nonce, int(now), retries}))
 redis.call('ZREM', timers, member .. '/start')
 redis.call('ZADD', timers, int(now + ARGV[7]), member .. '/close')
 if tonumber(ARGV[8]) > 0 then redis.call('ZADD', timers, int(now + ARGV[8]), member .. '/beat') end

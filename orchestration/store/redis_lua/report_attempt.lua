@@ -22,6 +22,7 @@
 -- ARGV[13] limit     int
 -- ARGV[14] claimed_by string the owner of the claim, as the reporter knows it
 -- ARGV[15] known     int     events that the asker knows, -1 for none: it is sent the few after them
+-- ARGV[16] retries   int     with waiting: how often Celery's own retry had sent the attempt that asks for another
 -- Returns  {"dropped", why} | {"accepted"} | {"wake"} | {"retry", attempt, due} | {"waiting"}
 --          | {"lease", fence, time, length, tries, tail, input...}
 -- Holds    an activity ends once; a success of an earlier attempt counts while it is open, its failure does not
@@ -40,7 +41,7 @@ end
 
 local status = redis.call('HGET', record, 'status')
 local packed = status and is_open(status) and redis.call('HGET', open, seq .. ':s')
-local state = packed and cmsgpack.unpack(packed) -- {attempt, token, state, owner, nonce, since}
+local state = packed and cmsgpack.unpack(packed) -- {attempt, token, state, owner, nonce, since, retries}
 -- The owner's claim is over, unless it holds another attempt of the same activity by now: that one stays on its list.
 local over = not state or state[3] ~= 'claimed' or state[4] ~= ARGV[14]
 if over then redis.call('SREM', claims, member) end
@@ -53,6 +54,7 @@ if state[3] == 'reported' then return drop('reported already') end
 if ARGV[8] ~= '' and not string.find(',' .. ARGV[8] .. ',', ',' .. state[3] .. ',', 1, true) then
   return drop('attempt ' .. state[3])
 end
+if outcome == 'waiting' and (state[7] or 0) > tonumber(ARGV[16]) then return {'waiting'} end -- it runs already
 local bad = bad_push(push[3], push[1], push[2])
 if bad then return redis.error_reply('ERR the broker key ' .. bad .. ' is no list') end
 
@@ -67,7 +69,7 @@ if outcome == 'retry' then
   return {'retry', int(attempt + 1), due}
 end
 if outcome == 'waiting' then
-  redis.call('HSET', open, seq .. ':s', cmsgpack.pack({attempt, token, 'waiting', '', '', int(now)}), seq .. ':e', ARGV[6])
+  redis.call('HSET', open, seq .. ':s', cmsgpack.pack({attempt, token, 'waiting', '', '', int(now), tonumber(ARGV[16])}), seq .. ':e', ARGV[6])
   redis.call('ZADD', timers, int(now + ARGV[7]), member .. '/close')
   return {'waiting'}
 end
