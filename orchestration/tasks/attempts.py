@@ -92,7 +92,7 @@ class Attempts:
             fault("after_body")
             # Redis' time, carried on by a clock that only runs forward: never ahead of Redis, no host's clock decides.
             now_ms = claim.time_ms + int((time.monotonic() - begun) * 1000)
-            delivery = self._report_at_last(mark, traced, now_ms, retries, facts)
+            delivery = self._report(mark, traced, now_ms, retries)
         finally:
             self._presence.release(mark.namespace)
         fault("after_report")
@@ -211,6 +211,12 @@ class Attempts:
         )  # fmt: skip
         if delivery.status == "wake":
             runtime.messages.publish(send)
+        elif delivery.status == "retry" and delay_ms <= runtime.settings.timer_horizon_ms:
+            # The sweep would send it too, up to one of its intervals late.
+            seq = -attempt.seq
+            runtime.messages.publish(
+                runtime.messages.resume(namespace, attempt.run_id, queue=queue, seq=seq, delay_ms=max(delay_ms, 1))
+            )
         return delivery
 
 

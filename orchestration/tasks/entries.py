@@ -12,6 +12,7 @@ from celery.exceptions import Ignore, Reject
 from orchestration.errors import RegistryError, StoreError, StoreUnavailableError, WorkflowAlreadyStartedError
 from orchestration.registry.kinds.functions import FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, WorkflowLua
+from orchestration.tasks.dispatch import retry_attempt
 from orchestration.tasks.functions import run_function
 from orchestration.tasks.messages import RESUME_TASK
 from orchestration.tasks.starts import RUN_MARK, StartRequest, kept_request, start, workflow_args
@@ -93,6 +94,9 @@ def _resume(orchestration: Orchestration) -> Any:
         parts = orchestration.parts
         if not seq:
             parts.engine.take_up(namespace, RunId(run_id))
+            return
+        if seq < 0:
+            retry_attempt(parts.runtime, namespace, RunId(run_id), -seq)
             return
         store = parts.runtime.store(namespace)
         known = parts.runtime.cache.known(namespace, run_id)

@@ -17,9 +17,10 @@ from orchestration.core.events import Code
 from orchestration.errors import OrchestrationError, StoreError, StoreUnavailableError
 from orchestration.faults import fault
 from orchestration.store.attempts import AttemptId
-from orchestration.store.results import Delivery, Sweep
+from orchestration.store.results import Sweep
 from orchestration.store.store import Store
 from orchestration.tasks.attempts import Attempts
+from orchestration.tasks.dispatch import dispatch_attempt
 from orchestration.tasks.effects import read_activity
 from orchestration.tasks.engine import Engine
 from orchestration.tasks.owner import is_dead_here
@@ -30,8 +31,8 @@ __all__ = ["Sweeper"]
 
 logger = logging.getLogger(__name__)
 
-_IN_HANDS_MS = 6_000
-"""A message that a worker has taken and not begun may wait for a slot there; or the worker is dead."""
+_IN_HANDS_MS = 5_000
+"""A message that is in no queue may wait for a slot in a worker that has taken it; or that worker is dead."""
 
 _TIMEOUTS = {
     "start": ("schedule_to_start", "scheduled", True),
@@ -182,7 +183,9 @@ class Sweeper:
         attempt = AttemptId(run_id, seq, state.attempt, state.token)
         if kind == "retry":
             workflow = (fields["id"], fields["type"], fields.get("queue", ""))
-            self.dispatch(namespace, store, attempt, activity_blob=found[0], state="backoff", workflow=workflow)
+            dispatch_attempt(
+                self._runtime, namespace, store, attempt, activity_blob=found[0], state="backoff", workflow=workflow
+            )
             return
         word, states, final = _TIMEOUTS[kind]
         failure: dict[str, Any] = {
@@ -196,25 +199,6 @@ class Sweeper:
         )  # fmt: skip
         if answer.status == "dropped":
             store.timers.forget(member)
-
-    def dispatch(
-        self, namespace: str, store: Store, attempt: AttemptId, *, activity_blob: bytes, state: str,
-        workflow: tuple[str, str, str],
-    ) -> Delivery:  # fmt: skip
-        """Send the message of an attempt: a retry that is due, or one whose message seems lost."""
-        runtime = self._runtime
-        activity = read_activity(activity_blob)
-        assert activity is not None  # noqa: S101 - the caller read it
-        send = activity.send(runtime, namespace, attempt, workflow=workflow)
-        a = attempt
-        entry: bytes = msgpack.packb(["attempt", namespace, a.run_id, a.seq, a.attempt, a.token])
-        answer = store.attempts.dispatch(
-            attempt, state=state, entry=entry, pushes=runtime.messages.pushes(send),
-            start_ms=int(activity.options.get("schedule_to_start_timeout_ms") or 0),
-        )  # fmt: skip
-        if answer.status == "outbox" and runtime.messages.publish(send):
-            store.timers.finish(a.run_id, [answer.detail])
-        return answer
 
     def _end_run(self, namespace: str, store: Store, run_id: RunId, member: str) -> None:
         entry: bytes = msgpack.packb(["complete", namespace, run_id])
@@ -242,7 +226,7 @@ class Sweeper:
         claimed_later = store.attempts.frontier(run_id, queue) > sent_ms + 1000
         if not claimed_later and self._queue_length(queue) != 0:
             return
-        if waited < _IN_HANDS_MS and self._runtime.messages.is_in_hands(attempt):
+        if not claimed_later and waited < _IN_HANDS_MS:
             return
         last = self._resent.get(member, 0.0)
         pause = min(2.0 * 2 ** min(int(waited / 10_000), 6), 120.0)
@@ -252,7 +236,9 @@ class Sweeper:
             self._resent.clear()
         self._resent[member] = time.monotonic()
         workflow = (fields["id"], fields["type"], fields.get("queue", ""))
-        answer = self.dispatch(namespace, store, attempt, activity_blob=found[0], state="scheduled", workflow=workflow)
+        answer = dispatch_attempt(
+            self._runtime, namespace, store, attempt, activity_blob=found[0], state="scheduled", workflow=workflow
+        )
         logger.warning(
             "attempt sent again: its message seems lost",
             extra={"run_id": run_id, "seq": seq, "attempt": state.attempt, "answer": answer.status},
