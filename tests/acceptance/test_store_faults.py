@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -37,14 +38,14 @@ def test_killed_in_the_middle(pool: str, second_redis: EmbeddedRedis, tmp_path: 
 
 @pytest.mark.timeout(120)
 def test_away_for_longer_than_anyone_waits(second_redis: EmbeddedRedis, tmp_path: Path) -> None:
-    """Bodies end while nothing can be reported, for longer than the patience with Redis: no body runs again."""
+    """A body ends while nothing can be reported, for longer than a client would try: it does not run again."""
     env = {"FAULTS_WORK_MS": "500", "ORCHESTRATION_START_TIMEOUT_MS": "1000"}
     with Bench(second_redis.url, tmp_path, env=env) as bench:
         bench.worker()
         order = bench.start()
         wait_until(lambda: order.look() or bench.ledger.executions().get("charge"), deadline_s=20, message="the charge")
         second_redis.kill()
-        bench.workers[0].wait_for_log("no reply from Redis", deadline_s=20)
+        time.sleep(4)
         second_redis.start()
         follow([order], deadline_s=90)
         order.check()

@@ -19,7 +19,7 @@ from examples.ledger import LEDGER_VARIABLE, Ledger
 from orchestration import Client
 from orchestration.client import WorkflowHandle
 from orchestration.core import events
-from orchestration.errors import WorkflowNotFoundError
+from orchestration.errors import OrchestrationError, WorkflowNotFoundError
 from tests.support.fault_app import ACTIVITIES, make_app
 from tests.support.waiting import wait_until
 from tests.support.workers import WorkerProcess, start_worker
@@ -77,6 +77,7 @@ class Follower:
         order_id: The order; also its workflow id.
         task_id: Of the Celery task whose result is the run's; None: known from the run.
         done_at: When its result was seen, in seconds of the wall clock.
+        parked: Why it waits for an operator; no fault may lead to that.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Follower:
     length: int = 0
     signalled: bool = False
     done_at: float = 0.0
+    parked: str = ""
     events: list[events.Event] = field(default_factory=list)
 
     @property
@@ -98,10 +100,11 @@ class Follower:
             return True
         handle = self.handle
         try:
-            length = handle.describe().history_length
+            seen = handle.describe()
         except WorkflowNotFoundError:
             return False  # a plain start that no worker has taken up yet
-        if length != self.length:
+        self.parked = seen.parked
+        if seen.history_length != self.length:
             self.events = list(handle.history())
             self.length = len(self.events)
         if not self.signalled and self.completed >= 4:
@@ -123,6 +126,13 @@ class Follower:
         times = [float(event.time_ms) / 1000 for event in self.events if hasattr(event, "time_ms")]
         moments = [since, *(moment for moment in times if moment > since), max(self.done_at, since)]
         return max(after - before for before, after in itertools.pairwise(moments))
+
+    def story(self) -> str:
+        """Where it stands, for people who look for the reason."""
+        try:
+            return f"{self.length} events, last {self.events[-1:]}, {self.handle.describe()}"
+        except OrchestrationError as error:
+            return f"{self.length} events, last {self.events[-1:]}, {error}"
 
     def check(self, *, faults: int = 0) -> None:
         """Nothing shows that anything happened.
@@ -232,11 +242,11 @@ def follow(
         if meanwhile is not None:
             meanwhile()
         waiting[:] = [follower for follower in waiting if not follower.look()]
+        parked = [follower for follower in waiting if follower.parked]
+        assert not parked, report()
         return not waiting
 
     def report() -> str:
-        return "\n".join(
-            f"{f.name}: {f.length} events, last {f.events[-1:]}\n{f.bench.logs()[-6000:]}" for f in waiting
-        )
+        return "\n".join(f"{f.name}: {f.story()}\n{f.bench.logs()[-6000:]}" for f in waiting)
 
     wait_until(all_done, deadline_s=deadline_s, message=report, every_s=0.02)
