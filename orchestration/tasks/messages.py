@@ -37,6 +37,7 @@ RESUME_TASK = "orchestration.resume"
 MARK = "orchestration"
 """Name of the header that tells an activity attempt from an ordinary task."""
 
+_MOST_LOOKED_AT = 1_000
 _IDS = uuid.UUID("6f7263e0-0000-5000-8000-6f7263687374")
 
 
@@ -99,101 +100,6 @@ class _Capture:
     def __init__(self, channel: Any) -> None:
         self.channel = channel
         self.commands: list[Push] = []
-
-    def publish(self, message: Any, **kwargs: Any) -> Any:
-        return self.channel.basic_publish(message, _publish_batch=self, **kwargs)
-
-    def add(self, name: str, *args: Any) -> None:
-        prefix = getattr(self.channel, "global_keyprefix", "") or ""
-        self.commands.append((name, prefix + args[0], *args[1:]))
-
-    def flush(self) -> None:
-        """Nothing to do: the store's script gives the commands out."""
-
-    discard = close = flush
-
-
-class Messages:
-    """Makes the messages that move runs.
-
-    Args:
-        app: The Celery application.
-        connection: Of the store, to see whether broker and store are one server.
-    """
-
-    def __init__(self, app: Celery, connection: Connection) -> None:
-        self._app = app
-        self._connection = connection
-        self._broker_database: int | None = None
-        self._checked = False
-        self._models = MessageModels(app)
-
-    @property
-    def atomic(self) -> bool:
-        """Whether messages can be given out by the store's scripts: broker and store are the same Redis."""
-        if not self._checked:
-            try:
-                self._broker_database = self._find_broker()
-            except self._broker_errors as error:
-                logger.warning("the broker is away, messages are sent after the commit for now: %s", error)
-                return False
-            self._checked = True
-        return self._broker_database is not None
-
-    @cached_property
-    def _broker_errors(self) -> tuple[type[BaseException], ...]:
-        """What publishing raises while the broker is away or out of order."""
-        connection = self._app.connection_for_write()  # is not opened
-        return (*connection.connection_errors, *connection.channel_errors, OperationalError, OSError)
-
-    def _find_broker(self) -> int | None:
-        with self._app.connection_for_write() as connection:
-            if connection.transport.driver_type != "redis" or "sentinel" in connection.as_uri():
-                return None
-            channel = connection.default_channel
-            if not hasattr(channel, "create_publish_batch"):
-                return None
-            same = channel.client.info("server").get("run_id") == self._connection.server_id()
-            database = int(channel.client.connection_pool.connection_kwargs.get("db") or 0)
-        return database if same else None
-
-    def pushes(self, *sends: Callable[[Producer], object]) -> Pushes:
-        """Make messages to be given out by a script; empty when that cannot be.
-
-        Args:
-            sends: Each publishes with the producer it is given.
-        """
-        if not self.atomic:
-            return Pushes()
-        commands: list[Push] = []
-        ordinary = [send for send in sends if not isinstance(send, AttemptSend)]
-        for send in sends:
-            if isinstance(send, AttemptSend):
-                commands.extend(send.modelled(self._models, self._captured))
-        return Pushes(self._broker_database or 0, (*commands, *self._captured(*ordinary).commands))
-
-    def _captured(self, *sends: Callable[[Producer], object]) -> Pushes:
-        if not sends:
-            return Pushes()
-        try:
-            with self._capture() as (producer, capture):
-                for send in sends:
-                    send(producer)
-        except self._broker_errors as error:
-            raise StoreUnavailableError(f"Redis, which is the broker too, does not answer: {error}") from error
-        return Pushes(self._broker_database or 0, tuple(capture.commands))
-
-    @contextmanager
-    def _capture(self) -> Iterator[tuple[Producer, _Capture]]:
-        with self._app.producer_pool.acquire(block=True) as producer:
-            channel = producer.channel
-            capture = _Capture(channel)
-            channel.create_publish_batch = lambda max_size: capture  # noqa: ARG005 - kombu names the argument
-            try:
-                with producer.batch():
-                    yield producer, capture
-            finally:
-                del channel.create_publish_batch
 
     def publish(self, message: Any, **kwargs: Any) -> Any:
         return self.channel.basic_publish(message, _publish_batch=self, **kwargs)
