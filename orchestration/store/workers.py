@@ -15,9 +15,14 @@ class Workers(Aggregate):
         """Say that a process is alive."""
         self._run("beat_worker", [self._keyspace.workers], owner)
 
-    def leave(self, owner: str) -> None:
-        """Say that a process has gone in order, with nothing in its hands."""
-        self._run("leave_worker", [self._keyspace.workers], owner)
+    def leave(self, owner: str, *, silent_ms: int = 0) -> None:
+        """Forget a process: it has gone with nothing in its hands, or what it had has been given to others.
+
+        Args:
+            owner: The process.
+            silent_ms: Only when it has been silent for so long; one that has been heard of again may hold claims again.
+        """
+        self._run("leave_worker", [self._keyspace.workers], owner, silent_ms)
 
     def ages(self) -> dict[str, int]:
         """Milliseconds since each known process was last heard of."""

@@ -30,6 +30,7 @@ class Presence:
         self._runtime = runtime
         self._expendable = expendable
         self._held: dict[str, int] = {}
+        self._beaten: dict[str, float] = {}
         self._lua_since: dict[int, float] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -39,11 +40,14 @@ class Presence:
     def hold(self, namespace: str) -> None:
         """Something is about to be claimed: be heard of from now on."""
         with self._changed:
-            first = namespace not in self._held
+            now = time.monotonic()
+            # After a standstill this process may have been buried: what it claims next would be nobody's.
+            silent_s = now - self._beaten.get(namespace, float("-inf"))
+            if namespace not in self._held or silent_s > 2 * self._runtime.settings.heartbeat_ms / 1000:
+                self._runtime.store(namespace).workers.beat(self._runtime.owner)
+                self._beaten[namespace] = now
             self._held[namespace] = self._held.get(namespace, 0) + 1
             self._ensure_thread()
-        if first:
-            self._runtime.store(namespace).workers.beat(self._runtime.owner)
 
     def release(self, namespace: str) -> None:
         """A claim is over."""
@@ -110,15 +114,16 @@ class Presence:
                     continue
                 try:
                     self._runtime.store(namespace).workers.beat(self._runtime.owner)
+                    self._beaten[namespace] = now
                 except StoreError as error:
                     logger.warning("heartbeat failed", extra={"error": str(error)})
 
     def _leave(self, namespace: str) -> None:
-        with self._changed:
+        with self._changed:  # all the time: who holds something meanwhile must be heard of after this, not before
             if self._held.get(namespace) != 0:
                 return
             del self._held[namespace]
-        try:
-            self._runtime.store(namespace).workers.leave(self._runtime.owner)
-        except StoreError as error:
-            logger.info("could not say that nothing is held", extra={"error": str(error)})
+            try:
+                self._runtime.store(namespace).workers.leave(self._runtime.owner)
+            except StoreError as error:
+                logger.info("could not say that nothing is held", extra={"error": str(error)})

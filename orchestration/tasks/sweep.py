@@ -58,6 +58,7 @@ class Sweeper:
         self._attempts = attempts
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._heard = self._listening_since = time.monotonic()
         self._resent: dict[str, float] = {}
         self._skip: dict[str, int] = {}
 
@@ -94,7 +95,9 @@ class Sweeper:
         soonest = longest
         for namespace in runtime.namespaces:
             store = runtime.store(namespace)
-            if not store.workers.take_turn(runtime.owner, turn_ms=3 * settings.sweep_interval_ms):
+            mine = store.workers.take_turn(runtime.owner, turn_ms=3 * settings.sweep_interval_ms)
+            self._listened()
+            if not mine:
                 continue
             for shard in store.timers.shards:
                 found = store.timers.sweep(
@@ -255,12 +258,23 @@ class Sweeper:
 
     def _bury(self, namespace: str, store: Store) -> None:
         """Take over from processes that are gone."""
+        silence_ms = self._runtime.settings.dead_after_ms
+        # While Redis was away nobody could be heard of. Silence counts from when it has been there all the time.
+        listening = (time.monotonic() - self._listening_since) * 1000 > silence_ms
         for owner, age in store.workers.ages().items():
-            if not (is_dead_here(owner) or age > self._runtime.settings.dead_after_ms):
+            dead = is_dead_here(owner)
+            if not (dead or (listening and age > silence_ms)):
                 continue
             for run_id, seq in store.workers.claims(owner):
                 self._lost(namespace, store, owner, run_id, seq)
-            store.workers.leave(owner)
+            store.workers.leave(owner, silent_ms=0 if dead else silence_ms)
+
+    def _listened(self) -> None:
+        """Redis has answered: note since when it has done so without a gap."""
+        settings, now = self._runtime.settings, time.monotonic()
+        if now - self._heard > (settings.sweep_interval_ms + settings.dead_after_ms / 2) / 1000:
+            self._listening_since = now
+        self._heard = now
 
     def _lost(self, namespace: str, store: Store, owner: str, run_id: RunId, seq: int) -> None:
         found = store.attempts.read(run_id, seq)
