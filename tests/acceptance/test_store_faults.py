@@ -52,6 +52,24 @@ def test_away_for_longer_than_anyone_waits(second_redis: EmbeddedRedis, tmp_path
         assert_store_clean(second_redis.url)
 
 
+@pytest.mark.timeout(120)
+def test_away_for_longer_than_the_living_may_be_silent(second_redis: EmbeddedRedis, tmp_path: Path) -> None:
+    """When Redis is back nobody has been heard of for a while: those who live keep what they have claimed."""
+    env = {
+        "FAULTS_WORK_MS": "6000", "ORCHESTRATION_HEARTBEAT_MS": "300", "ORCHESTRATION_DEAD_AFTER_MS": "1500",
+    }  # fmt: skip
+    with Bench(second_redis.url, tmp_path, env=env) as bench:
+        bench.worker()
+        handle = bench.client.start_workflow("faults:fan", {"id": "fan", "width": 1}, id="fan")
+        wait_until(bench.ledger.executions, deadline_s=20, message="the body")
+        second_redis.kill()
+        time.sleep(2.5)
+        second_redis.start()
+        assert handle.result(timeout=60) == 1
+        assert bench.ledger.executions() == {"reserve": 1}
+        assert_store_clean(second_redis.url)
+
+
 def test_away_at_the_start_of_a_client(second_redis: EmbeddedRedis, tmp_path: Path) -> None:
     """A start is tried for a while, then refused with what to look at; nothing is half done."""
     second_redis.kill()
