@@ -9,6 +9,8 @@ from celery import Celery, bootsteps
 
 from orchestration.tasks.unknown import answer_unknown
 
+from orchestration.tasks.qos import install_qos
+
 __all__ = ["SweepStep", "TracerStep", "install_step"]
 
 logger = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ class TracerStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def start(self, parent: Any) -> None:
         """The consumer has built its tracers."""
+        install_qos(parent.task_consumer.channel)
         parent.app.orchestration.wrap_tracers(parent.hostname)
         answer_unknown(parent)
         _outlive_the_broker(parent)

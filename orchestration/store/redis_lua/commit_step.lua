@@ -50,10 +50,9 @@ local s = {
   grace_ms = tonumber(ARGV[17]), eta_max = tonumber(ARGV[18]),
 }
 
-local f = redis.call('HMGET', keys.record, 'fence', 'commit', 'status')
+local f = redis.call('HMGET', keys.record, 'fence', 'commit', 'status', 'length', 'bytes')
 if f[2] and f[2] == s.commit then return answer_step(keys, s) end
 if not f[1] or f[1] ~= s.fence or f[3] ~= 'running' then return {'fenced', f[1] or '0'} end
 local problem = step_problem(s)
 if problem then return redis.error_reply(problem) end
-write_step(keys, s)
-return answer_step(keys, s)
+return write_step(keys, s, {fence = f[1], length = f[4], bytes = f[5]})

@@ -56,7 +56,7 @@ local s = {
 local claims, seq, attempt, token = KEYS[18], ARGV[19], tonumber(ARGV[20]), ARGV[21]
 local member = s.run .. '/' .. seq
 
-local f = redis.call('HMGET', keys.record, 'fence', 'commit', 'status', 'owner', 'until', 'time')
+local f = redis.call('HMGET', keys.record, 'fence', 'commit', 'status', 'owner', 'until', 'time', 'length', 'bytes')
 if f[2] and f[2] == s.commit then return answer_step(keys, s) end
 if f[1] ~= s.fence or f[3] ~= 'running' then return {'slow', 'fence'} end
 local now = now_ms()
@@ -73,5 +73,4 @@ redis.call('SREM', claims, member)
 redis.call('ZREM', keys.timers, member .. '/close', member .. '/beat', member .. '/start', member .. '/retry',
   member .. '/whole')
 redis.call('ZREM', keys.pending, member)
-write_step(keys, s)
-return answer_step(keys, s)
+return write_step(keys, s, {fence = f[1], length = f[7], bytes = f[8]})

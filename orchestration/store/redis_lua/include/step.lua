@@ -26,39 +26,38 @@ local function step_problem(s)
   return bad and 'ERR the broker key ' .. bad .. ' is no list'
 end
 
--- What the holder does next: goes on with more inputs, or has given the lease up.
+-- What the holder of a committed step does next: goes on with more inputs, or has given the lease up.
 -- Returns {"done", fence, length} | {"more", fence, time, length, tries, tail, input...}
 local function answer_step(keys, s)
   local f = redis.call('HMGET', keys.record, 'status', 'fence', 'length', 'owner', 'time')
-  if f[1] == 'running' and f[4] == s.owner then
-    local inputs = read_inputs(keys.inbox, s.limit)
-    if #inputs > 0 then
-      local now = now_ms()
-      redis.call('HSET', keys.record, 'until', int(now + s.lease_ms), 'tries', 1)
-      redis.call('ZADD', keys.ready, int(now + s.lease_ms), s.run)
-      local reply = {'more', f[2], int(math.max(now, tonumber(f[5]))), f[3], '1', {}}
-      for i, input in ipairs(inputs) do reply[6 + i] = input end
-      return reply
-    end
+  if f[1] ~= 'running' or f[4] ~= s.owner then return {'done', f[2], f[3]} end
+  local inputs = read_inputs(keys.inbox, s.limit)
+  if #inputs == 0 then
     redis.call('HSET', keys.record, 'owner', '', 'until', 0)
     redis.call('ZREM', keys.ready, s.run)
+    return {'done', f[2], f[3]}
   end
-  return {'done', f[2], f[3]}
+  local now = now_ms()
+  redis.call('HSET', keys.record, 'until', int(now + s.lease_ms), 'tries', 1)
+  redis.call('ZADD', keys.ready, int(now + s.lease_ms), s.run)
+  local reply = {'more', f[2], int(math.max(now, tonumber(f[5]))), f[3], '1', {}}
+  for i, input in ipairs(inputs) do reply[6 + i] = input end
+  return reply
 end
 
--- Writes a step that has been checked.
-local function write_step(keys, s)
+-- Writes a step that has been checked. old: fence, length and bytes of the record before it.
+-- Returns what answer_step does.
+local function write_step(keys, s, old)
   local push, now, events, bytes = s.push, now_ms(), s.events, 0
   for _, event in ipairs(events) do bytes = bytes + #event end
   push_all(push[3], push[1], push[2])
   for from = 1, #events, 1000 do
     redis.call('RPUSH', keys.history, unpack(events, from, math.min(from + 999, #events)))
   end
+  local fence, length = int(tonumber(old.fence) + 1), int(tonumber(old.length) + #events)
+  redis.call('HSET', keys.record, 'commit', s.commit, 'time', s.time, 'owner', s.owner, 'tries', 0, 'fence', fence,
+    'length', length, 'bytes', int(tonumber(old.bytes) + bytes))
   if s.consumed > 0 then redis.call('LTRIM', keys.inbox, s.consumed, -1) end
-  redis.call('HSET', keys.record, 'commit', s.commit, 'time', s.time, 'owner', s.owner, 'tries', 0)
-  redis.call('HINCRBY', keys.record, 'fence', 1)
-  redis.call('HINCRBY', keys.record, 'length', #events)
-  redis.call('HINCRBY', keys.record, 'bytes', bytes)
   if s.dropped > 0 then redis.call('HINCRBY', keys.record, 'dropped:command closed', s.dropped) end
   for _, op in ipairs(s.ops) do
     local name = op[1]
@@ -95,4 +94,5 @@ local function write_step(keys, s)
     close_run(keys, s.run, s.ending, now, s.retention_ms, s.mark_ms)
     redis.call('PUBLISH', s.channel, s.ending)
   end
+  return answer_step(keys, s)
 end
