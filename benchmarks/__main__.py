@@ -73,7 +73,8 @@ def measure(options: argparse.Namespace) -> None:
             assert warm(10).get(timeout=60) == 10
 
     if options.only in (None, "latency"):
-        compare("10 steps, start to result", options.rounds * 10, lambda: latency(chain), lambda: latency(workflow), "ms")
+        rounds = options.rounds * 10
+        compare("10 steps, start to result", rounds, lambda: latency(chain), lambda: latency(workflow), "ms")
     if options.only in (None, "throughput"):
         compare(
             "300 × 10 steps at once", options.rounds, lambda: throughput(chain, 300), lambda: throughput(workflow, 300),
@@ -124,7 +125,8 @@ def flat(client: Any, rounds: int) -> None:
         first = (times[200] - times[1]) / 199
         late = (times[2000] - times[1800]) / 200
         ratios.append(late / first)
-        print(f"one run of 2,000 steps: {first:.2f} ms a step at 1-200, {late:.2f} at 1,800-2,000, ratio {late / first:.2f}")
+        figures = f"{first:.2f} ms a step at 1-200, {late:.2f} at 1,800-2,000"
+        print(f"one run of 2,000 steps: {figures}, ratio {ratios[-1]:.2f}")
     print(f"flat: median ratio {statistics.median(ratios):.2f}")
 
 
@@ -144,7 +146,8 @@ def replay_cost(client: Any, rounds: int) -> None:
             replay(machine, history)
             figures.append((time.perf_counter() - begin) * 1000)
             machine.close()
-        print(f"replay of {len(history)} events: median {statistics.median(figures):.1f} ms, best {min(figures):.1f} ms")
+        median = statistics.median(figures)
+        print(f"replay of {len(history)} events: median {median:.1f} ms, best {min(figures):.1f} ms")
     print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB")
 
 

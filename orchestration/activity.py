@@ -20,7 +20,7 @@ class NotInActivityError(OrchestrationError):
     """The code does not run as an activity of a workflow."""
 
 
-class Cancelled(ApplicationError):
+class Cancelled(ApplicationError):  # noqa: N818 - a cancellation is no error of the body
     """The attempt is not wanted any more; raised by :func:`heartbeat`."""
 
 

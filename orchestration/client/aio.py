@@ -40,7 +40,7 @@ class AsyncWorkflowHandle:
         """Address that workflows and processes send to."""
         return await asyncio.to_thread(lambda: self._handle.pid)
 
-    async def result(self, timeout: float | timedelta | None = None) -> Any:
+    async def result(self, timeout: float | timedelta | None = None) -> Any:  # noqa: ASYNC109 - as its twin
         """Wait for the end and return the result."""
         return await asyncio.to_thread(self._handle.result, timeout)
 
@@ -83,7 +83,8 @@ class AsyncClient:
 
     async def start_workflow(self, workflow_type: str, *args: Any, **options: Any) -> AsyncWorkflowHandle:
         """Start a workflow; it is stored when this returns."""
-        return AsyncWorkflowHandle(await asyncio.to_thread(self._client.start_workflow, workflow_type, *args, **options))
+        start = self._client.start_workflow
+        return AsyncWorkflowHandle(await asyncio.to_thread(start, workflow_type, *args, **options))
 
     def get_workflow(self, id: str, run_id: str | None = None) -> AsyncWorkflowHandle:  # noqa: A002
         """Handle of a workflow."""
@@ -97,6 +98,6 @@ class AsyncClient:
         """Number of open, parked and kept ended runs."""
         return await asyncio.to_thread(self._client.count_workflows)
 
-    async def call(self, function_id: str, *args: Any, timeout: float | None = None) -> Any:
+    async def call(self, function_id: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as its twin
         """Call a function on a worker and wait for its result."""
         return await asyncio.to_thread(self._client.call, function_id, *args, timeout=timeout)

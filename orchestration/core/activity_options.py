@@ -1,4 +1,4 @@
-"""Options of an activity as an entry's ``meta.options`` gives them, in the form in which the Lua side hands them over."""
+"""Options of an activity as an entry's ``meta.options`` gives them, in the form that the Lua side hands over."""
 
 from __future__ import annotations
 

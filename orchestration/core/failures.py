@@ -77,5 +77,5 @@ def workflow_error(status: str, failure: Mapping[str, Any]) -> WorkflowFailedErr
         "timed_out": WorkflowTimedOutError,
     }
     error = application_error(failure, classes.get(status, WorkflowFailedError))
-    assert isinstance(error, WorkflowFailedError)  # noqa: S101 - narrows the type
+    assert isinstance(error, WorkflowFailedError)
     return error

@@ -135,7 +135,7 @@ class RedisConnection:
         return reply if isinstance(reply, list) else [reply]
 
     def _ask(self, *command: Any) -> Any:
-        """One command on a connection of this thread's own: a third of the cost of the client's way through its pool."""
+        """One command on a connection of this thread's own: half the cost of the client's way through its pool."""
         connection = getattr(self._mine, "connection", None)
         if connection is None:
             connection = self._mine.connection = self._client.connection_pool.get_connection()

@@ -1,1 +1,1 @@
-""""""
+"""The Celery side: messages, attempts, the engine that advances runs, the sweep."""

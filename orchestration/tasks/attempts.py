@@ -133,7 +133,8 @@ class Attempts:
         if info.state == states.RETRY:
             return self._waiting(mark, info.retval, retries)
         if info.state in (states.IGNORED, states.REJECTED):
-            why = ApplicationError(f"the task ended without an outcome ({info.state})", kind="Unavailable", retryable=False)
+            text = f"the task ended without an outcome ({info.state})"
+            why = ApplicationError(text, kind="Unavailable", retryable=False)
             return self.fail(mark, failure_of(why))
         cause = info.retval
         return self.fail(mark, failure_of(cause if isinstance(cause, BaseException) else RuntimeError(repr(cause))))

@@ -32,9 +32,9 @@ class Activity:
     """
 
     def __init__(self, blob: bytes) -> None:
-        _kind, self.target, self.task, self.queue, self.args, self.options, self.scheduled_ms, self.key, self.context = (
-            msgpack.unpackb(blob, raw=False)
-        )
+        fields = msgpack.unpackb(blob, raw=False)
+        _kind, self.target, self.task, self.queue, self.args, self.options, *rest = fields
+        self.scheduled_ms, self.key, self.context = rest
 
     @staticmethod
     def encode(
@@ -136,7 +136,7 @@ class Effects:
         entry = registry.find(target)
         own_queue = options.get("task_queue") or entry_options(getattr(entry, "options", {})).get("task_queue")
         if (entry is None and not own_queue) or isinstance(entry, WorkflowLua):
-            what = "is a workflow, start it with process.spawn" if entry else "is no entry of this worker's configuration"
+            what = "is a workflow, start it with process.spawn" if entry else "is no entry here"
             failure = payload.encode_failure(
                 f"no handler registered for target: {target} {what}", kind="NotFound", retryable=True,
                 details={"target": target},
@@ -190,7 +190,7 @@ class Effects:
         self.ops.append(["open", str(seq), b"o"])
         self._out(f"m/{s.run_id}/{seq}", ["signal", s.namespace, s.run_id, seq, s.pid, pid, topic, args])
 
-    def _cancel_external(self, seq: int, pid: str, reason: str, terminate: bool) -> None:  # noqa: FBT001 - an event's field
+    def _cancel_external(self, seq: int, pid: str, reason: str, terminate: bool) -> None:
         s = self._session
         self.ops.append(["open", str(seq), b"o"])
         self._out(f"x/{s.run_id}/{seq}", ["cancel", s.namespace, s.run_id, seq, s.pid, pid, reason, terminate])

@@ -51,7 +51,12 @@ class _FunctionHost:
 
 
 def run_function(
-    runtime: Runtime, function_id: str, args: Sequence[Any], *, task_id: str = "", context: Mapping[str, Any] | None = None
+    runtime: Runtime,
+    function_id: str,
+    args: Sequence[Any],
+    *,
+    task_id: str = "",
+    context: Mapping[str, Any] | None = None,
 ) -> Any:
     """Run a function to its end in this thread.
 
@@ -72,7 +77,8 @@ def run_function(
     """
     depth = getattr(_depth, "value", 0)
     if depth >= _DEPTH_LIMIT:
-        raise ApplicationError(f"functions call each other more than {_DEPTH_LIMIT} deep", kind="Internal", retryable=False)
+        text = f"functions call each other more than {_DEPTH_LIMIT} deep"
+        raise ApplicationError(text, kind="Internal", retryable=False)
     if context is None:
         context = info().context if in_activity() else {}
     _depth.value = depth + 1
@@ -156,7 +162,7 @@ class _Driver:
             try:
                 result = payload.encode(self._call(target, values, context), limit=self._runtime.settings.payload_bytes)
                 self._answers.put(encode_input(Code.ACTIVITY_COMPLETED, seq, result))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever the callee raises is its answer
                 failure = payload.encode(failure_of(error))
                 self._answers.put(encode_input(Code.ACTIVITY_FAILED, seq, failure))
 
@@ -202,7 +208,7 @@ class _Driver:
             self._runtime, namespace, run_id, encode_input(Code.SIGNAL, topic, args, self._pid)
         ).status)  # fmt: skip
 
-    def _cancel(self, seq: int, pid: str, reason: str, terminate: bool) -> None:  # noqa: FBT001 - an event's field
+    def _cancel(self, seq: int, pid: str, reason: str, terminate: bool) -> None:
         from orchestration.tasks.outbox import deliver, terminate_run
 
         def act(namespace: str, run_id: Any) -> str:

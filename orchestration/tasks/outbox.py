@@ -1,4 +1,4 @@
-"""Work that a commit leaves to be done outside its script: done at once by its holder, again by the sweep until done."""
+"""Work that a commit leaves to be done outside its script: done at once by its holder, else by the sweep."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Outbox:
         self._answer(namespace, run_id, seq, problem)
 
     def _cancel(
-        self, namespace: str, run_id: str, seq: int, me: str, pid: str, reason: str, terminate: bool  # noqa: FBT001
+        self, namespace: str, run_id: str, seq: int, me: str, pid: str, reason: str, terminate: bool
     ) -> None:
         try:
             target = self._find(namespace, pid)

@@ -1,5 +1,6 @@
 """Starts of workflows by Celery's own ways (``delay``, ``apply_async``, ``send_task``, canvas): the run is written
-before its message is published, in this process, and errors reach the caller."""
+before its message is published, in this process, and errors reach the caller.
+"""
 
 from __future__ import annotations
 

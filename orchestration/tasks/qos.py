@@ -19,24 +19,28 @@ from orchestration.tasks.messages import MARK, RESUME_TASK
 __all__ = ["StoreBackedQoS", "install_qos"]
 
 
-class StoreBackedQoS(redis.QoS):  # type: ignore[misc]
+_Plain: Any = virtual.QoS
+_Redis: Any = redis.QoS
+
+
+class StoreBackedQoS(_Redis):  # type: ignore[misc]
     """Keeps messages that the store can make again in memory only."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Take in a received message."""
         if _is_made_again(message):
-            virtual.QoS.append(self, message, delivery_tag)
+            _Plain.append(self, message, delivery_tag)
         else:
             super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
         """A message has been taken care of."""
         if _is_made_again(self._delivered.get(delivery_tag)):
-            virtual.QoS.ack(self, delivery_tag)
+            _Plain.ack(self, delivery_tag)
         else:
             super().ack(delivery_tag)
 
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's signature
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """A message is not wanted here; with ``requeue`` it goes back to the head of its queue."""
         message = self._delivered.get(delivery_tag)
         if not _is_made_again(message):
@@ -45,7 +49,7 @@ class StoreBackedQoS(redis.QoS):  # type: ignore[misc]
         if requeue:
             with self.channel.conn_or_acquire() as client:
                 self._put_back(message, client, leftmost=True)
-        virtual.QoS.ack(self, delivery_tag)
+        _Plain.ack(self, delivery_tag)
 
     def restore_unacked(self, client: Any = None) -> None:
         """The channel closes: put everything back."""
@@ -65,8 +69,8 @@ class StoreBackedQoS(redis.QoS):  # type: ignore[misc]
 
 
 def _is_made_again(message: Any) -> bool:
-    headers = getattr(message, "headers", None)
-    return bool(headers) and (MARK in headers or headers.get("task") == RESUME_TASK)
+    headers: dict[str, Any] = getattr(message, "headers", None) or {}
+    return MARK in headers or headers.get("task") == RESUME_TASK
 
 
 def install_qos(channel: Any) -> None:

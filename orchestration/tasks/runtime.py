@@ -69,7 +69,7 @@ class Runtime:
 
     @contextmanager
     def starting(self) -> Iterator[None]:
-        """While a worker starts, Redis is tried for the time that the settings say, not for as long as work would be."""
+        """While a worker starts, Redis is tried for the time that the settings say, not for as long as for work."""
         patience = getattr(self.connection, "patience", None)
         with patience(self.settings.start_timeout_ms / 1000) if patience else nullcontext():
             yield

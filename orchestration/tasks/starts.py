@@ -1,4 +1,4 @@
-"""Starts runs: from a client, from a Celery message, from another run. The run is written before anything is published."""
+"""Starts runs: from a client, a Celery message, another run. The run is written before anything is published."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from orchestration.store.keys import check_workflow_id
 from orchestration.tasks.runtime import Runtime
 from orchestration.types import Pid, RunId
 
-__all__ = ["RUN_MARK", "Started", "StartRequest", "kept_request", "start", "start_child", "workflow_args"]
+__all__ = ["RUN_MARK", "StartRequest", "Started", "kept_request", "start", "start_child", "workflow_args"]
 
 RUN_MARK = "orchestration_run"
 """Header of a start message whose run has been written: namespace and run id."""
@@ -236,7 +236,8 @@ def start_child(
         StartRequest(
             workflow_type=workflow_type, args=args, workflow_id=str(child_id), request_id=f"child/{run_id}/{seq}",
             queue=child_queue, context=context, parent=(run_id, seq), parent_pid=parent_pid, sender=parent_pid,
-            conflict=str(options.get("id_conflict_policy") or "fail"), run_timeout_ms=int(options.get("run_timeout_ms") or 0),
+            conflict=str(options.get("id_conflict_policy") or "fail"),
+            run_timeout_ms=int(options.get("run_timeout_ms") or 0),
         ),
     )  # fmt: skip
     if started.namespace != namespace:

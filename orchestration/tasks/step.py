@@ -7,9 +7,8 @@ from typing import Any
 
 from celery import Celery, bootsteps
 
-from orchestration.tasks.unknown import answer_unknown
-
 from orchestration.tasks.qos import install_qos
+from orchestration.tasks.unknown import answer_unknown
 
 __all__ = ["SweepStep", "TracerStep", "install_step"]
 
@@ -19,7 +18,7 @@ logger = logging.getLogger(__name__)
 class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Runs the sweep in a thread of the worker's main process."""
 
-    requires = {"celery.worker.components:Pool"}
+    requires = ("celery.worker.components:Pool",)
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
@@ -49,7 +48,7 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
 class TracerStep(bootsteps.StartStopStep):  # type: ignore[misc]
     """Wraps the tracers of the process that consumes, for pools that run tasks in it."""
 
-    requires = {"celery.worker.consumer.tasks:Tasks"}
+    requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def start(self, parent: Any) -> None:
         """The consumer has built its tracers."""

@@ -1,1 +1,1 @@
-""""""
+"""Help for tests of workflows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import uuid
 
@@ -84,7 +85,7 @@ def test_pauses_grow_up_to_the_longest(run, seen, key):
     policy = retry(initial_interval="200ms", backoff_coefficient=2, maximum_interval="300ms")
     assert run("flaky", policy, key, 3) == {"value": 4}
     times = seen(key)
-    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
     for pause, least in zip(pauses, (0.2, 0.3, 0.3), strict=True):
         assert least <= pause < least + 3, pauses
 
@@ -158,7 +159,8 @@ def test_a_heartbeat_timeout_is_told(run, key):
 
 
 def test_what_a_body_can_know(client):
-    handle = client.start_workflow(call, "app:info", retry(), 2, id=f"info-{uuid.uuid4().hex}", context={"tenant": "t1"})
+    workflow_id = f"info-{uuid.uuid4().hex}"
+    handle = client.start_workflow(call, "app:info", retry(), 2, id=workflow_id, context={"tenant": "t1"})
     facts = handle.result(timeout=20)["value"]
     idempotency_key = facts.pop("key")
     assert facts == {

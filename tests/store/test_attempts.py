@@ -192,7 +192,7 @@ def test_celerys_own_retry_waits_and_is_claimed_again(backend: Backend, runs: Ru
 def test_celerys_own_retry_is_claimed_before_the_body_that_asked_for_it_has_reported(
     backend: Backend, runs: Runs
 ) -> None:
-    """Celery sends the message first and ends the body then; the claim was refused, and the attempt lost until its end."""
+    """Celery sends the message first and ends the body then; the claim was refused, the attempt lost until its end."""
     attempt = runs.with_activity()
     runs.claim(attempt)
     assert runs.claim(attempt, retries=1, owner="other").granted

@@ -1,1 +1,1 @@
-""""""
+"""The sealed, metered Lua world that functions, workflows and processes run in."""
