@@ -25,9 +25,13 @@ _IMPATIENT: Final = {
 """What is lost many times in a row is found sooner; how soon it is found by default, other tests tell."""
 
 
-@pytest.mark.timeout(120)
+_SLOW_PREFORK: Final = ["threads", pytest.param("prefork", marks=pytest.mark.slow)]
+_SLOW_THREADS: Final = ["prefork", pytest.param("threads", marks=pytest.mark.slow)]
+
+
+@pytest.mark.timeout(150)
 @pytest.mark.parametrize("pool", ["threads", "prefork"])
-@pytest.mark.parametrize("rule", [duplicated, dropped_once])
+@pytest.mark.parametrize("rule", [duplicated, pytest.param(dropped_once, marks=pytest.mark.slow)])
 def test_every_message(rule: Rule, pool: str, redis_url: str, tmp_path: Path) -> None:
     with Relay(redis_url, QUEUES, rule) as relay, Bench(redis_url, tmp_path, env=_IMPATIENT) as bench:
         for _ in range(2):
@@ -46,8 +50,19 @@ def test_every_message(rule: Rule, pool: str, redis_url: str, tmp_path: Path) ->
         assert sum(bench.ledger.executions().values()) == 24
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_every_message_dropped_of_many_at_once(pool: str, redis_url: str, tmp_path: Path) -> None:
+    with Relay(redis_url, QUEUES, dropped_once) as relay, Bench(redis_url, tmp_path, env=_IMPATIENT) as bench:
+        bench.worker(pool=pool, env={"FAULTS_RELAY": "1"})
+        handle = bench.client.start_workflow("faults:fan", {"id": "fan", "width": 8}, id="fan")
+        assert handle.result(timeout=60) == 8
+        assert sum(seen == 2 for seen in relay.seen.values()) >= 8
+        assert_store_clean(redis_url)
+        assert bench.ledger.executions() == {"reserve": 8}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("pool", _SLOW_THREADS)
 def test_separate_broker_flushed(pool: str, redis_url: str, second_redis: EmbeddedRedis, tmp_path: Path) -> None:
     """Whatever is in the broker goes three times, bindings included; the store is another server."""
     with Bench(redis_url, tmp_path, broker_url=second_redis.url, env={"FAULTS_WORK_MS": "100"}) as bench:
@@ -71,7 +86,7 @@ def test_separate_broker_flushed(pool: str, redis_url: str, second_redis: Embedd
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("pool", ["threads", "prefork"])
+@pytest.mark.parametrize("pool", _SLOW_PREFORK)
 def test_separate_broker_away(pool: str, redis_url: str, second_redis: EmbeddedRedis, tmp_path: Path) -> None:
     """The broker is killed between two steps and comes back, empty: no run is given up for it."""
     with Bench(redis_url, tmp_path, broker_url=second_redis.url, env={"FAULTS_WORK_MS": "300"}) as bench:

@@ -136,7 +136,7 @@ _STOPS: Final = {
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("pool", _POOLS)
+@pytest.mark.parametrize("pool", ["threads", pytest.param("prefork", marks=pytest.mark.slow)])
 def test_stopped_past_its_lease_and_continued(pool: str, urls: list[str], tmp_path: Path) -> None:
     """A worker that was taken for dead comes back when the run has long ended: it leaves no trace."""
     env = {

@@ -12,7 +12,7 @@ from tests.support.fault_runs import Bench, assert_store_clean, follow
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("pool", ["threads", "prefork"])
+@pytest.mark.parametrize("pool", ["threads", pytest.param("prefork", marks=pytest.mark.slow)])
 def test_warm_shutdown(pool: str, redis_url: str, tmp_path: Path) -> None:
     """Stopped (SIGTERM) again and again in the middle of its work, each time another takes over: nothing runs twice."""
     with Bench(redis_url, tmp_path, env={"FAULTS_WORK_MS": "150"}) as bench:

@@ -15,7 +15,7 @@ from tests.support.fault_runs import ORDER, Bench, assert_store_clean, follow
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("pool", ["threads", "prefork"])
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("threads", marks=pytest.mark.slow)])
 def test_killed_in_the_middle(pool: str, second_redis: EmbeddedRedis, tmp_path: Path) -> None:
     """Store, broker and result backend in one server, killed three times; work goes on each time it is back."""
     with Bench(second_redis.url, tmp_path, env={"FAULTS_WORK_MS": "100"}) as bench:
@@ -52,6 +52,7 @@ def test_away_for_longer_than_anyone_waits(second_redis: EmbeddedRedis, tmp_path
         assert_store_clean(second_redis.url)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_away_for_longer_than_the_living_may_be_silent(second_redis: EmbeddedRedis, tmp_path: Path) -> None:
     """When Redis is back nobody has been heard of for a while: those who live keep what they have claimed."""
