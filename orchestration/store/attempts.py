@@ -136,6 +136,7 @@ class Attempts(Aggregate):
         pushes: Pushes = NO_PUSHES,
         known: int = -1,
         retries: int = 0,
+        timer: str = "",
     ) -> Delivery:
         """Record how an attempt ended.
 
@@ -150,6 +151,7 @@ class Attempts(Aggregate):
             pushes: The wake-up, given out if one is needed.
             known: Events that the owner knows: the lease brings the few after them; -1 for none.
             retries: With ``waiting``: how often Celery's own retry had sent the message that is done now.
+            timer: The deadline that says so; answered ``early`` when it is not due, or not any more.
         """
         keys = self._keyspace.of_run(attempt.run_id)
         reply = self._run(
@@ -180,6 +182,7 @@ class Attempts(Aggregate):
             claimed_by,
             known,
             retries,
+            timer,
         )
         return self._delivery(attempt.run_id, reply)
 

@@ -160,7 +160,7 @@ class Attempts:
 
     def decide(
         self, namespace: str, attempt: AttemptId, queue: str, activity: Activity, state: AttemptState,
-        failure: dict[str, Any], *, claimed_by: str | None, final: bool = False, states: str = "",
+        failure: dict[str, Any], *, claimed_by: str | None, final: bool = False, states: str = "", timer: str = "",
     ) -> Delivery:  # fmt: skip
         """Settle a failed attempt as the retry policy says.
 
@@ -174,6 +174,7 @@ class Attempts:
             claimed_by: Owner of the claim; None: this process.
             final: No further attempt, whatever the policy says.
             states: States in which the report counts, joined by commas; empty: any.
+            timer: The deadline that says so, if one does; it must be due.
         """
         elapsed = max(self._runtime.redis_now_ms() - int(activity.scheduled_ms), 0)
         delay = None
@@ -184,19 +185,19 @@ class Attempts:
         if delay is not None:
             return self.settle(
                 namespace, attempt, queue, outcome="retry", item=payload.encode(failure), delay_ms=delay,
-                claimed_by=claimed_by, states=states,
+                claimed_by=claimed_by, states=states, timer=timer,
             )  # fmt: skip
         info = {"attempt": attempt.attempt, "activity_id": str(activity.options.get("id") or attempt.seq)}
         if state.state == "backoff":
             info["retry_state"] = "timeout"
         item = encode_input(Code.ACTIVITY_FAILED, attempt.seq, payload.encode(failure), info)
         return self.settle(
-            namespace, attempt, queue, outcome="failed", item=item, claimed_by=claimed_by, states=states
+            namespace, attempt, queue, outcome="failed", item=item, claimed_by=claimed_by, states=states, timer=timer
         )
 
     def settle(
         self, namespace: str, attempt: AttemptId, queue: str, *, outcome: str, item: bytes, delay_ms: int = 0,
-        claimed_by: str | None = None, states: str = "", retries: int = 0,
+        claimed_by: str | None = None, states: str = "", retries: int = 0, timer: str = "",
     ) -> Delivery:  # fmt: skip
         """Report an outcome; a worker of the workflow's queue takes the run's lease with it, others wake one."""
         runtime = self._runtime
@@ -208,7 +209,7 @@ class Attempts:
         delivery = runtime.store(namespace).attempts.report(
             attempt, outcome=outcome, item=item, claimed_by=claimed_by or runtime.owner, delay_ms=delay_ms,
             states=states, owner=runtime.holder if here else "", pushes=pushes, known=known,
-            retries=retries,
+            retries=retries, timer=timer,
         )  # fmt: skip
         if delivery.status == "wake":
             runtime.messages.publish(send)

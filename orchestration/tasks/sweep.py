@@ -196,12 +196,10 @@ class Sweeper:
             "kind": "Timeout",
             "details": {"timeout_type": word},
         }
-        answer = self._attempts.decide(
+        self._attempts.decide(
             namespace, attempt, fields.get("queue", ""), activity, state, failure, claimed_by=state.owner or "-",
-            final=final, states=states,
+            final=final, states=states, timer=member,
         )  # fmt: skip
-        if answer.status == "dropped":
-            store.timers.forget(member)
 
     def _end_run(self, namespace: str, store: Store, run_id: RunId, member: str) -> None:
         entry: bytes = msgpack.packb(["complete", namespace, run_id])

@@ -236,6 +236,26 @@ def test_a_late_report_leaves_the_owners_newer_claim_alone(backend: Backend, run
     assert backend.store.workers.claims("worker") == [(attempt.run_id, 1)]
 
 
+def test_a_deadline_that_was_put_off_is_no_reason(backend: Backend, runs: Runs) -> None:
+    """Who saw it pass may come late: by now it is another attempt's, and it stays."""
+    attempt = runs.with_activity()
+    runs.claim(attempt, close_ms=30_000)
+    member = f"{attempt.run_id}/1/close"
+    with backend.unchanged():
+        assert runs.report(attempt, "failed", timer=member).status == "early"
+        assert runs.report(attempt, "failed", timer=f"{attempt.run_id}/1/start").status == "early"
+    assert "close" in _timers(runs, attempt)
+
+
+def test_a_deadline_that_has_passed_ends_the_attempt_or_goes(backend: Backend, runs: Runs) -> None:
+    attempt = runs.with_activity()
+    runs.claim(attempt, close_ms=0)
+    member = f"{attempt.run_id}/1/close"
+    assert runs.report(attempt, "failed", states="waiting", timer=member).detail == "attempt claimed"
+    assert "close" not in _timers(runs, attempt)
+    assert runs.report(attempt, "failed", timer=member).status == "early"
+
+
 def test_a_report_of_a_parked_run_is_kept(backend: Backend, runs: Runs) -> None:
     attempt = runs.with_activity()
     runs.claim(attempt)

@@ -23,7 +23,8 @@
 -- ARGV[14] claimed_by string the owner of the claim, as the reporter knows it
 -- ARGV[15] known     int     events that the asker knows, -1 for none: it is sent the few after them
 -- ARGV[16] retries   int     with waiting: how often Celery's own retry had sent the attempt that asks for another
--- Returns  {"dropped", why} | {"accepted"} | {"wake"} | {"retry", attempt, due} | {"waiting"}
+-- ARGV[17] timer    string member of the deadline that asks for it, which must be due; empty: none
+-- Returns  {"dropped", why} | {"accepted"} | {"wake"} | {"retry", attempt, due} | {"waiting"} | {"early"}
 --          | {"lease", fence, time, length, tries, tail, input...}
 -- Holds    an activity ends once; a success of an earlier attempt counts while it is open, its failure does not
 -- Cost     O(log timers)
@@ -34,8 +35,16 @@ local run, seq, attempt, token, outcome = ARGV[1], ARGV[2], tonumber(ARGV[3]), A
 local push = cmsgpack.unpack(ARGV[10])
 local member = run .. '/' .. seq
 
+-- Who saw a deadline pass may come late: by now it may be another attempt's, or put off by a heartbeat.
+local timer = ARGV[17]
+if timer ~= '' then
+  local due = redis.call('ZSCORE', timers, timer)
+  if not due or tonumber(due) > now_ms() then return {'early'} end
+end
+
 local function drop(why)
-  if redis.call('EXISTS', record) == 1 then redis.call('HINCRBY', record, 'dropped:' .. why, 1) end
+  if timer ~= '' then redis.call('ZREM', timers, timer) end
+  if not string.find(why, '^run ') and redis.call('EXISTS', record) == 1 then redis.call('HINCRBY', record, 'dropped:' .. why, 1) end
   return {'dropped', why}
 end
 
@@ -45,7 +54,7 @@ local state = packed and cmsgpack.unpack(packed) -- {attempt, token, state, owne
 -- The owner's claim is over, unless it holds another attempt of the same activity by now: that one stays on its list.
 local over = not state or state[3] ~= 'claimed' or state[4] ~= ARGV[14]
 if over then redis.call('SREM', claims, member) end
-if not status or not is_open(status) then return {'dropped', 'run ' .. (status or 'unknown')} end
+if not status or not is_open(status) then return drop('run ' .. (status or 'unknown')) end
 if not state then return drop('activity closed') end
 if state[2] ~= token then return drop('other token') end
 if outcome ~= 'completed' and state[1] ~= attempt then return drop('other attempt') end
