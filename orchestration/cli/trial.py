@@ -14,7 +14,8 @@ __all__ = ["try_loading"]
 
 _LIMITS = Limits(instructions=10_000_000)
 _ENGINE = "[engine]"
-_CHUNK = "in main_chunk"
+_CHUNK = "in ?"
+"""How a stack names the chunk itself, which the library called; its method is named by its own code."""
 
 
 def try_loading(registry: Registry) -> list[Problem]:

@@ -59,7 +59,7 @@ def test_sizes_take_numbers_and_text(value: Any, expected: int) -> None:
         ({"orchestration_shard": 1}, {}, "orchestration_shard: did you mean orchestration_shards"),
         ({}, {"ORCHESTRATION_SHARD": "1"}, "ORCHESTRATION_SHARD: did you mean ORCHESTRATION_SHARDS"),
         ({"orchestration_wibble_wobble": 1}, {}, "unknown setting orchestration_wibble_wobble"),
-        ({"orchestration_shards": 0}, {}, r"orchestration_shards = 0: must be 1 to 1,024"),
+        ({"orchestration_shards": 0}, {}, r"orchestration_shards = 0: must be 1 to 256"),
         ({"orchestration_shards": True}, {}, "orchestration_shards = True: must be a whole number"),
         ({"orchestration_shards": 1.5}, {}, "orchestration_shards = 1.5: must be a whole number"),
         ({}, {"ORCHESTRATION_LEASE_MS": "soon"}, "ORCHESTRATION_LEASE_MS = 'soon': must be milliseconds"),
