@@ -131,7 +131,7 @@ def describe_record(record: RunRecord, namespace: str, open_commands: dict[str, 
         unread=record.unread,
         parked=f"{kind}: {reason}" if kind else "",
         places=tuple(
-            Place(**{name: _text(value) for name, value in place.items()}) for place in places
+            Place(**dict(zip(Place.__dataclass_fields__, map(_text, place), strict=True))) for place in places
         ),
         pending=tuple(_pending(open_commands or {})),
         counters={

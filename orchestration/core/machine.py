@@ -192,10 +192,11 @@ class Machine:
         if self.closed or self._dead:
             return []
         found = payload.decode(self._call(self._lua[b"places"])[0])
-        return [Place(**{key: _text(value) for key, value in place.items()}) for place in found]
+        names = Place.__dataclass_fields__
+        return [Place(**dict(zip(names, map(_text, place), strict=True))) for place in found]
 
     def packed_places(self) -> bytes:
-        """The same as one encoded list of maps, for a store."""
+        """The same as one encoded list of lists, in the order of the attributes, for a store."""
         if self.closed or self._dead:
             return payload.EMPTY_ARRAY
         packed: bytes = self._call(self._lua[b"places"])[0]

@@ -45,7 +45,7 @@ def complete_outer(runtime: Runtime, namespace: str, run_id: RunId) -> None:
     parent = record.fields.get("parent")
     if parent:
         _tell_parent(runtime, namespace, record, outcome, parent)
-    task_id = record.fields.get("task")
+    task_id = record.fields.get("task", record.fields["id"])
     if task_id:
         _complete_task(runtime, record, outcome, task_id)
 

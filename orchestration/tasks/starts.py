@@ -270,7 +270,9 @@ def _meta(
 
 
 def _fields(wanted: StartRequest, entry_id: str, queue: str, run_id: RunId) -> dict[str, Any]:
-    fields: dict[str, Any] = {"type": entry_id, "task": wanted.task_id or run_id}
+    fields: dict[str, Any] = {"type": entry_id}
+    if wanted.task_id != wanted.workflow_id:  # the rule, so nothing is kept of it
+        fields["task"] = wanted.task_id or run_id
     if queue:
         fields["queue"] = queue
     if wanted.parent:

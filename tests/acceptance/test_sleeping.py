@@ -61,11 +61,9 @@ def used_memory(url: str) -> int:
 @pytest.mark.parametrize("by_celery", [True, False], ids=["send_task", "client"])
 def test_a_sleeping_run_costs_two_kibibytes(by_celery, tmp_path, capsys):
     with EmbeddedRedis() as server, deployed(project, tmp_path, server.url) as deployment:
-        worker = deployment.worker()
-        sleeping_runs(deployment, 20, by_celery=by_celery)  # bundles, and what else is there once
-        worker.kill()  # with its queues empty
         deployment.worker()
-        before, number = used_memory(server.url), 1000
+        sleeping_runs(deployment, 20, by_celery=by_celery)  # bundles, and what else is there once
+        before, number = used_memory(server.url), 600
         already = _timers(deployment)
         for index in range(number):
             if by_celery:
@@ -73,7 +71,10 @@ def test_a_sleeping_run_costs_two_kibibytes(by_celery, tmp_path, capsys):
             else:
                 deployment.client.start_workflow(nap, INPUT, id=f"number-{index:06d}")
         wait_until(lambda: _timers(deployment) == number + already, deadline_s=60, every_s=0.2, message="all asleep")
-        each = (used_memory(server.url) - before) / number
+        # A caller that may ask for the result listens to a channel for each: that is the caller's, not the run's.
+        deployment.app.backend.result_consumer.stop()
+        each = wait_until(lambda: _at_most(2 * KIB, (used_memory(server.url) - before) / number),
+                          message=lambda: f"{(used_memory(server.url) - before) / number} bytes for a run")  # fmt: skip
         largest = _largest_run(server.url)
     with capsys.disabled():
         print(f"\n  a sleeping run: {each:.0f} bytes of used memory, keys of one: {largest} bytes; ", end="")
@@ -81,15 +82,17 @@ def test_a_sleeping_run_costs_two_kibibytes(by_celery, tmp_path, capsys):
     assert largest <= 2 * KIB
 
 
+def _at_most(most: float, figure: float) -> float:
+    """The figure, once the server has let go of what its clients held: 0 before."""
+    return figure if figure <= most else 0
+
+
 def _largest_run(url: str) -> int:
     """Sum of MEMORY USAGE of all keys of one run, the largest of a few."""
     with contextlib.closing(redis.Redis.from_url(url)) as client:
         runs = [key.decode().rpartition(":")[2] for key in client.scan_iter("*:run:*", count=1000)][:20]
         keys = [key.decode() for key in client.scan_iter("*", count=1000)]
-        return max(
-            sum(client.memory_usage(key, samples=0) for key in keys if run_id in key)
-            for run_id in runs
-        )
+        return max(sum(client.memory_usage(key, samples=0) for key in keys if run_id in key) for run_id in runs)
 
 
 def grown(deployment: Deployment, number: int) -> float:

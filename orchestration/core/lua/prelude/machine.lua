@@ -122,7 +122,8 @@ local function first_frame(thread)
   return frame or { source = "", line = 0, name = "" }
 end
 
--- places() -> bytes: a list of {task, file, line, function, waits_for, since_ms}
+-- places() -> bytes: a list of lists: task, file, line, function, waits_for, since_ms. Without names: each sleeping run
+-- keeps it, and Redis keeps a hash small while its values have at most 64 bytes.
 local function places()
   local list = {}
   local tasks, last = rt.living_tasks()
@@ -132,8 +133,8 @@ local function places()
       local frame = first_frame(task.inner or task.co)
       if frame.line == 0 then frame = first_frame(task.co) end
       list[#list + 1] = {
-        task = id, file = frame.source, line = frame.line, ["function"] = frame.name, since_ms = task.since or 0,
-        waits_for = task.what and (task.what .. (task.detail and " " .. task.detail or "")) or "",
+        id, frame.source, frame.line, frame.name,
+        task.what and (task.what .. (task.detail and " " .. task.detail or "")) or "", task.since or 0,
       }
     end
   end
