@@ -25,7 +25,6 @@ _IMPATIENT: Final = {
 """What is lost many times in a row is found sooner; how soon it is found by default, other tests tell."""
 
 
-_SLOW_PREFORK: Final = ["threads", pytest.param("prefork", marks=pytest.mark.slow)]
 _SLOW_THREADS: Final = ["prefork", pytest.param("threads", marks=pytest.mark.slow)]
 
 
@@ -50,7 +49,7 @@ def test_every_message(rule: Rule, pool: str, redis_url: str, tmp_path: Path) ->
         assert sum(bench.ledger.executions().values()) == 24
 
 
-@pytest.mark.parametrize("pool", ["threads", "prefork"])
+@pytest.mark.parametrize("pool", _SLOW_THREADS)
 def test_every_message_dropped_of_many_at_once(pool: str, redis_url: str, tmp_path: Path) -> None:
     with Relay(redis_url, QUEUES, dropped_once) as relay, Bench(redis_url, tmp_path, env=_IMPATIENT) as bench:
         bench.worker(pool=pool, env={"FAULTS_RELAY": "1"})
@@ -85,8 +84,9 @@ def test_separate_broker_flushed(pool: str, redis_url: str, second_redis: Embedd
         broker.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("pool", _SLOW_PREFORK)
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
 def test_separate_broker_away(pool: str, redis_url: str, second_redis: EmbeddedRedis, tmp_path: Path) -> None:
     """The broker is killed between two steps and comes back, empty: no run is given up for it."""
     with Bench(redis_url, tmp_path, broker_url=second_redis.url, env={"FAULTS_WORK_MS": "300"}) as bench:

@@ -36,6 +36,7 @@ def test_killed_in_the_middle(pool: str, second_redis: EmbeddedRedis, tmp_path: 
         assert_store_clean(second_redis.url)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_away_for_longer_than_anyone_waits(second_redis: EmbeddedRedis, tmp_path: Path) -> None:
     """A body ends while nothing can be reported, for longer than a client would try: it does not run again."""
