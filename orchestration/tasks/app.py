@@ -81,6 +81,7 @@ class Orchestration:
         self._parts: Parts | None = None
         self._lock = threading.RLock()
         self._child = False
+        self._installed = False
         self.connection: Connection | None = None
         app.orchestration = self
         if app.finalized:
@@ -136,10 +137,13 @@ class Orchestration:
         original = app.send_task
 
         @functools.wraps(original)
-        def send_task(*args: Any, **kwargs: Any) -> Any:
-            app.__dict__.pop("send_task", None)
+        def send_task(name: str, *args: Any, **kwargs: Any) -> Any:
             app.finalize()
-            return original(*args, **kwargs)
+            if self._installed:
+                app.__dict__.pop("send_task", None)
+            elif ":" in name:  # one of ours, it seems; Celery only logs what goes wrong when it is finalized
+                _ = self.registry
+            return original(name, *args, **kwargs)
 
         app.send_task = send_task
 
@@ -147,6 +151,7 @@ class Orchestration:
         del sender
         register_entries(self)
         install_publishing(self)
+        self._installed = True
 
     def _on_child(self, **_: Any) -> None:
         """A prefork child has started: nothing of its parent's connections, locks or machines may be used."""

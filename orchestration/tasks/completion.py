@@ -101,4 +101,4 @@ def _publish_followers(runtime: Runtime, request: Any, task_id: str, result: Any
         following = maybe_signature(request.chain[-1], app=runtime.app)
         children.append(following.apply_async((result,), chain=request.chain[:-1], **options))
     if children:
-        request.children = [*(request.children or []), *children]
+        request.children.extend(children)

@@ -99,6 +99,8 @@ class Started:
 def kept_request(request: Mapping[str, Any]) -> dict[str, Any]:
     """The facts of a Celery task that completing it later needs, without those that are empty."""
     kept = {name: request[name] for name in _KEPT if request.get(name)}
+    if request.get("group_index") is not None:  # 0 is the first of a chord's header
+        kept["group_index"] = request["group_index"]
     if kept.get("root_id") == request.get("id"):
         kept.pop("root_id", None)
     if kept.get("correlation_id") == request.get("id"):

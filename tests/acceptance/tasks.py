@@ -138,3 +138,23 @@ def uncarried(what: str) -> Any:
 @shared_task(name="accept.bytes")
 def some_bytes(count: int) -> str:
     return "x" * count
+
+
+_remembered: list[list[Any]] = []
+
+
+@shared_task(name="accept.remember")
+def remember(*values: Any) -> None:
+    """A callback: writes down what it was given."""
+    _remembered.append(list(values))
+
+
+@shared_task(name="accept.remember_failure")
+def remember_failure(task_id: str) -> None:
+    """An errback: Celery gives it the id of the task that failed."""
+    _remembered.append(["failed", task_id])
+
+
+@shared_task(name="accept.remembered")
+def remembered() -> list[list[Any]]:
+    return _remembered
