@@ -17,7 +17,8 @@
 -- ARGV[9] known    int     events that the asker knows, -1 for none: it is sent the few after them
 -- Returns  {"early", ms} | {"gone"} | {"accepted"} | {"wake"} | {"busy"} | {"idle"} | {"closed", status}
 --          | {"lease", fence, time, length, tries, tail, input...}
--- Holds    never early, never twice; with an owner the lease is tried even if the timer was gone
+-- Holds    never early, never twice, timers of one run in the order of their times (while fewer than 100 deadlines of
+--          the shard are overdue); with an owner the lease is tried even if the timer was gone
 -- Cost     O(log timers)
 -- @include run
 local record, open, timers, handed, inbox, ready = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -33,12 +34,21 @@ if bad then return redis.error_reply('ERR the broker key ' .. bad .. ' is no lis
 
 local fired = false
 if due then
-  redis.call('ZREM', timers, member)
-  redis.call('ZREM', handed, member)
   local status = redis.call('HGET', record, 'status')
-  if status and is_open(status) and redis.call('HEXISTS', open, seq) == 1 then
-    redis.call('RPUSH', inbox, ARGV[3])
-    fired = true
+  local listening = status and is_open(status)
+  -- Wake-ups may overtake each other: the run's own timers that were due before this one fire before it.
+  local numbers = {}
+  for _, earlier in ipairs(redis.call('ZRANGEBYSCORE', timers, '-inf', '(' .. due, 'LIMIT', 0, 100)) do
+    numbers[#numbers + 1] = string.match(earlier, '^' .. run .. '/(%d+)/timer$')
+  end
+  numbers[#numbers + 1] = seq
+  for _, number in ipairs(numbers) do
+    redis.call('ZREM', timers, run .. '/' .. number .. '/timer')
+    redis.call('ZREM', handed, run .. '/' .. number .. '/timer')
+    if listening and redis.call('HEXISTS', open, number) == 1 then
+      redis.call('RPUSH', inbox, number == seq and ARGV[3] or '\147\4' .. cmsgpack.pack(tonumber(number)))
+      fired = true
+    end
   end
 end
 if owner ~= '' then
