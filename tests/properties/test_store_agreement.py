@@ -349,8 +349,10 @@ def masked(player: Player) -> dict[str, Any]:
             return Near(value - now)
         if isinstance(value, bytes) and value.isdigit() and len(value) in (12, 13):
             return Near(int(value) - now)
-        if isinstance(value, bytes) and value[:1] == b"\x97" and value[-14:-1].isdigit():  # state of an attempt
-            return value[:-14], value[-1:]  # a time inside is not made older in Redis
+        if isinstance(value, bytes) and value[:1] == b"\x96" and value[-13:].isdigit():  # state of an attempt
+            return value[:-13]  # a time inside is not made older in Redis
+        if isinstance(value, bytes) and value[:1] == b"\x97" and value[-14:-1].isdigit():  # the same of a claimed one
+            return value[:-14], value[-1:]
         if isinstance(value, bytes) and value[:3] == b"\x93\x4c\xcf":  # closing event
             return value[:3], value[11:]
         if isinstance(value, dict):
