@@ -100,8 +100,7 @@ class Engine:
         try:
             if lease.tries > _MOST_TRIES:
                 raise _ParkError("engine", f"{lease.tries - 1} workers gave up or died at this step")
-            with self._presence.in_lua():
-                session = self._session(namespace, store, lease)
+            session = self._session(namespace, store, lease)
             while (following := self._step(store, session, held)) is not None:
                 held = following
         except _ParkError as error:
@@ -181,7 +180,12 @@ class Engine:
                 tail = list(lease.tail) if len(lease.tail) == behind else list(
                     store.runs.history(lease.run_id, start=session.length, stop=lease.length)
                 )  # fmt: skip
-                replay(session.machine, tail)
+                try:
+                    with self._presence.in_lua():
+                        replay(session.machine, tail)
+                except NondeterminismError:
+                    session.machine.close()  # the whole history tells the event's number and the line
+                    return self._replay(namespace, store, lease)
                 session.length, session.fence = lease.length, lease.fence
                 for event in tail:
                     _track(session, event)
@@ -200,7 +204,8 @@ class Engine:
         history = list(store.runs.history(lease.run_id, stop=lease.length)) if lease.length else []
         if len(history) != lease.length:
             raise _ParkError("history", f"the record counts {lease.length} events, the history has {len(history)}")
-        replay(machine, history)
+        with self._presence.in_lua():
+            replay(machine, history)
         started = events.decode(history[0] if history else stamp(lease.inputs[0], lease.time_ms))
         if not isinstance(started, events.Started):
             raise _ParkError("history", "the first event is not the start of a run")

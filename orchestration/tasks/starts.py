@@ -12,6 +12,7 @@ from kombu import Producer
 
 from orchestration.core import payload
 from orchestration.core.events import Code
+from orchestration.core.flags import FORMAT, LUA, current_flags
 from orchestration.core.pid import make_pid
 from orchestration.errors import (
     EntryNotFoundError,
@@ -154,7 +155,7 @@ def start(
     for _ in range(20):
         run_id = store.runs.new_id(workflow_id)
         send = message(namespace, run_id) if message else runtime.messages.resume(namespace, run_id, queue=queue)
-        meta = _meta(runtime, wanted, run_id, entry, namespace, bundle.digest, queue, pid)
+        meta = _meta(runtime, wanted, run_id, entry, namespace, queue, pid)
         inputs = [encode_input(Code.STARTED, meta, wanted.args)]
         inputs += [encode_input(Code.SIGNAL, topic, args, wanted.sender) for topic, args in wanted.signals]
         pushes = runtime.messages.pushes(send)
@@ -257,15 +258,18 @@ def _check_policies(wanted: StartRequest) -> None:
 
 
 def _meta(
-    runtime: Runtime, wanted: StartRequest, run_id: RunId, entry: WorkflowLua, namespace: str, digest: str, queue: str,
-    pid: Pid,
-) -> dict[str, Any]:  # fmt: skip
+    runtime: Runtime, wanted: StartRequest, run_id: RunId, entry: WorkflowLua, namespace: str, queue: str, pid: Pid
+) -> dict[str, Any]:
+    """What the machine reads of a start. The code's digest is in the run's record; what is left out has its default."""
     meta: dict[str, Any] = {
         "workflow_id": wanted.workflow_id, "run_id": run_id, "type": entry.type_name, "pid": pid,
-        "task_queue": queue or runtime.app.conf.task_default_queue, "namespace": namespace, "bundle": digest,
-        "seed": os.urandom(16), "attempt": 1, "lua": "5.4", "format": 1, "flags": [], "ctx": dict(wanted.context),
-        "tz": "UTC",
+        "task_queue": queue or runtime.app.conf.task_default_queue, "namespace": namespace,
+        "seed": os.urandom(16), "attempt": 1, "lua": LUA, "format": FORMAT,
     }  # fmt: skip
+    if wanted.context:
+        meta["ctx"] = dict(wanted.context)
+    if current_flags():
+        meta["flags"] = current_flags()
     if wanted.parent_pid:
         meta["parent_pid"] = wanted.parent_pid
     return meta
