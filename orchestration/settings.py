@@ -135,7 +135,7 @@ class Settings:
         2 * _MIB, "bytes", "Largest single value: arguments, results, signals.", 1024, 256 * _MIB
     )
     history_limit: int = _setting(
-        50_000, "events", "Longest history; a run that reaches it fails and is told to continue as new.",
+        50_000, "events", "Longest history; a run that would exceed it is parked.",
         100, 10_000_000,
     )  # fmt: skip
     start_to_close_ms: int = _setting(

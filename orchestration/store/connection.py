@@ -92,22 +92,25 @@ class RedisConnection:
     Args:
         url: ``redis://``, ``rediss://`` or ``unix://`` URL.
         patience_s: How long a command is repeated while the server is away, in seconds.
+        connect_s: How long to wait for a connection; twice as long for an answer.
         name: Shown in ``CLIENT LIST``.
 
     Source: notes on redis-py 8: ``Retry`` and ``socket_timeout`` defaults repeat an EVAL up to eleven times.
     """
 
-    def __init__(self, url: str, *, patience_s: float = 30.0, name: str = "orchestration") -> None:
+    def __init__(
+        self, url: str, *, patience_s: float = 30.0, connect_s: float = 5.0, name: str = "orchestration"
+    ) -> None:
         self._url = url
         self._patience_s = patience_s
         options: dict[str, Any] = {
             "retry": Retry(NoBackoff(), 0),
-            "socket_timeout": 10,
+            "socket_timeout": 2 * connect_s,
             "health_check_interval": 25,
             "client_name": name,
         }
         if not url.startswith("unix:"):
-            options["socket_connect_timeout"] = 5
+            options["socket_connect_timeout"] = connect_s
             options["socket_keepalive"] = True
         self._client: Any = redis.Redis.from_url(url, **options)
         self._mine = threading.local()

@@ -152,8 +152,9 @@ class Engine:
         try:
             with self._presence.in_lua():
                 effects, step = self._apply(session, lease)
-        except (OrchestrationError, _ParkError):
-            session.machine.close()  # the ordinary way meets it again, and parks the run
+        except Exception as error:  # noqa: BLE001 - the ordinary way meets it again, and parks the run
+            logger.info("step put off to the ordinary way: %s", error, extra={"run_id": attempt.run_id})
+            session.machine.close()
             return False
         fault("before_commit")
         answer = store.runs.finish(lease, step, attempt, claimed_by=self._runtime.owner)

@@ -53,7 +53,9 @@ class Runtime:
         self.pid = os.getpid()
         # A worker that gave up after a while would lose the outcomes of bodies that have run.
         patience_ms = _WORKER_PATIENCE_MS if is_worker(app) else settings.start_timeout_ms
-        self.connection: Connection = connection or RedisConnection(settings.redis_url, patience_s=patience_ms / 1000)
+        self.connection: Connection = connection or RedisConnection(
+            settings.redis_url, patience_s=patience_ms / 1000, connect_s=settings.connect_timeout_ms / 1000
+        )
         self.messages = Messages(app, self.connection)
         self.cache = SessionCache(runs=settings.cache_runs, size_bytes=settings.cache_bytes)
         self.in_lua: Callable[[], AbstractContextManager[None]] = nullcontext
