@@ -28,6 +28,14 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LOST = (redis.ConnectionError, redis.TimeoutError)
+_PASSING = (
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.TryAgainError,
+)
+"""Answers that another moment or another connection changes; redis-py takes the code off their texts."""
 _BUSY = ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF")
 
 
@@ -86,6 +94,20 @@ class _RedisSubscription:
         self._pubsub.close()
 
 
+class _Held:
+    """A connection that belongs to one thread and goes back when the thread has ended."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self.connection: Any = None
+        self.connection = pool.get_connection()
+
+    def __del__(self) -> None:
+        if self.connection is not None:
+            self.connection.disconnect()
+            self._pool.release(self.connection)
+
+
 class RedisConnection:
     """A pool of connections to one Redis (or Valkey).
 
@@ -114,6 +136,7 @@ class RedisConnection:
             options["socket_keepalive"] = True
         self._client: Any = redis.Redis.from_url(url, **options)
         self._mine = threading.local()
+        self.losses = 0
 
     @property
     def database(self) -> int:
@@ -139,12 +162,16 @@ class RedisConnection:
 
     def _ask(self, *command: Any) -> Any:
         """One command on a connection of this thread's own: half the cost of the client's way through its pool."""
-        connection = getattr(self._mine, "connection", None)
-        if connection is None:
-            connection = self._mine.connection = self._client.connection_pool.get_connection()
+        held = getattr(self._mine, "held", None)
+        if held is None:
+            held = self._mine.held = _Held(self._client.connection_pool)
+        connection = held.connection
         try:
             connection.send_command(*command)
             return connection.read_response()
+        except redis.exceptions.ReadOnlyError:
+            connection.disconnect()  # no master any more: the next connection finds the new one
+            raise
         except redis.ResponseError:
             raise  # an answer: the connection is as good as before
         except BaseException:
@@ -204,8 +231,9 @@ class RedisConnection:
                 return attempt()
             except _LOST as error:
                 lost: Exception = error
+                self.losses += 1
             except redis.ResponseError as error:
-                if not str(error).startswith(_BUSY):
+                if not isinstance(error, _PASSING) and not str(error).startswith(_BUSY):
                     raise StoreError(f"Redis refused {what}: {error}") from error
                 lost = error
             wait = pause * random.uniform(0.5, 1.5)

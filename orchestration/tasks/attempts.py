@@ -12,7 +12,7 @@ from typing import Any
 from billiard.einfo import ExceptionInfo
 from celery import states
 from celery.app.trace import TraceInfo, trace_ok_t
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, SoftTimeLimitExceeded
 
 from orchestration.activity import ActivityInfo, Running, _running
 from orchestration.core import payload
@@ -24,6 +24,7 @@ from orchestration.errors import (
     EncodeError,
     PayloadTooLargeError,
     StoreError,
+    StoreUnavailableError,
 )
 from orchestration.faults import fault
 from orchestration.store.attempts import AttemptId, AttemptState
@@ -92,7 +93,10 @@ class Attempts:
             fault("after_body")
             # Redis' time, carried on by a clock that only runs forward: never ahead of Redis, no host's clock decides.
             now_ms = claim.time_ms + int((time.monotonic() - begun) * 1000)
-            delivery = self._report(mark, traced, now_ms, retries)
+            try:
+                delivery = self._report(mark, traced, now_ms, retries)
+            except SoftTimeLimitExceeded:  # it comes once; the body has run, and a report can be repeated
+                delivery = self._report(mark, traced, now_ms, retries)
         finally:
             self._presence.release(mark.namespace)
         fault("after_report")
@@ -205,7 +209,10 @@ class Attempts:
         send = runtime.messages.resume(namespace, attempt.run_id, queue=queue)
         known = runtime.cache.known(namespace, attempt.run_id) if here else -1
         ends = outcome in ("completed", "failed")
-        pushes = runtime.messages.pushes(send) if ends and not here else Pushes()
+        pushes = Pushes()
+        if ends and not here:
+            with contextlib.suppress(StoreUnavailableError):  # the broker is away: the sweep wakes the run
+                pushes = runtime.messages.pushes(send)
         delivery = runtime.store(namespace).attempts.report(
             attempt, outcome=outcome, item=item, claimed_by=claimed_by or runtime.owner, delay_ms=delay_ms,
             states=states, owner=runtime.holder if here else "", pushes=pushes, known=known,

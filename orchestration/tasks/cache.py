@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from orchestration.core.machine import Machine
@@ -28,6 +29,7 @@ class Session:
         length: Number of events it has seen.
         fence: The fence after its last commit.
         time_ms: Time of its last input.
+        epoch: Connections lost so far when its history was read: what Redis holds may be older after a loss.
         in_flight: Numbers of its activities, and of timers due soon, that have not come back.
         cancelled: Numbers of commands that the code has taken back: what still arrives for them is dropped.
         bytes: Memory of the machine when it was last put away.
@@ -45,6 +47,7 @@ class Session:
     length: int
     fence: int
     time_ms: int
+    epoch: int = 0
     in_flight: set[int] = field(default_factory=set)
     cancelled: set[int] = field(default_factory=set)
     bytes: int = field(default=0)
@@ -56,9 +59,11 @@ class SessionCache:
     Args:
         runs: Most sessions kept.
         size_bytes: Most memory of all machines together.
+        epoch: Number of connections lost so far; sessions of an earlier one are not used any more.
     """
 
-    def __init__(self, *, runs: int, size_bytes: int) -> None:
+    def __init__(self, *, runs: int, size_bytes: int, epoch: Callable[[], int] = int) -> None:
+        self._epoch = epoch
         self._runs = runs
         self._size_bytes = size_bytes
         self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
@@ -69,7 +74,7 @@ class SessionCache:
         """Number of events that the cached session of a run has seen; -1 for none."""
         with self._lock:
             session = self._sessions.get((namespace, run_id))
-            return -1 if session is None else session.length
+            return -1 if session is None or session.epoch != self._epoch() else session.length
 
     def take(self, namespace: str, run_id: str) -> Session | None:
         """Take a session out; it may stand behind the store."""
@@ -77,7 +82,7 @@ class SessionCache:
             session = self._sessions.pop((namespace, run_id), None)
             if session is not None:
                 self._bytes -= session.bytes
-            return session
+            return session if session is not None and session.epoch == self._epoch() else None
 
     def take_sole(self, namespace: str, run_id: str, seq: int) -> Session | None:
         """Take a session out if an activity is the only thing it waits for from a worker.
@@ -86,7 +91,7 @@ class SessionCache:
         """
         with self._lock:
             session = self._sessions.get((namespace, run_id))
-            if session is None or session.in_flight != {seq}:
+            if session is None or session.in_flight != {seq} or session.epoch != self._epoch():
                 return None
             del self._sessions[(namespace, run_id)]
             self._bytes -= session.bytes

@@ -15,11 +15,11 @@ import msgpack
 from celery.app.task import Context
 from celery.canvas import maybe_signature
 from celery.exceptions import TaskRevokedError
-from kombu.exceptions import EncodeError as SerializerError
 
 from orchestration.core import payload
 from orchestration.core.events import Code
 from orchestration.core.failures import workflow_error
+from orchestration.errors import StoreUnavailableError
 from orchestration.store.inputs import encode_input
 from orchestration.store.outcome import Outcome, read_outcome
 from orchestration.store.results import RunRecord
@@ -78,7 +78,12 @@ def _complete_task(runtime: Runtime, record: RunRecord, outcome: Outcome, task_i
             _publish_followers(runtime, request, task_id, result)
             backend.mark_as_done(task_id, result, request=request)
             return
-        except SerializerError as error:
+        except StoreUnavailableError:
+            raise
+        except Exception as error:
+            if isinstance(error, runtime.messages.broker_errors):
+                raise  # it passes: the sweep does this again
+            # It will not pass: the task fails with it, as one of Celery's own would.
             failure: Exception = error
     elif record.status == "cancelled":
         message = str((outcome.failure or {}).get("message", ""))

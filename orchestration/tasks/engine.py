@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from celery.exceptions import SoftTimeLimitExceeded
+
 from orchestration.core import events, payload
 from orchestration.core.events import Code
 from orchestration.core.machine import Machine, Mode
@@ -19,6 +21,7 @@ from orchestration.errors import (
     SandboxError,
     StepLimitError,
     StoreError,
+    StoreUnavailableError,
 )
 from orchestration.faults import fault
 from orchestration.store.attempts import AttemptId
@@ -116,6 +119,11 @@ class Engine:
                 session.machine.close()
             logger.warning("run left to others: the store did not answer", extra=facts, exc_info=True)
             raise
+        except SoftTimeLimitExceeded:
+            # The clock of this task, not the run's fault: the lease runs out, another takes up; `tries` bounds it.
+            if session is not None:
+                session.machine.close()
+            logger.warning("run left to others: the task's soft time limit is over", extra=facts)
         except Exception as error:
             logger.exception("run parked: the engine failed", extra=facts)
             self._park(store, held, "engine", f"{type(error).__name__}: {error}", session)
@@ -157,16 +165,27 @@ class Engine:
             session.machine.close()
             return False
         fault("before_commit")
-        answer = store.runs.finish(lease, step, attempt, claimed_by=self._runtime.owner)
+        try:
+            answer = store.runs.finish(lease, step, attempt, claimed_by=self._runtime.owner)
+        except StoreUnavailableError:
+            session.machine.close()
+            raise
+        except StoreError as error:  # refused: nothing was written
+            logger.warning("step put off to the ordinary way: %s", error, extra={"run_id": attempt.run_id})
+            session.machine.close()
+            return False
         if answer.status == "slow":
             logger.debug("not the next step after all: %s", answer.detail, extra={"run_id": attempt.run_id})
             session.machine.close()
             return False
         fault("after_commit")
-        following = self._after_commit(store, session, lease, effects, step, answer)
-        if following is not None:
-            self._runtime.cache.put(session)
-            self.advance(namespace, following)
+        try:
+            following = self._after_commit(store, session, lease, effects, step, answer)
+            if following is not None:
+                self._runtime.cache.put(session)
+                self.advance(namespace, following)
+        except Exception:  # the step is written: what is left of it is the sweep's
+            logger.exception("what follows a step is left to the sweep", extra={"run_id": attempt.run_id})
         return True
 
     def _session(self, namespace: str, store: Store, lease: Lease) -> Session:
@@ -195,6 +214,7 @@ class Engine:
         return self._replay(namespace, store, lease)
 
     def _replay(self, namespace: str, store: Store, lease: Lease) -> Session:
+        epoch = self._runtime.epoch()
         record = store.runs.record(lease.run_id)
         fields, digest = record.fields, record.fields["bundle"]
         bundle = self._runtime.bundle(store, lease.run_id, digest)
@@ -224,6 +244,7 @@ class Engine:
             length=lease.length,
             fence=lease.fence,
             time_ms=int(fields.get("time") or 0),
+            epoch=epoch,
             in_flight={int(name[:-2]) for name in waiting if name.endswith(":s")},
         )
         for event in history:

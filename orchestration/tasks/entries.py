@@ -7,7 +7,7 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 from orchestration.errors import RegistryError, StoreError, StoreUnavailableError, WorkflowAlreadyStartedError
 from orchestration.registry.kinds.functions import FunctionPython
@@ -59,7 +59,7 @@ def _workflow(orchestration: Orchestration, entry: WorkflowLua) -> Any:
                 logger.warning("start put back: %s", error, extra={"workflow_id": self.request.id})
                 raise Reject(str(error), requeue=True) from error
         # A failure of this task would be stored as the workflow's result. The run is written, the sweep knows it.
-        with contextlib.suppress(StoreError):
+        with contextlib.suppress(StoreError, SoftTimeLimitExceeded):
             parts.engine.take_up(namespace, run_id)
         raise Ignore("the workflow goes on; its result comes when it ends")
 

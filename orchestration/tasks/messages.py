@@ -135,14 +135,14 @@ class Messages:
         if not self._checked:
             try:
                 self._broker_database = self._find_broker()
-            except self._broker_errors as error:
+            except self.broker_errors as error:
                 logger.warning("the broker is away, messages are sent after the commit for now: %s", error)
                 return False
             self._checked = True
         return self._broker_database is not None
 
     @cached_property
-    def _broker_errors(self) -> tuple[type[BaseException], ...]:
+    def broker_errors(self) -> tuple[type[BaseException], ...]:
         """What publishing raises while the broker is away or out of order."""
         connection = self._app.connection_for_write()  # is not opened
         return (*connection.connection_errors, *connection.channel_errors, OperationalError, OSError)
@@ -180,7 +180,7 @@ class Messages:
             with self._capture() as (producer, capture):
                 for send in sends:
                     send(producer)
-        except self._broker_errors as error:
+        except self.broker_errors as error:
             raise StoreUnavailableError(f"Redis, which is the broker too, does not answer: {error}") from error
         return Pushes(self._broker_database or 0, tuple(capture.commands))
 
@@ -222,7 +222,7 @@ class Messages:
             try:
                 for send in sends:
                     send(producer)
-            except self._broker_errors as error:
+            except self.broker_errors as error:
                 logger.warning("the broker is away, messages are left to the sweep: %s", error)
                 return False
         return True

@@ -57,7 +57,7 @@ class Runtime:
             settings.redis_url, patience_s=patience_ms / 1000, connect_s=settings.connect_timeout_ms / 1000
         )
         self.messages = Messages(app, self.connection)
-        self.cache = SessionCache(runs=settings.cache_runs, size_bytes=settings.cache_bytes)
+        self.cache = SessionCache(runs=settings.cache_runs, size_bytes=settings.cache_bytes, epoch=self.epoch)
         self.in_lua: Callable[[], AbstractContextManager[None]] = nullcontext
         self._stores: dict[str, Store] = {}
         self._bundles: dict[str, Bundle] = {}
@@ -75,6 +75,10 @@ class Runtime:
         patience = getattr(self.connection, "patience", None)
         with patience(self.settings.start_timeout_ms / 1000) if patience else nullcontext():
             yield
+
+    def epoch(self) -> int:
+        """Number of connections to Redis lost so far: after a loss, Redis may have gone back by a second."""
+        return int(getattr(self.connection, "losses", 0))
 
     @property
     def holder(self) -> str:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
 
 from orchestration.core.events import Code
-from orchestration.errors import OrchestrationError, StoreError, StoreUnavailableError
+from orchestration.errors import StoreError, StoreUnavailableError
 from orchestration.faults import fault
 from orchestration.store.attempts import AttemptId
-from orchestration.store.results import Sweep
+from orchestration.store.results import RunRecord, Sweep
 from orchestration.store.store import Store
 from orchestration.tasks.attempts import Attempts
 from orchestration.tasks.dispatch import dispatch_attempt
@@ -31,6 +32,9 @@ __all__ = ["Sweeper"]
 
 logger = logging.getLogger(__name__)
 
+_LONG_MS = 60_000
+_LONGEST_PAUSE_S = 60.0
+_MOST_REMEMBERED = 10_000
 _IN_HANDS_MS = 5_000
 """A message that is in no queue may wait for a slot in a worker that has taken it; or that worker is dead."""
 
@@ -59,7 +63,9 @@ class Sweeper:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._heard = self._listening_since = time.monotonic()
-        self._resent: dict[str, float] = {}
+        self._resent: dict[str, tuple[float, int]] = {}
+        self._woken: dict[RunId, tuple[float, int, int]] = {}
+        self._lengths: dict[str, int] = {}
         self._skip: dict[str, int] = {}
 
     def start(self) -> None:
@@ -93,6 +99,7 @@ class Sweeper:
         settings, runtime = self._runtime.settings, self._runtime
         longest = settings.sweep_interval_ms / 1000
         soonest = longest
+        self._lengths.clear()
         for namespace in runtime.namespaces:
             store = runtime.store(namespace)
             mine = store.workers.take_turn(runtime.owner, turn_ms=3 * settings.sweep_interval_ms)
@@ -108,7 +115,7 @@ class Sweeper:
                 # Attempts that nobody can run must not hide the ones behind them: the look goes round.
                 full = len(found.unclaimed) >= settings.sweep_batch
                 self._skip[shard.tag] = self._skip.get(shard.tag, 0) + settings.sweep_batch if full else 0
-                self._handle(namespace, store, found)
+                self._guarded("shard", shard.tag, self._handle, namespace, store, found)
                 if found.next_due_ms:
                     soonest = min(soonest, max(found.next_due_ms - found.time_ms, 5) / 1000)
                 if len(found.fire) >= settings.sweep_batch or len(found.runs) >= settings.sweep_batch:
@@ -119,27 +126,44 @@ class Sweeper:
     def _handle(self, namespace: str, store: Store, found: Sweep) -> None:
         wake = set(found.runs)
         for member in found.fire:
-            try:
-                self._fire(namespace, store, member)
-            except StoreUnavailableError:
-                raise
-            except OrchestrationError:
-                logger.exception("deadline left to the next sweep", extra={"member": member})
+            self._guarded("deadline", member, self._fire, namespace, store, member)
         self._wake(namespace, store, sorted(wake))
         if found.hand:
-            self._hand(namespace, store, found)
+            self._guarded("timers", "near", self._hand, namespace, store, found)
         if found.outbox:
             self._engine.outbox.perform(store, found.outbox)
         for member, sent_ms in found.unclaimed:
-            self._resend(namespace, store, member, sent_ms, found.time_ms)
+            self._guarded("attempt", member, self._resend, namespace, store, member, sent_ms, found.time_ms)
+
+    def _guarded(self, what: str, which: str, act: Callable[..., object], *args: Any) -> None:
+        """Do one thing of a sweep; what fails is left to the next one and keeps nothing else from being done."""
+        try:
+            act(*args)
+        except StoreUnavailableError:
+            raise
+        except Exception:
+            logger.exception("%s left to the next sweep", what, extra={"member": which})
 
     def _wake(self, namespace: str, store: Store, run_ids: list[RunId]) -> None:
-        messages = self._runtime.messages
-        sends = [
-            messages.resume(namespace, record.run_id, queue=record.fields.get("queue", ""))
-            for record in store.runs.records(run_ids)
-        ]
-        messages.publish(*sends)
+        messages, now = self._runtime.messages, time.monotonic()
+        if len(self._woken) > _MOST_REMEMBERED:
+            self._woken.clear()
+        for record in store.runs.records(run_ids):
+            if not self._may_wake(record, now):
+                continue
+            send = messages.resume(namespace, record.run_id, queue=record.fields.get("queue", ""))
+            self._guarded("wake-up", record.run_id, messages.publish, send)
+
+    def _may_wake(self, record: RunRecord, now: float) -> bool:
+        """Where workers are busy, wake-ups wait in a queue: more of them would not help. The pause doubles."""
+        fence = record.number("fence")
+        last, count, at_fence = self._woken.get(record.run_id, (0.0, 0, -1))
+        if fence != at_fence:
+            count = 0  # the run has moved since
+        elif now - last < min(1.5 * 2**count, _LONGEST_PAUSE_S):
+            return False
+        self._woken[record.run_id] = (now, count + 1, fence)
+        return True
 
     def _hand(self, namespace: str, store: Store, found: Sweep) -> None:
         """Give near timers to the broker: the wake-up is an ETA task."""
@@ -224,18 +248,19 @@ class Sweeper:
         waited = now_ms - sent_ms
         state, fields = found[1], records[0].fields
         attempt = AttemptId(run_id, seq, state.attempt, state.token)
-        claimed_later = store.attempts.frontier(run_id, queue) > sent_ms + 1000
-        if not claimed_later and self._queue_length(queue) != 0:
+        which = f"{member}/{attempt.attempt}"
+        last, count = self._resent.get(which, (0.0, 0))
+        if time.monotonic() - last < min(2.0 * 2**count, _LONGEST_PAUSE_S):
             return
-        if not claimed_later and waited < _IN_HANDS_MS:
-            return
-        last = self._resent.get(member, 0.0)
-        pause = min(2.0 * 2 ** min(int(waited / 10_000), 6), 120.0)
-        if time.monotonic() - last < pause:
-            return
-        if len(self._resent) > 10_000:
+        if store.attempts.frontier(run_id, queue) <= sent_ms + 1000:  # nothing sent later has been claimed
+            if waited < _IN_HANDS_MS:
+                return
+            # A queue that never runs dry shows nothing. After a while: of two messages of an attempt one is claimed.
+            if waited < _LONG_MS and self._queue_length(queue) != 0:
+                return
+        if len(self._resent) > _MOST_REMEMBERED:
             self._resent.clear()
-        self._resent[member] = time.monotonic()
+        self._resent[which] = (time.monotonic(), count + 1)
         workflow = (fields["id"], fields["type"], fields.get("queue", ""))
         answer = dispatch_attempt(
             self._runtime, namespace, store, attempt, activity_blob=found[0], state="scheduled", workflow=workflow
@@ -247,12 +272,14 @@ class Sweeper:
 
     def _queue_length(self, queue: str) -> int:
         """Messages waiting in a queue; 0 also when the broker has no such queue any more."""
-        with self._runtime.app.connection_for_write() as connection:
-            try:
-                channel = connection.default_channel
-                return int(channel.queue_declare(queue=queue, passive=True).message_count)
-            except connection.channel_errors:
-                return 0
+        if queue not in self._lengths:
+            with self._runtime.app.connection_for_write() as connection:
+                try:
+                    channel = connection.default_channel
+                    self._lengths[queue] = int(channel.queue_declare(queue=queue, passive=True).message_count)
+                except connection.channel_errors:
+                    self._lengths[queue] = 0
+        return self._lengths[queue]
 
     def _bury(self, namespace: str, store: Store) -> None:
         """Take over from processes that are gone."""
