@@ -100,6 +100,8 @@ class _Storm:
         self.faults += 1
 
     def _kill_child(self) -> None:
+        # Celery gives up when the children of a pool that is just starting die: that is not the case at hand.
+        self._workers[2].wait_until_ready()
         self._workers[2].kill_children()
         self.faults += 1
 
