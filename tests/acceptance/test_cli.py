@@ -161,6 +161,7 @@ def test_what_is_not_there(shop: Run) -> None:
         words.insert(1, "none")
         assert "no workflow with the id 'none' is known" in one_line(shop(*words, code=3))
     assert f"did you mean '{ORDER}'" in one_line(shop("start", ORDER[:-1], code=3))
+    shop("start", APPROVAL, "--id", "another")  # with no run at all, the list says how to start one
     assert "no run like that" in shop("list", "--type", "none").stdout
     assert shop("list", "--type", "none", "--json").stdout == ""
 
