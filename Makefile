@@ -2,7 +2,8 @@
 #
 #   make demo      the three examples on real Redis and Celery, with a worker killed half way
 #   make test      lint, types, layers, and the tests except the slow ones
-#   make test-all  the same with the slow tests (kills at every fault point, soaks)
+#   make test-all  the same with the slow tests (kills at every fault point, soaks), and test-replay
+#   make test-replay  the tests of workflows with no machine kept: a full replay of the history at every step
 #   make check     lint, types, layers
 #   make bench     the figures of benchmarks/README.md
 #   make clean     removes what make made
@@ -12,10 +13,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PYTEST ?= $(BIN)/python -m pytest
+REPLAY := $(PYTEST) --replay-everything -m "not slow" tests/unit/core tests/fundamentals tests/acceptance tests/replay
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check lint types layers bench clean
+.PHONY: help install demo test test-all test-replay check lint types layers bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -44,6 +46,10 @@ test: check
 
 test-all: check
 	$(PYTEST) $(ARGS)
+	$(REPLAY) $(ARGS)
+
+test-replay: $(STAMP)
+	$(REPLAY) $(ARGS)
 
 check: lint types layers
 

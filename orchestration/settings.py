@@ -119,7 +119,10 @@ class Settings:
     eta_tasks_max: int = _setting(
         1000, "count", "Most timers handed to Celery at a time; the timer thread fires the others itself.", 0, 100_000
     )
-    cache_runs: int = _setting(1000, "count", "Most runs whose Lua machine one worker process keeps.", 0, 1_000_000)
+    cache_runs: int = _setting(
+        1000, "count", "Most runs whose Lua machine one worker process keeps; with 0 every step replays the history.",
+        0, 1_000_000,
+    )  # fmt: skip
     cache_bytes: int = _setting(256 * _MIB, "bytes", "Most memory that those machines may take together.", 0)
     memory_bytes: int = _setting(
         64 * _MIB, "bytes", "Most memory of one run's Lua machine.", 1 * _MIB, 4096 * _MIB

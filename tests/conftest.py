@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
+import pytest
+
 from tests.support.fixtures import client, redis_client, redis_server, redis_url, running, second_redis, urls, worker
+from tests.support.replaying import REPLAY_VARIABLE
 
 __all__ = ["client", "redis_client", "redis_server", "redis_url", "running", "second_redis", "urls", "worker"]
 
 # A shell starts background jobs with Ctrl-C ignored, and children inherit that: commands under test could not be ended.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--replay-everything", action="store_true",
+        help="workers and hand-driven runs keep no machine: each step replays the history on a fresh one",
+    )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("replay_everything"):
+        os.environ[REPLAY_VARIABLE] = "1"
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    del config
+    return ["replay everything: on"] if os.environ.get(REPLAY_VARIABLE) else []

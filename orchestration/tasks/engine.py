@@ -106,6 +106,9 @@ class Engine:
             session = self._session(namespace, store, lease)
             while (following := self._step(store, session, held)) is not None:
                 held = following
+                if not self._runtime.settings.cache_runs:  # no machine outlives its step: replay is tried all the time
+                    session.machine.close()
+                    session = self._session(namespace, store, held)
         except _ParkError as error:
             self._park(store, held, error.kind, error.reason, session)
         except NondeterminismError as error:

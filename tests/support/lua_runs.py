@@ -12,6 +12,7 @@ from orchestration.core.events import Event
 from orchestration.core.machine import HostServices, Machine, Mode
 from orchestration.core.replay import replay
 from orchestration.types import EntryId, Limits
+from tests.support.replaying import is_replaying_everything, replayed_machine
 
 MODULES = ("funcs", "time", "workflow", "ctx", "uuid", "json", "process")
 PID = "{app:client@app:worker|w-1}"
@@ -48,12 +49,18 @@ class Run:
         self.history: list[bytes] = []
         self.now_ms = 1_700_000_000_000
         self.last: list[Event] = []
+        self._replayed = 0
 
     def apply(self, event: Event) -> list[Event]:
         """Apply an input."""
         encoded = events.encode(event)
         commands = self.machine.apply(encoded)
         self.history += [encoded, *commands]
+        if is_replaying_everything() and self.machine.mode is Mode.WORKFLOW:
+            fresh = replayed_machine(self.machine, self.history, replayed=self._replayed)
+            if fresh is not None:
+                self.machine.close()
+                self.machine, self._replayed = fresh, len(self.history)
         self.last = [events.decode(command) for command in commands]
         return self.last
 

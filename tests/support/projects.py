@@ -28,6 +28,8 @@ from celery import Celery
 
 from orchestration import Client, Orchestration
 from orchestration.errors import RegistryError
+from orchestration.types import Limits
+from tests.support.replaying import is_replaying_everything, replay_store
 from tests.support.workers import ROOT, WorkerProcess, start_worker
 
 __all__ = ["Deployment", "Project", "deployed"]
@@ -136,6 +138,17 @@ class Deployment:
         self.workers.append(process)
         return process
 
+    def replay_all(self) -> None:
+        """Replay the history of every run that is kept.
+
+        Raises:
+            AssertionError: Some do not replay.
+        """
+        with contextlib.suppress(RegistryError):  # a deployment that was never meant to work
+            payload_bytes = int(self.project.env.get("ORCHESTRATION_PAYLOAD_BYTES") or Limits().payload_bytes)
+            problems = replay_store(self.client, Limits(payload_bytes=payload_bytes))
+            assert not problems, "these runs do not replay:\n" + "\n".join(problems)
+
     def close(self) -> None:
         """Kill the workers, let the connections go."""
         for process in self.workers:
@@ -151,5 +164,7 @@ def deployed(project: Project, folder: Path, redis_url: str, **settings: Any) ->
     deployment = Deployment(project, folder, redis_url, **settings)
     try:
         yield deployment
+        if is_replaying_everything():
+            deployment.replay_all()
     finally:
         deployment.close()

@@ -16,6 +16,7 @@ from typing import Self
 import psutil
 
 from orchestration.processes import start_bound
+from tests.support.replaying import worker_variables
 from tests.support.waiting import wait_until
 
 __all__ = ["ROOT", "WorkerProcess", "start_worker"]
@@ -180,7 +181,7 @@ def start_worker(
         key: value for key, value in os.environ.items() if not key.startswith(("CELERY_", "ORCHESTRATION_", "REDIS_"))
     }
     environment |= {"REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1", "PYTHONPATH": f"{cwd}{os.pathsep}{ROOT}"}
-    environment |= dict(env or {})
+    environment |= worker_variables() | dict(env or {})
     with log_path.open("ab") as log:
         process = start_bound(command, env=environment, cwd=cwd, output=log)
     worker = WorkerProcess(name, process, log_path)
