@@ -15,7 +15,9 @@ from orchestration.cli.dev import dev
 from orchestration.cli.exits import report
 from orchestration.cli.history import history
 from orchestration.cli.list_runs import list_runs
+from orchestration.cli.pause import pause
 from orchestration.cli.result import result
+from orchestration.cli.resume import resume
 from orchestration.cli.retry import retry
 from orchestration.cli.run import run
 from orchestration.cli.session import session_of, shared_options
@@ -62,7 +64,8 @@ class Commands(click.Group):
 def add_commands(group: click.Group) -> None:
     """Put every command into a group."""
     for command in (
-        run, dev, check, start, list_runs, show, history, signal_run, result, cancel, terminate, retry, call,
+        run, dev, check, start, list_runs, show, history, signal_run, result, cancel, terminate, pause, resume, retry,
+        call,
     ):  # fmt: skip
         group.add_command(command)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestration.cli.application import Application, load_application
+from orchestration.cli.bulk import STATUSES
 from orchestration.cli.output import ago, print_json, show, status_text, table
 from orchestration.cli.session import session_of, shared_options
 
@@ -17,11 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["list_runs"]
 
-_STATUSES = ("open", "closed", "running", "parked", "completed", "failed", "cancelled", "terminated", "timed_out")
-
 
 @click.command("list")
-@click.option("--status", "-s", type=click.Choice(_STATUSES), help="Only these; open and closed are groups.")
+@click.option("--status", "-s", type=click.Choice(STATUSES), help="Only these; open and closed are groups.")
 @click.option("--type", "-t", "entry", metavar="ENTRY", help="Only runs of this entry.")
 @click.option("--limit", "-l", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Most runs shown.")
 @shared_options
@@ -52,6 +51,8 @@ def list_runs(context: click.Context, status: str | None, entry: str | None, lim
         row = [item.workflow_id, item.type, status_text(item.status), where, waits_for, ago(item.started_ms)]
         made.add_row(*row, str(item.history_length), *([item.namespace] if several else []))
     show(made)
+    if status == "parked":
+        print(_parked(application))
     if len(found) == limit:
         print(f"the latest {limit}; --limit shows more")
 
@@ -79,6 +80,16 @@ def _stand(item: Description) -> tuple[str, str]:
     place = item.places[0]
     more = f" (+{len(item.places) - 1})" if len(item.places) > 1 else ""
     return f"{PurePosixPath(place.file).name}:{place.line}{more}", place.waits_for
+
+
+def _parked(application: Application) -> str:
+    """How many runs are parked, by the kind of what keeps them."""
+    kinds: dict[str, int] = {}
+    for namespace in application.namespaces():
+        for kind, count in application.client(namespace).count_parked().items():
+            kinds[kind] = kinds.get(kind, 0) + count
+    told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    return f"{sum(kinds.values())} parked: {told}"
 
 
 def _nothing(application: Application, *, is_filtered: bool) -> str:

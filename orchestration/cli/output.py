@@ -18,7 +18,7 @@ __all__ = ["ago", "console", "note", "print_json", "show", "size", "status_text"
 
 _STATUS_STYLE = {
     "running": "cyan", "completed": "green", "failed": "red", "parked": "bold yellow", "cancelled": "yellow",
-    "terminated": "magenta", "timed_out": "red",
+    "paused": "blue", "terminated": "magenta", "timed_out": "red",
 }  # fmt: skip
 _WIDTH_OF_FILES = 10_000
 

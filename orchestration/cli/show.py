@@ -74,6 +74,9 @@ def _print(seen: Description, outcome: dict[str, Any]) -> None:
     if seen.parked:
         cure = f"mend the cause, then `orchestration retry {seen.workflow_id}`"
         facts.add_row("parked", Text(f"{seen.parked} ({cure})", "yellow"))
+    if seen.status == "paused":
+        told = f"{seen.paused} " if seen.paused else ""
+        facts.add_row("paused", Text(f"{told}(`orchestration resume {seen.workflow_id}` lets it go on)", "blue"))
     unread = f", {seen.unread} input{'s'[: seen.unread != 1]} not taken yet" if seen.unread else ""
     facts.add_row("history", f"{seen.history_length} events, {size(seen.history_bytes)}{unread}")
     facts.add_row("queue", f"{seen.task_queue or 'default'} (namespace {seen.namespace})")

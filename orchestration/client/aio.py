@@ -60,6 +60,14 @@ class AsyncWorkflowHandle:
         """Let a parked run try again."""
         await asyncio.to_thread(self._handle.retry)
 
+    async def pause(self, note: str = "", *, by: str = "") -> None:
+        """Let the workflow make no more steps."""
+        await asyncio.to_thread(self._handle.pause, note, by=by)
+
+    async def resume(self) -> None:
+        """Let a paused workflow go on."""
+        await asyncio.to_thread(self._handle.resume)
+
     async def describe(self) -> Description:
         """Where it stands."""
         return await asyncio.to_thread(self._handle.describe)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +143,25 @@ class Client:
         found.sort(key=lambda item: (-item.started_ms, item.workflow_id))
         return found[:limit]
 
+    def each_workflow(self, *, status: str | None = None, type: str | None = None) -> Iterator[Description]:  # noqa: A002
+        """Every run like that, in no order, read page by page: for work on many, however many there are.
+
+        Args:
+            status: As for :meth:`list_workflows`.
+            type: Only of this entry id.
+        """
+        runs = self._runtime.store(self.namespace).runs
+        for which in _indexes(status):
+            for page in runs.pages(which):
+                for record in runs.records(page, extra=True):
+                    seen = describe_record(record, self.namespace)
+                    if status in (None, "open", "closed", seen.status) and type in (None, seen.type):
+                        yield seen
+
+    def count_parked(self) -> dict[str, int]:
+        """Number of parked runs by the kind of what keeps them: non-determinism, limit, bundle, history, engine."""
+        return self._runtime.store(self.namespace).runs.parked_kinds()
+
     def count_workflows(self) -> dict[str, int]:
         """Number of open, parked and kept ended runs."""
         return self._runtime.store(self.namespace).runs.counts()
@@ -172,6 +191,15 @@ class Client:
             return result.get(timeout=timeout)
         finally:
             result.backend.remove_pending_result(result)  # else its subscription lives as long as the process
+
+
+def _indexes(status: str | None) -> tuple[str, ...]:
+    """The lists of the store in which runs of a status are found."""
+    if status is None:
+        return ("open", "closed")
+    if status == "parked":
+        return ("parked",)
+    return ("open",) if status in ("open", "running", "paused") else ("closed",)
 
 
 def _policy(text: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import msgpack
+
 from orchestration.core import payload
 from orchestration.store.attempts import read_state
 from orchestration.store.results import RunRecord
@@ -66,7 +68,7 @@ class Description:
         workflow_id: The caller's name for it.
         run_id: This execution of it.
         type: Entry id of its code.
-        status: running, parked, completed, failed, cancelled, terminated or timed_out.
+        status: running, paused, parked, completed, failed, cancelled, terminated or timed_out.
         namespace: It is kept in.
         task_queue: It is served on; empty for Celery's default.
         bundle: SHA-256 of its code.
@@ -76,6 +78,7 @@ class Description:
         history_bytes: Their size.
         unread: Inputs that it has not consumed.
         parked: Why it waits for an operator; empty when it does not.
+        paused: Who has paused it and why; empty when nobody has, or neither is known.
         places: Where each of its coroutines stands; empty when it has ended.
         pending: Activities that have not ended.
         counters: Duplicates dropped, late reports refused, inputs undelivered: by reason.
@@ -96,6 +99,7 @@ class Description:
     history_bytes: int
     unread: int
     parked: str = ""
+    paused: str = ""
     places: tuple[Place, ...] = ()
     pending: tuple[PendingActivity, ...] = ()
     counters: dict[str, int]
@@ -130,6 +134,7 @@ def describe_record(record: RunRecord, namespace: str, open_commands: dict[str, 
         history_bytes=record.number("bytes"),
         unread=record.unread,
         parked=f"{kind}: {reason}" if kind else "",
+        paused=_paused(extra) if record.status == "paused" else "",
         places=tuple(
             Place(**dict(zip(Place.__dataclass_fields__, map(_text, place), strict=True))) for place in places
         ),
@@ -142,6 +147,11 @@ def describe_record(record: RunRecord, namespace: str, open_commands: dict[str, 
         search=_attributes(extra, "search:"),
         memo=_attributes(extra, "memo:"),
     )
+
+
+def _paused(extra: dict[str, bytes]) -> str:
+    by, note = msgpack.unpackb(extra["paused"], raw=False) if "paused" in extra else ("", "")
+    return ": ".join(part for part in (by, note) if part)
 
 
 def _text(value: Any) -> Any:

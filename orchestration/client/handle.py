@@ -156,6 +156,43 @@ class WorkflowHandle:
         delivery = runs.unpark(run_id)
         if delivery.status != "running":
             raise WorkflowClosedError(f"workflow {self.id!r} is not parked: it is {delivery.detail}")
+        self._wake(run_id, queue)
+
+    def pause(self, note: str = "", *, by: str = "") -> None:
+        """Let the workflow make no more steps until :meth:`resume`.
+
+        What is sent to it, its activities and its timers go on; what they bring waits unread. A time limit on the run
+        goes on too. Pausing a paused workflow replaces the note.
+
+        Args:
+            note: Why, for people.
+            by: Who asks for it.
+
+        Raises:
+            WorkflowClosedError: It is not running.
+            WorkflowNotFoundError: No such workflow.
+        """
+        runs, run_id = self._runtime.store(self._namespace).runs, self.run_id
+        runs.record(run_id)  # an unknown one is told as such
+        delivery = self._runtime.store(self._namespace).repairs.pause(run_id, by=by, note=note)
+        if delivery.status != "paused":
+            raise WorkflowClosedError(f"workflow {self.id!r} cannot be paused: it is {delivery.detail}")
+
+    def resume(self) -> None:
+        """Let a paused workflow go on; one that is running is left alone.
+
+        Raises:
+            WorkflowClosedError: It is neither paused nor running.
+            WorkflowNotFoundError: No such workflow.
+        """
+        run_id = self.run_id
+        queue = self._runtime.store(self._namespace).runs.record(run_id).fields.get("queue", "")
+        delivery = self._runtime.store(self._namespace).repairs.resume(run_id)
+        if delivery.status != "running":
+            raise WorkflowClosedError(f"workflow {self.id!r} is not paused: it is {delivery.detail}")
+        self._wake(run_id, queue)
+
+    def _wake(self, run_id: RunId, queue: str) -> None:
         # The sweep would find it too, a moment later.
         self._runtime.messages.publish(self._runtime.messages.resume(self._namespace, run_id, queue=queue))
 

@@ -123,6 +123,39 @@ class RunReads(Aggregate):
         found.sort(key=lambda pair: (-pair[1], pair[0]))
         return found[:limit]
 
+    def pages(self, which: str, *, size: int = 200) -> Iterator[list[RunId]]:
+        """Ids of all runs of a kind, page by page, however many there are; runs may come and go meanwhile.
+
+        Args:
+            which: ``open``, ``parked`` or ``closed``.
+            size: Most ids of a page.
+        """
+        for keys in self._keyspace.all:
+            key = {"open": keys.open_runs, "parked": keys.parked_runs, "closed": keys.closed_runs}[which]
+            start, seen = "-inf", frozenset[RunId]()  # those at the score where the next page begins
+            while True:
+                limit = size + len(seen)
+                span = (start, "+inf", "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
+                found = list(_scored(self._connection.call("ZRANGE", key, *span)))
+                fresh = [run_id for run_id, _ in found if run_id not in seen]
+                if fresh:
+                    yield fresh
+                if len(found) < limit:
+                    break
+                last = found[-1][1]
+                seen = frozenset(run_id for run_id, score in found if score == last)
+                start = str(last)
+
+    def parked_kinds(self) -> dict[str, int]:
+        """Number of parked runs by the kind of what keeps them, such as ``limit``."""
+        kinds: dict[str, int] = {}
+        for page in self.pages("parked"):
+            commands = [["HGET", self._keyspace.of_run(run_id).record(run_id), "parked"] for run_id in page]
+            for kind in self._connection.pipeline(commands):
+                if kind is not None:
+                    kinds[text(kind)] = kinds.get(text(kind), 0) + 1
+        return kinds
+
     def counts(self) -> dict[str, int]:
         """Number of open, parked and kept ended runs."""
         names = ("open", "parked", "closed")

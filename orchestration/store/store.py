@@ -7,6 +7,7 @@ from orchestration.store.attempts import Attempts
 from orchestration.store.base import StoreOptions
 from orchestration.store.connection import Connection
 from orchestration.store.keys import Keyspace
+from orchestration.store.repairs import Repairs
 from orchestration.store.runs import Runs
 from orchestration.store.scripts import load_script
 from orchestration.store.timers import Timers
@@ -33,6 +34,7 @@ class Store:
         self.options = options
         self.runs = Runs(connection, keyspace, options)
         self.attempts = Attempts(connection, keyspace, options)
+        self.repairs = Repairs(connection, keyspace, options)
         self.timers = Timers(connection, keyspace, options)
         self.workers = Workers(connection, keyspace, options)
         self._opened = False

@@ -60,8 +60,11 @@ def test_the_page_has_the_fields_of_a_record() -> None:
     runs.claim(attempt)
     runs.report(attempt)
     runs.report(attempt)
-    backend.store.runs.park(attempt.run_id, fence=2, kind="k", reason="r")
+    backend.store.repairs.pause(attempt.run_id, by="b", note="n")
     fields = set(backend.store.runs.record(attempt.run_id).fields)
+    backend.store.repairs.resume(attempt.run_id)
+    backend.store.runs.park(attempt.run_id, fence=4, kind="k", reason="r")
+    fields |= set(backend.store.runs.record(attempt.run_id).fields)
     backend.store.runs.end(attempt.run_id, status="terminated", code=75, details=[])
     fields |= set(backend.store.runs.record(attempt.run_id).fields)
     table = PAGE.read_text("utf-8").partition("## Fields of the record")[2].partition("## Fields of the open")[0]

@@ -105,6 +105,8 @@ def calls() -> list[Call]:
     store.timers.finish(run_id, ["o/1"])
     store.runs.park(run_id, fence=2, kind="k", reason="r")
     store.runs.unpark(run_id)
+    store.repairs.pause(run_id, by="ana", note="n")
+    store.repairs.resume(run_id)
     store.runs.end(run_id, status="terminated", code=75, details=["x"], outbox_id="c", entry=b"e")
     store.workers.beat("w")
     store.workers.ages()

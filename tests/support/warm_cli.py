@@ -6,17 +6,23 @@ As a module it is that process: it reads one request a line, and answers the exi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["WarmCli"]
+from tests.support.projects import Deployment
+from tests.support.workers import ROOT
+
+__all__ = ["ProjectCli", "WarmCli", "project_cli"]
+
+ProjectCli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 class WarmCli:
@@ -59,6 +65,36 @@ class WarmCli:
         self._process.stdin.flush()
         code = int(self._process.stdout.readline())
         return subprocess.CompletedProcess(args, code, files[1].read_text("utf-8"), files[2].read_text("utf-8"))
+
+
+@contextlib.contextmanager
+def project_cli(deployment: Deployment, config: Path | None = None) -> Iterator[ProjectCli]:
+    """The command line beside a test module's project.
+
+    Args:
+        deployment: Its folder, its Redis.
+        config: Other definitions than the deployment's.
+
+    Returns:
+        Runs a command, its words as arguments, and checks its exit code: 0, or ``code``.
+    """
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("CELERY_", "ORCHESTRATION_"))}
+    env.pop("COLUMNS", None)
+    env |= {
+        "PYTHONPATH": str(ROOT), "REDIS_URL": deployment.redis_url, "ORCHESTRATION_APP": "tests.support.project_app",
+        "ORCHESTRATION_CONFIG": str(config or deployment.config),
+        "ORCHESTRATION_TEST_INCLUDE": ",".join(deployment.project.tasks),
+        "ORCHESTRATION_TEST_FOLDER": str(deployment.folder), **deployment.project.env,
+    }  # fmt: skip
+    with WarmCli(deployment.folder, env=env, cwd=ROOT) as warm:
+
+        def run(*args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+            done = warm.run(args)
+            assert done.returncode == code, (args, done.returncode, done.stdout, done.stderr)
+            assert "Traceback" not in done.stderr
+            return done
+
+        yield run
 
 
 def _serve() -> None:

@@ -1,0 +1,92 @@
+"""Runs that are paused and go on again."""
+
+from __future__ import annotations
+
+from tests.store.backends import Backend
+from tests.store.runs import Runs
+
+
+def test_a_paused_run_takes_inputs_and_makes_no_step(backend: Backend, runs: Runs) -> None:
+    attempt = runs.with_activity()
+    run_id = attempt.run_id
+    assert backend.store.repairs.pause(run_id, by="ana", note="the bank is away").status == "paused"
+    assert backend.store.runs.deliver(run_id, b"in", owner="me", pushes=runs.push()).status == "accepted"
+    assert runs.claim(attempt).granted
+    assert runs.report(attempt, owner="me").status == "accepted"
+    assert runs.inbox(run_id) == [b"in", b"completed"]
+    assert runs.queue() == []  # nobody is woken
+    assert runs.members(runs.keys(run_id).ready) == {}
+    assert backend.store.runs.take_lease(run_id, "me").detail == "paused"
+    record = backend.store.runs.record(run_id, extra=True)
+    assert (record.status, record.number("fence")) == ("paused", 3)
+    assert backend.store.repairs.resume(run_id).status == "running"
+    assert runs.sweep().runs == (run_id,)
+    assert runs.lease(run_id).inputs == (b"in", b"completed")
+    record = backend.store.runs.record(run_id, extra=True)
+    assert "paused" not in record.fields
+    assert "paused" not in record.extra
+
+
+def test_a_timer_of_a_paused_run_fires_into_its_inbox(backend: Backend, runs: Runs) -> None:
+    run_id = runs.with_timer(1_000)
+    backend.store.repairs.pause(run_id, by="", note="")
+    backend.pass_time(1_001)
+    assert backend.store.timers.fire(run_id, 1).status == "accepted"
+    assert runs.inbox(run_id) == [b"\x93\x04\x01"]
+    assert runs.members(runs.keys(run_id).ready) == {}
+
+
+def test_pausing_refuses_the_commit_of_a_holder_at_work(backend: Backend, runs: Runs) -> None:
+    run_id = runs.started()
+    lease = runs.lease(run_id)
+    backend.store.repairs.pause(run_id, by="ana", note="")
+    with backend.unchanged():
+        assert runs.commit(lease).status == "fenced"
+    backend.store.repairs.resume(run_id)
+    with backend.unchanged():
+        assert runs.commit(lease).status == "fenced"
+    assert runs.commit(runs.lease(run_id)).status == "done"
+
+
+def test_paused_again_a_run_takes_the_new_note(backend: Backend, runs: Runs) -> None:
+    run_id = runs.sleeping()
+    backend.store.repairs.pause(run_id, by="ana", note="one")
+    first = backend.store.runs.record(run_id, extra=True)
+    assert backend.store.repairs.pause(run_id, by="ben", note="two").status == "paused"
+    again = backend.store.runs.record(run_id, extra=True)
+    assert first.fields == again.fields
+    assert first.extra["paused"] != again.extra["paused"]
+
+
+def test_what_is_not_running_is_not_paused_and_what_is_not_paused_not_resumed(backend: Backend, runs: Runs) -> None:
+    parked, ended, running = runs.sleeping(), runs.ended("order-2"), runs.started("order-3")
+    backend.store.runs.park(parked, fence=2, kind="k", reason="r")
+    unknown = backend.store.runs.new_id("x")
+    with backend.unchanged():
+        for run_id, status in ((parked, "parked"), (ended, "completed"), (unknown, "unknown")):
+            assert backend.store.repairs.pause(run_id, by="", note="").detail == status
+            assert backend.store.repairs.resume(run_id).detail == status
+        assert backend.store.repairs.resume(running).status == "running"  # a resume whose reply was lost
+
+
+def test_a_paused_run_is_ended_from_outside(backend: Backend, runs: Runs) -> None:
+    run_id = runs.started()
+    backend.store.repairs.pause(run_id, by="", note="")
+    assert backend.store.runs.end(run_id, status="terminated", code=75, details=[]).status == "ended"
+
+
+def test_runs_are_read_page_by_page_also_when_they_began_at_once(backend: Backend, runs: Runs) -> None:
+    ids = {runs.started(f"order-{number}") for number in range(12)}  # in memory all in the same millisecond
+    backend.pass_time(10)
+    ids |= {runs.started(f"later-{number}") for number in range(5)}
+    pages = list(backend.store.runs.pages("open", size=3))
+    assert sorted(run_id for page in pages for run_id in page) == sorted(ids)
+    assert max(map(len, pages)) <= 3
+    assert list(backend.store.runs.pages("closed")) == []
+
+
+def test_parked_runs_are_counted_by_kind(backend: Backend, runs: Runs) -> None:
+    for number, kind in enumerate(["limit", "engine", "limit"]):
+        run_id = runs.sleeping(workflow_id=f"order-{number}")
+        backend.store.runs.park(run_id, fence=2, kind=kind, reason="r")
+    assert backend.store.runs.parked_kinds() == {"limit": 2, "engine": 1}
