@@ -147,6 +147,21 @@ class ShardKeys:
         """Sorted set: open runs that wait for an operator, by parking time."""
         return f"{self.tag}:parked-runs"
 
+    @property
+    def index(self) -> str:
+        """Sorted set: what runs are found by, see ``redis_lua/include/index.lua``."""
+        return f"{self.tag}:index"
+
+    @property
+    def types(self) -> str:
+        """Hash: the number that each entry id has in the index."""
+        return f"{self.tag}:types"
+
+    @property
+    def ended(self) -> str:
+        """Hash: for each ended run that is kept, its members of the index."""
+        return f"{self.tag}:ended"
+
 
 class Keyspace:
     """Finds the shard and the keys of anything.

@@ -9,6 +9,7 @@ import msgpack
 
 from orchestration.store.attempts import AttemptId
 from orchestration.store.base import NO_PUSHES, pack_for_script, text
+from orchestration.store.indexing import index_fields
 from orchestration.store.results import Delivery, Lease, Pushes, StartResult, Step
 from orchestration.store.run_reads import RunReads
 from orchestration.types import RunId
@@ -48,6 +49,7 @@ class Runs(RunReads):
         fields: Mapping[str, Any],
         extra: Mapping[str, Any],
         inputs: Sequence[bytes],
+        search: Mapping[str, Any] | None = None,
         conflict: str = "fail",
         reuse: str = "allow_duplicate",
         run_timeout_ms: int = 0,
@@ -66,6 +68,7 @@ class Runs(RunReads):
             fields: What else goes into the record.
             extra: Larger facts.
             inputs: The started input, then startup signals.
+            search: Search attributes, which have been checked.
             conflict: ``fail`` or ``use_existing``, when a run of the id is open.
             reuse: ``allow_duplicate``, ``allow_duplicate_failed_only`` or ``reject_duplicate``, when one has ended.
             run_timeout_ms: After which the run is ended; 0 for never.
@@ -88,6 +91,8 @@ class Runs(RunReads):
                 keys.bundle(digest),
                 keys.bundles,
                 keys.timers,
+                keys.index,
+                keys.types,
             ],
             run_id,
             request_id,
@@ -97,7 +102,7 @@ class Runs(RunReads):
             self._options.grace_ms,
             digest,
             bundle,
-            pack_for_script([_flat({"id": workflow_id, **fields}), _flat(extra)]),
+            pack_for_script([_flat({"id": workflow_id, **fields}), _flat({**extra, **index_fields(search or {})})]),
             pack_for_script(list(inputs)),
             self._pack_pushes(pushes),
             keys.tag,
@@ -315,6 +320,9 @@ class Runs(RunReads):
             keys.workflow(workflow_id),
             keys.bundle(digest),
             keys.bundles,
+            keys.index,
+            keys.types,
+            keys.ended,
             keys.outbox,
             keys.outbox_due,
         ]

@@ -11,6 +11,7 @@ from orchestration.store.repairs import Repairs
 from orchestration.store.runs import Runs
 from orchestration.store.scripts import load_script
 from orchestration.store.timers import Timers
+from orchestration.store.visibility import Visibility
 from orchestration.store.workers import Workers
 
 __all__ = ["STORE_FORMAT", "Store"]
@@ -37,6 +38,7 @@ class Store:
         self.repairs = Repairs(connection, keyspace, options)
         self.timers = Timers(connection, keyspace, options)
         self.workers = Workers(connection, keyspace, options)
+        self.visibility = Visibility(connection, keyspace, options)
         self._opened = False
 
     def open(self) -> None:

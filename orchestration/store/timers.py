@@ -93,6 +93,8 @@ class Timers(Aggregate):
                 shard.outbox_due,
                 shard.pending,
                 shard.closed_runs,
+                shard.index,
+                shard.ended,
             ],
             limit,
             hold_ms,

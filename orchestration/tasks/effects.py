@@ -15,6 +15,7 @@ from orchestration.core.events import Code
 from orchestration.registry.kinds.functions import FunctionCelery
 from orchestration.registry.kinds.lua import WorkflowLua
 from orchestration.store.attempts import AttemptId, first_state
+from orchestration.store.indexing import attribute_op
 from orchestration.store.inputs import encode_input
 from orchestration.store.results import Lease, Pushes
 from orchestration.tasks.cache import Session
@@ -205,9 +206,8 @@ class Effects:
         )
 
     def _upsert(self, _seq: int, search: dict[str, Any] | None, memo: dict[str, Any] | None) -> None:
-        for name, values in (("search", search), ("memo", memo)):
-            for key, value in (values or {}).items():
-                self.ops.append(["extra", f"{name}:{key}", payload.encode(value)])
+        self.ops += [attribute_op(name, value) for name, value in (search or {}).items()]
+        self.ops += [["extra", f"memo:{name}", payload.encode(value)] for name, value in (memo or {}).items()]
 
     def _complete(self, _result: bytes) -> None:
         self._end("completed")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import hypothesis.strategies as st
+import msgpack
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +18,8 @@ from orchestration.errors import OrchestrationError
 from orchestration.store import results
 from orchestration.store.attempts import AttemptId, Claim, first_state
 from orchestration.store.base import StoreOptions
+from orchestration.store.indexing import attribute_op
+from orchestration.store.query import Condition
 from orchestration.store.results import Delivery, Lease, Pushes, Sweep
 from orchestration.types import RunId
 from tests.store.backends import Backend, MemoryBackend, RedisBackend
@@ -173,6 +176,8 @@ def written(p: Player, run_id: RunId, ops: list[tuple[str, int, int]]) -> list[l
         elif name == "eta":
             found += [["open", str(seq), b"t"], ["timer", f"{member}/timer", due]]
             found.append(["eta", f"{member}/timer", due, ["lpush", "broker:eta", member.encode()]])
+        elif name == "search":
+            found.append(attribute_op("n", delay) if seq == 1 else attribute_op("l", ["a", str(delay)]))
         elif name == "out":
             found.append(["out", f"o/{member}", b"entry"])
         else:
@@ -253,7 +258,9 @@ def read(run_id: RunId) -> Step:
     def step(p: Player) -> Any:
         claims = [p.store.workers.claims(owner) for owner in OWNERS]
         ids = [found for found, _ in p.store.runs.listing(closed=False, limit=9)]
-        return claims, set(ids), p.store.runs.counts(), p.store.runs.open_commands(run_id).keys()
+        conditions = [Condition("n", ">=", 300), Condition("type", "=", "t")]
+        found = {run_id for run_id, _ in p.store.visibility.page(conditions, page_size=9).runs}
+        return claims, set(ids), found, p.store.runs.counts(), p.store.runs.open_commands(run_id).keys()
 
     return step
 
@@ -262,7 +269,7 @@ a_run, an_owner, a_seq = st.sampled_from([*RUNS, RUNS[0], RUNS[0]]), st.sampled_
 a_request = st.sampled_from(["r1", "r2", "{r3}%"])
 an_attempt = st.sampled_from([1, 1, 1, 2])
 an_effect = st.tuples(
-    st.sampled_from(["activity", "activity", "timer", "eta", "out", "shut"]), a_seq, st.sampled_from(DELAYS)
+    st.sampled_from(["activity", "activity", "timer", "eta", "out", "search", "shut"]), a_seq, st.sampled_from(DELAYS)
 )
 a_commit = st.builds(
     commit,
@@ -359,7 +366,22 @@ def masked(player: Player) -> dict[str, Any]:
             return {name: plain(item) for name, item in value.items()}
         return [plain(item) for item in value] if isinstance(value, list) else value
 
-    return {key: (kind, plain(content), ttl) for key, (kind, content, ttl) in player.backend.dump().items()}
+    def entry(member: bytes) -> tuple[bytes, bytes, Near]:
+        return member[:-21], member[-15:], Near(int.from_bytes(member[-21:-15], "big") - now)
+
+    def content_of(key: str, content: Any) -> Any:
+        if key.endswith(":index"):
+            return sorted(map(entry, content), key=repr_of)
+        if key.endswith(":ended"):
+            return {run: list(map(entry, msgpack.unpackb(packed, raw=True))) for run, packed in content.items()}
+        return plain(content)
+
+    dump = player.backend.dump()
+    return {key: (kind, content_of(key, content), ttl) for key, (kind, content, ttl) in dump.items()}
+
+
+def repr_of(entry: tuple[bytes, bytes, Near]) -> tuple[bytes, bytes]:
+    return entry[:2]
 
 
 @pytest.fixture(scope="module")

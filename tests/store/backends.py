@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from orchestration.store.base import StoreOptions
+import msgpack
+
+from orchestration.store.base import StoreOptions, pack_for_script
 from orchestration.store.connection import Connection, RedisConnection
 from orchestration.store.keys import Keyspace
 from orchestration.store.memory import MemoryConnection
@@ -25,7 +27,7 @@ Dump = dict[str, tuple[str, Any, bool]]
 
 OF_SHARD = {
     "bundles", "timers", "handed", "ready", "pending", "frontier", "outbox", "outbox-due", "open-runs", "closed-runs",
-    "parked-runs",
+    "parked-runs", "index", "types", "ended",
 }  # fmt: skip
 """Keys that stay: one of each for a shard, whose members come and go."""
 
@@ -146,6 +148,12 @@ class MemoryBackend(Backend):
         self.time_ms += ms
 
 
+def _earlier(member: bytes, ms: int) -> bytes:
+    """A member of the index, of a run that started earlier."""
+    started = int.from_bytes(member[-21:-15], "big") - ms
+    return member[:-21] + started.to_bytes(6, "big") + member[-15:]
+
+
 class RedisBackend(Backend):
     """A real Redis. Its clock cannot be moved: what is stored gets older instead.
 
@@ -172,7 +180,14 @@ class RedisBackend(Backend):
         for key, (kind, content, has_lifetime) in self.dump().items():
             if key.startswith("broker"):
                 continue
-            if kind == "zset":
+            if key.endswith(":index"):
+                self.call("ZREM", key, *content)
+                self.call("ZADD", key, *[part for member in content for part in (0, _earlier(member, ms))])
+            elif key.endswith(":ended"):
+                for run, packed in content.items():
+                    members = msgpack.unpackb(packed, raw=True)
+                    self.call("HSET", key, run, pack_for_script([_earlier(member, ms) for member in members]))
+            elif kind == "zset":
                 for member, score in content.items():
                     self.call("ZADD", key, int(score) - ms, member)
             elif kind == "hash" and ":run:" in key:

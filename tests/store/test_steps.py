@@ -355,7 +355,7 @@ def test_a_run_that_ends_leaves_only_what_is_kept_for_a_while(backend: Backend, 
     assert backend.store.runs.listing(closed=True, limit=5)[0][0] == run_id
     backend.pass_time(2 * RETENTION_MS)
     runs.sweep()
-    assert backend.dump().keys() == {backend.keyspace.meta, "broker:q"}
+    assert backend.dump().keys() == {backend.keyspace.meta, keys.types, "broker:q"}
 
 
 def test_a_bundle_stays_as_long_as_a_run_names_it(backend: Backend, runs: Runs) -> None:

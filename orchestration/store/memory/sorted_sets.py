@@ -148,6 +148,47 @@ def _zrevrangebyscore(session: Session, args: Args) -> Any:
     return _zrange(session, (*args[:3], b"BYSCORE", b"REV", *args[3:]))
 
 
+def _lex(low: bytes, high: bytes) -> Callable[[bytes], bool]:
+    for border in (low, high):
+        if border not in (b"-", b"+") and border[:1] not in (b"[", b"("):
+            raise CommandError("ERR min or max not valid string range item")
+
+    def within(member: bytes) -> bool:
+        above = low == b"-" or (low != b"+" and (member > low[1:] or (low[:1] == b"[" and member == low[1:])))
+        return above and (
+            high == b"+" or (high != b"-" and (member < high[1:] or (high[:1] == b"[" and member == high[1:])))
+        )
+
+    return within
+
+
+def _lex_page(session: Session, key: bytes, low: bytes, high: bytes, rest: Args, *, reverse: bool) -> Any:
+    within = _lex(low, high)
+    limit = (0, -1)
+    if rest:
+        if len(rest) != 3 or rest[0].upper() != b"LIMIT":
+            raise CommandError("ERR syntax error")
+        limit = (integer(rest[1]), integer(rest[2]))
+    entries = [entry for entry in _entries(session, key) if within(entry[1])]
+    return _reply(_limited(entries[::-1] if reverse else entries, *limit), scores=False)
+
+
+@command("ZRANGEBYLEX", 3)
+def _zrangebylex(session: Session, args: Args) -> Any:
+    return _lex_page(session, args[0], args[1], args[2], args[3:], reverse=False)
+
+
+@command("ZREVRANGEBYLEX", 3)
+def _zrevrangebylex(session: Session, args: Args) -> Any:
+    return _lex_page(session, args[0], args[2], args[1], args[3:], reverse=True)
+
+
+@command("ZLEXCOUNT", 3)
+def _zlexcount(session: Session, args: Args) -> Any:
+    within = _lex(args[1], args[2])
+    return sum(within(member) for _, member in _entries(session, args[0]))
+
+
 @command("ZREMRANGEBYRANK", 3)
 def _zremrangebyrank(session: Session, args: Args) -> Any:
     start, stop = integer(args[1]), integer(args[2])

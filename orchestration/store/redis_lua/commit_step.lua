@@ -14,8 +14,11 @@
 -- KEYS[13] workflow    hash  <shard>:wf:<workflow id>
 -- KEYS[14] bundle      string <shard>:bundle:<digest>
 -- KEYS[15] bundles     hash  <shard>:bundles
--- KEYS[16] outbox      hash  <shard>:outbox
--- KEYS[17] outbox_due  zset  <shard>:outbox-due
+-- KEYS[16] index       zset  <shard>:index
+-- KEYS[17] types       hash  <shard>:types
+-- KEYS[18] ended       hash  <shard>:ended
+-- KEYS[19] outbox      hash  <shard>:outbox
+-- KEYS[20] outbox_due  zset  <shard>:outbox-due
 -- ARGV[1]  run         string
 -- ARGV[2]  fence       int    as the holder was told it
 -- ARGV[3]  commit      string unique to this commit; the same commit again is answered as the first time
@@ -38,11 +41,12 @@
 -- Holds    the fence rises with every commit; a fenced commit leaves no trace
 -- Cost     O(events + ops + inputs); when the run ends O(its open commands)
 -- @include run
+-- @include index
 -- @include close
 -- @include step
 local keys = close_keys(KEYS)
 local s = {
-  outbox = KEYS[16], outbox_due = KEYS[17],
+  outbox = KEYS[19], outbox_due = KEYS[20],
   run = ARGV[1], fence = ARGV[2], commit = ARGV[3], owner = ARGV[4], lease_ms = tonumber(ARGV[5]),
   limit = tonumber(ARGV[6]), consumed = tonumber(ARGV[7]), dropped = tonumber(ARGV[8]), time = ARGV[9],
   events = cmsgpack.unpack(ARGV[10]), ops = cmsgpack.unpack(ARGV[11]), push = cmsgpack.unpack(ARGV[12]),

@@ -14,8 +14,11 @@
 -- KEYS[13] workflow    hash  <shard>:wf:<workflow id>
 -- KEYS[14] bundle      string <shard>:bundle:<digest>
 -- KEYS[15] bundles     hash  <shard>:bundles
--- KEYS[16] outbox      hash  <shard>:outbox
--- KEYS[17] outbox_due  zset  <shard>:outbox-due
+-- KEYS[16] index       zset  <shard>:index
+-- KEYS[17] types       hash  <shard>:types
+-- KEYS[18] ended       hash  <shard>:ended
+-- KEYS[19] outbox      hash  <shard>:outbox
+-- KEYS[20] outbox_due  zset  <shard>:outbox-due
 -- ARGV[1]  run         string
 -- ARGV[2]  status      string terminated | timed_out
 -- ARGV[3]  head        bytes  msgpack head of the closing event up to its time: the code
@@ -31,9 +34,10 @@
 -- Holds    raises the fence: a holder at work on the run cannot commit any more
 -- Cost     O(open commands)
 -- @include run
+-- @include index
 -- @include close
 local keys = close_keys(KEYS)
-local outbox, outbox_due = KEYS[16], KEYS[17]
+local outbox, outbox_due = KEYS[19], KEYS[20]
 local run, status, timer = ARGV[1], ARGV[2], ARGV[11]
 
 local now = now_ms()

@@ -9,6 +9,8 @@
 -- KEYS[8]  bundle     string  <shard>:bundle:<digest>
 -- KEYS[9]  bundles    hash    <shard>:bundles
 -- KEYS[10] timers     zset    <shard>:timers
+-- KEYS[11] index      zset    <shard>:index
+-- KEYS[12] types      hash    <shard>:types
 -- ARGV[1]  run        string  id of the new run
 -- ARGV[2]  request    string  id of the request
 -- ARGV[3]  conflict   string  fail | use_existing | terminate_existing: another run of the id is open
@@ -27,8 +29,10 @@
 -- Holds    one request starts at most one run; all or nothing
 -- Cost     O(inputs)
 -- @include run
+-- @include index
 local workflow, request, record, extra, inbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local ready, open_runs, bundle, bundles, timers = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local index, types = KEYS[11], KEYS[12]
 local run, request_id, conflict, reuse = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local mark_ms, grace_ms, digest, code = ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local fields, inputs, push = cmsgpack.unpack(ARGV[9]), cmsgpack.unpack(ARGV[10]), cmsgpack.unpack(ARGV[11])
@@ -73,5 +77,6 @@ if #fields[2] > 0 then redis.call('HSET', extra, unpack(fields[2])) end
 for _, input in ipairs(inputs) do redis.call('RPUSH', inbox, input) end
 redis.call('ZADD', ready, int(now + grace_ms), run)
 redis.call('ZADD', open_runs, int(now), run)
+index_run(index, types, record, extra, run)
 if tonumber(ARGV[13]) > 0 then redis.call('ZADD', timers, int(now + ARGV[13]), run .. '/run') end
 return {'started', run, '1'}

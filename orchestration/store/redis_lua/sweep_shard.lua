@@ -6,6 +6,8 @@
 -- KEYS[5]  outbox_due  zset  <shard>:outbox-due
 -- KEYS[6]  pending     zset  <shard>:pending
 -- KEYS[7]  closed_runs zset  <shard>:closed-runs
+-- KEYS[8]  index       zset  <shard>:index
+-- KEYS[9]  ended       hash  <shard>:ended
 -- ARGV[1]  limit       int    most of each kind
 -- ARGV[2]  hold_ms     int    for which a found one is left alone
 -- ARGV[3]  horizon_ms  int    timers due within it are handed to the broker
@@ -18,8 +20,9 @@
 --          next due time of what is in no other hand, or "" }
 -- Cost     O(limit + timers handed over)
 -- @include run
+-- @include index
 local ready, timers, handed, outbox, outbox_due = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local pending, closed_runs = KEYS[6], KEYS[7]
+local pending, closed_runs, index, ended = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local limit, hold_ms, horizon_ms = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = now_ms()
 
@@ -72,6 +75,8 @@ end
 
 local unclaimed = redis.call('ZRANGEBYSCORE', pending, '-inf', int(now - ARGV[6]), 'WITHSCORES', 'LIMIT', ARGV[8],
   limit)
-local old = math.min(redis.call('ZCOUNT', closed_runs, '-inf', int(now - ARGV[7])), 1000)
-if old > 0 then redis.call('ZREMRANGEBYRANK', closed_runs, 0, old - 1) end
+for _, run in ipairs(redis.call('ZRANGEBYSCORE', closed_runs, '-inf', int(now - ARGV[7]), 'LIMIT', 0, 1000)) do
+  index_forget(index, ended, run)
+  redis.call('ZREM', closed_runs, run)
+end
 return {int(now), runs, hand, fire, left, unclaimed, coming}

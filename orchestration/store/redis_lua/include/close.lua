@@ -1,8 +1,8 @@
--- Shared by the scripts that end a run. Needs include run.
+-- Shared by the scripts that end a run. Needs includes run and index.
 
 -- Takes everything of an ended run out of the ways that lead to a worker, and gives what is kept a lifetime.
 -- keys: record, extra, history, inbox, open, timers, handed, ready, pending, open_runs, closed_runs, parked_runs,
---       workflow, bundle, bundles
+--       workflow, bundle, bundles, index, types, ended
 local function close_run(keys, run, status, now, retention_ms, mark_ms)
   local undelivered = redis.call('LLEN', keys.inbox)
   local digest = redis.call('HGET', keys.record, 'bundle') -- now: without retention the record is gone below
@@ -24,6 +24,7 @@ local function close_run(keys, run, status, now, retention_ms, mark_ms)
   redis.call('ZREM', keys.open_runs, run)
   redis.call('ZREM', keys.parked_runs, run)
   redis.call('ZADD', keys.closed_runs, int(now), run)
+  index_end(keys.index, keys.types, keys.ended, keys.record, keys.extra, run, status)
   redis.call('PEXPIRE', keys.record, retention_ms)
   redis.call('PEXPIRE', keys.extra, retention_ms)
   redis.call('PEXPIRE', keys.history, retention_ms)
@@ -41,5 +42,6 @@ local function close_keys(keys)
     record = keys[1], extra = keys[2], history = keys[3], inbox = keys[4], open = keys[5], timers = keys[6],
     handed = keys[7], ready = keys[8], pending = keys[9], open_runs = keys[10], closed_runs = keys[11],
     parked_runs = keys[12], workflow = keys[13], bundle = keys[14], bundles = keys[15],
+    index = keys[16], types = keys[17], ended = keys[18],
   }
 end

@@ -1,15 +1,15 @@
--- Shared by the scripts that commit a step. Needs includes run and close.
+-- Shared by the scripts that commit a step. Needs includes run, index and close.
 -- A step s: run, fence, commit, owner, lease_ms, limit, consumed, dropped, time, events, ops, push, ending, retention_ms,
 -- mark_ms, channel, grace_ms, eta_max; outbox and outbox_due are keys.
 
 -- Number of elements of each op, its name included. Ops are checked before anything is written: an error in the
 -- middle would leave a step half done.
-local sizes = {open = 3, timer = 3, eta = 4, sent = 2, shut = 3, extra = 3, out = 3, input = 2}
+local sizes = {open = 3, timer = 3, eta = 4, sent = 2, shut = 3, extra = 3, out = 3, input = 2, search = 4}
 local function bad_op(op)
   if sizes[op[1]] ~= #op then return true end
   for i = 2, #op do
     local kind = type(op[i])
-    if (kind == 'table') ~= (op[1] == 'eta' and i == 4) or kind == 'boolean' then return true end
+    if (kind == 'table') ~= ((op[1] == 'eta' or op[1] == 'search') and i == 4) or kind == 'boolean' then return true end
   end
   return (op[1] == 'timer' or op[1] == 'eta') and not tonumber(op[3])
 end
@@ -83,6 +83,8 @@ local function write_step(keys, s, old)
       end
     elseif name == 'extra' then -- field, value
       redis.call('HSET', keys.extra, op[2], op[3])
+    elseif name == 'search' then -- attribute, value as it is shown, values as they are indexed
+      index_attribute(keys.index, keys.record, keys.extra, s.run, op[2], op[3], op[4])
     elseif name == 'out' then -- id, entry
       redis.call('HSET', s.outbox, op[2], op[3])
       redis.call('ZADD', s.outbox_due, int(now + s.grace_ms), op[2])
