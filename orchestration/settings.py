@@ -144,6 +144,12 @@ class Settings:
     start_to_close_ms: int = _setting(
         10 * 60 * _SECOND, "ms", "Time one attempt of an activity may take when its options do not say.", 1
     )
+    local_activity_budget_ms: int = _setting(
+        1 * _SECOND, "ms",
+        "How long a step waits for its local activities; at most half of `orchestration_lease_ms`. What takes longer "
+        "becomes an ordinary activity.",
+        0, 600 * _SECOND,
+    )  # fmt: skip
     connect_timeout_ms: int = _setting(
         5 * _SECOND, "ms", "How long to wait for a connection to Redis, and for its answer.", 100, 600 * _SECOND
     )

@@ -79,6 +79,18 @@ def first_state(token: str) -> bytes:
     return packed
 
 
+def claimed_state(attempt: AttemptId, owner: str, since_ms: int) -> bytes:
+    """Encode the state of an attempt whose body a process has begun without a message."""
+    packed: bytes = msgpack.packb([attempt.attempt, attempt.token, "claimed", owner, "", str(since_ms)])
+    return packed
+
+
+def backoff_state(attempt: AttemptId, due_ms: int) -> bytes:
+    """Encode the state of an activity whose next attempt is due at a time."""
+    packed: bytes = msgpack.packb([attempt.attempt, attempt.token, "backoff", "", "", str(due_ms)])
+    return packed
+
+
 class Attempts(Aggregate):
     """The verbs of activity attempts."""
 

@@ -160,7 +160,7 @@ class Runs(RunReads):
         )
         return self._delivery(run_id, reply)
 
-    def commit(self, lease: Lease, step: Step) -> Delivery:
+    def commit(self, lease: Lease, step: Step, *, claimed_by: str = "-") -> Delivery:
         """Make one step true: inputs consumed, events appended, effects set off; all of it or nothing.
 
         Safe to repeat: the same commit id is answered as the first time.
@@ -168,6 +168,7 @@ class Runs(RunReads):
         Args:
             lease: As the holder was given it; its fence is checked.
             step: What to write.
+            claimed_by: The process that runs the bodies which the step claims.
 
         Returns:
             ``done``; ``lease`` when there is more to read; ``fenced`` when something else has changed the run since:
@@ -175,7 +176,10 @@ class Runs(RunReads):
         """
         reply = self._run(
             "commit_step",
-            self._step_keys(lease.run_id, step.workflow_id, step.digest),
+            [
+                *self._step_keys(lease.run_id, step.workflow_id, step.digest),
+                self._keyspace.of_run(lease.run_id).claims(claimed_by),
+            ],
             *self._step_args(lease, step),
         )
         return self._delivery(lease.run_id, reply)

@@ -14,25 +14,18 @@ from celery import states
 from celery.app.trace import TraceInfo, trace_ok_t
 from celery.exceptions import Ignore, SoftTimeLimitExceeded
 
-from orchestration.activity import ActivityInfo, Running, _running
+from orchestration.activity import Running, _running
 from orchestration.core import payload
-from orchestration.core.events import Code
-from orchestration.core.failures import failure_of
 from orchestration.core.retry import retry_delay_ms
-from orchestration.errors import (
-    ApplicationError,
-    EncodeError,
-    PayloadTooLargeError,
-    StoreError,
-    StoreUnavailableError,
-)
+from orchestration.errors import StoreError, StoreUnavailableError
 from orchestration.faults import fault
 from orchestration.store.attempts import AttemptId, AttemptState
-from orchestration.store.inputs import encode_input
 from orchestration.store.results import Delivery, Pushes
 from orchestration.tasks.effects import Activity, read_activity
 from orchestration.tasks.engine import Engine
+from orchestration.tasks.local import LocalCall
 from orchestration.tasks.messages import MARK, AttemptMark
+from orchestration.tasks.outcomes import Outcome, activity_info, completed_item, failed_item, final_failure, outcome_of
 from orchestration.tasks.presence import Presence
 from orchestration.tasks.runtime import Runtime
 
@@ -57,6 +50,7 @@ class Attempts:
         self._runtime = runtime
         self._engine = engine
         self._presence = presence
+        engine.report_local = self.report_local
 
     def run(self, trace: Trace, uuid: str, args: Any, kwargs: Any, request: Any) -> Any:
         """Run the body of an attempt if it may run, report how it ended, and advance its workflow.
@@ -93,66 +87,65 @@ class Attempts:
             fault("after_body")
             # Redis' time, carried on by a clock that only runs forward: never ahead of Redis, no host's clock decides.
             now_ms = claim.time_ms + int((time.monotonic() - begun) * 1000)
+            outcome = outcome_of(traced, mark.target, self._runtime.settings.payload_bytes)
             try:
-                delivery = self._report(mark, traced, now_ms, retries)
+                delivery = self._report(mark, outcome, now_ms, retries)
             except SoftTimeLimitExceeded:  # it comes once; the body has run, and a report can be repeated
-                delivery = self._report(mark, traced, now_ms, retries)
+                delivery = self._report(mark, outcome, now_ms, retries)
         finally:
             self._presence.release(mark.namespace)
         fault("after_report")
-        if delivery.status == "dropped":
-            logger.info("report dropped: %s", delivery.detail, extra=facts)
-        with contextlib.suppress(StoreError):  # the lease runs out, the sweep gives the run to another
-            self._engine.follow(mark.namespace, delivery)
+        self._follow(mark, delivery)
         return traced
 
     def _running(self, mark: AttemptMark, details: bytes) -> Running:
-        a = mark.attempt
-        info = ActivityInfo(
-            workflow_id=mark.workflow_id, run_id=a.run_id, workflow_type=mark.workflow_type, target=mark.target,
-            seq=a.seq, attempt=a.attempt, idempotency_key=mark.key, context=mark.context,
-            heartbeat_details=payload.decode(details) if details else None,
-        )  # fmt: skip
         store, limit = self._runtime.store(mark.namespace), self._runtime.settings.payload_bytes
 
         def beat(value: Any) -> str:
             encoded = b"" if value is None else payload.encode(value, limit=limit)
-            return store.attempts.heartbeat(a, details=encoded, beat_ms=mark.beat_ms)
+            return store.attempts.heartbeat(mark.attempt, details=encoded, beat_ms=mark.beat_ms)
 
-        return Running(info, beat)
+        return Running(activity_info(mark, details), beat)
 
-    def _report(self, mark: AttemptMark, traced: Any, now_ms: int, retries: int) -> Delivery:
-        info = traced.info
-        limit = self._runtime.settings.payload_bytes
-        if info is None:
-            try:
-                result = payload.encode(traced.retval, limit=limit)
-            except (EncodeError, PayloadTooLargeError) as error:
-                what = f"the result of {mark.target} cannot be carried: {error}"
-                return self.fail(mark, failure_of(ApplicationError(what, kind="Invalid", retryable=False)))
-            item = encode_input(Code.ACTIVITY_COMPLETED, mark.attempt.seq, result, {"attempt": mark.attempt.attempt})
+    def _report(self, mark: AttemptMark, outcome: Outcome, now_ms: int, retries: int = 0) -> Delivery:
+        if outcome.kind == "completed":
+            item = completed_item(mark.attempt, outcome.result)
             if self._runtime.serves(mark.queue) and self._engine.finish(mark.namespace, mark.attempt, item, now_ms):
                 return Delivery("accepted")
             return self.settle(mark.namespace, mark.attempt, mark.queue, outcome="completed", item=item)
-        if info.state == states.RETRY:
-            return self._waiting(mark, info.retval, retries)
-        if info.state in (states.IGNORED, states.REJECTED):
-            text = f"the task ended without an outcome ({info.state})"
-            why = ApplicationError(text, kind="Unavailable", retryable=False)
-            return self.fail(mark, failure_of(why))
-        cause = info.retval
-        return self.fail(mark, failure_of(cause if isinstance(cause, BaseException) else RuntimeError(repr(cause))))
+        if outcome.kind == "waiting":
+            return self._waiting(mark, outcome, retries)
+        return self.fail(mark, outcome.failure)
 
-    def _waiting(self, mark: AttemptMark, retry: Any, retries: int) -> Delivery:
+    def _waiting(self, mark: AttemptMark, outcome: Outcome, retries: int) -> Delivery:
         """The task asked Celery to run it again: the same attempt goes on later, in another message."""
-        when = getattr(retry, "when", None)
+        when = getattr(outcome.retry, "when", None)
         now = self._runtime.app.now()
         delay = when if isinstance(when, (int, float)) else max((when - now).total_seconds(), 0) if when else 0
-        cause = getattr(retry, "exc", None) or retry
         return self.settle(
-            mark.namespace, mark.attempt, mark.queue, outcome="waiting", item=payload.encode(failure_of(cause)),
+            mark.namespace, mark.attempt, mark.queue, outcome="waiting", item=payload.encode(outcome.failure),
             delay_ms=int(delay * 1000) + mark.close_ms, states="claimed", retries=retries,
         )  # fmt: skip
+
+    def report_local(self, call: LocalCall) -> None:
+        """Report a local activity that has become an ordinary attempt of this process, and advance its workflow."""
+        mark = call.mark
+        assert call.outcome is not None  # the body has ended
+        try:
+            delivery = self._report(mark, call.outcome, call.now_ms())
+        except SoftTimeLimitExceeded:
+            delivery = self._report(mark, call.outcome, call.now_ms())
+        finally:
+            self._presence.release(mark.namespace)
+        self._follow(mark, delivery)
+
+    def _follow(self, mark: AttemptMark, delivery: Delivery) -> None:
+        if delivery.status == "dropped":
+            a = mark.attempt
+            facts = {"run_id": a.run_id, "seq": a.seq, "attempt": a.attempt}
+            logger.info("report dropped: %s", delivery.detail, extra=facts)
+        with contextlib.suppress(StoreError):  # the lease runs out, the sweep gives the run to another
+            self._engine.follow(mark.namespace, delivery)
 
     def fail(self, mark: AttemptMark, failure: dict[str, Any]) -> Delivery:
         """Report a failure of an attempt that this process ran: another attempt, or the end."""
@@ -184,17 +177,14 @@ class Attempts:
         delay = None
         if not final:
             delay = retry_delay_ms(activity.options, attempt=attempt.attempt, failure=failure, elapsed_ms=elapsed)
-        if failure.get("kind") == "Timeout":
-            failure = {**failure, "retryable": False}
+        failure = final_failure(failure)
         if delay is not None:
             return self.settle(
                 namespace, attempt, queue, outcome="retry", item=payload.encode(failure), delay_ms=delay,
                 claimed_by=claimed_by, states=states, timer=timer,
             )  # fmt: skip
-        info = {"attempt": attempt.attempt, "activity_id": str(activity.options.get("id") or attempt.seq)}
-        if state.state == "backoff":
-            info["retry_state"] = "timeout"
-        item = encode_input(Code.ACTIVITY_FAILED, attempt.seq, payload.encode(failure), info)
+        retry_state = "timeout" if state.state == "backoff" else ""
+        item = failed_item(attempt, failure, activity.options, retry_state=retry_state)
         return self.settle(
             namespace, attempt, queue, outcome="failed", item=item, claimed_by=claimed_by, states=states, timer=timer
         )

@@ -14,15 +14,20 @@ from orchestration.core.activity_options import entry_options
 from orchestration.core.events import Code
 from orchestration.registry.kinds.functions import FunctionCelery
 from orchestration.registry.kinds.lua import WorkflowLua
-from orchestration.store.attempts import AttemptId, first_state
+from orchestration.store.attempts import AttemptId, backoff_state, claimed_state, first_state
 from orchestration.store.indexing import attribute_op
 from orchestration.store.inputs import encode_input
 from orchestration.store.results import Lease, Pushes
 from orchestration.tasks.cache import Session
+from orchestration.tasks.local import LocalCall, LocalCalls, local_token
 from orchestration.tasks.messages import AttemptMark, idempotency_key
 from orchestration.tasks.runtime import Runtime
 
 __all__ = ["Activity", "Effects", "read_activity"]
+
+
+_WHOLE = {"start": "schedule_to_start_timeout_ms", "whole": "schedule_to_close_timeout_ms"}
+"""Options behind the deadlines that count from the call, by the timer's last word."""
 
 
 class Activity:
@@ -57,10 +62,10 @@ class Activity:
         """Heartbeat timeout, 0 for none."""
         return int(self.options.get("heartbeat_timeout_ms") or 0)
 
-    def send(
+    def mark(
         self, runtime: Runtime, namespace: str, attempt: AttemptId, *, workflow: tuple[str, str, str]
-    ) -> Callable[[Producer], object]:
-        """The message of an attempt.
+    ) -> AttemptMark:
+        """What an attempt is called with.
 
         Args:
             runtime: Of this process.
@@ -68,11 +73,17 @@ class Activity:
             attempt: Which attempt.
             workflow: Workflow id, type and task queue of the run.
         """
-        mark = AttemptMark(
+        return AttemptMark(
             namespace=namespace, attempt=attempt, target=self.target, workflow_id=workflow[0],
             workflow_type=workflow[1], queue=workflow[2], close_ms=self.close_ms(runtime.settings.start_to_close_ms),
             beat_ms=self.beat_ms, key=self.key, context=self.context,
         )  # fmt: skip
+
+    def send(
+        self, runtime: Runtime, namespace: str, attempt: AttemptId, *, workflow: tuple[str, str, str]
+    ) -> Callable[[Producer], object]:
+        """The message of an attempt; arguments as those of :meth:`mark`."""
+        mark = self.mark(runtime, namespace, attempt, workflow=workflow)
         return runtime.messages.attempt(mark, task=self.task, queue=self.queue, args=payload.decode(self.args))
 
 
@@ -88,12 +99,18 @@ class Effects:
         runtime: Of this process.
         session: The run.
         lease: Its time is the time of the step.
+
+    Attributes:
+        time_ms: Time of the input at hand; whoever applies inputs carries it on.
+        locals: Local activities that the commands called.
     """
 
     def __init__(self, runtime: Runtime, session: Session, lease: Lease) -> None:
         self._runtime = runtime
         self._session = session
         self._lease = lease
+        self.time_ms = lease.time_ms
+        self.locals = LocalCalls(runtime)
         self.ops: list[Sequence[Any]] = []
         self.sends: list[Callable[[Producer], object]] = []
         self.outbox: list[tuple[str, bytes]] = []
@@ -150,27 +167,95 @@ class Effects:
         queue = own_queue or (registry.task_queue(target) if entry is not None else None)
         if queue is None:
             queue = "" if isinstance(entry, FunctionCelery) else session.queue
-        token = os.urandom(4).hex()
+        is_local = bool(options.get("local")) and entry is not None and task in self._runtime.app.tasks
+        token = local_token(session.run_id, seq, target, args) if is_local else os.urandom(4).hex()
         context = {**session.context, **options.pop("ctx", {})}
         blob = Activity.encode(
-            target=target, task=task, queue=queue, args=args, options=options, scheduled_ms=self._lease.time_ms,
+            target=target, task=task, queue=queue, args=args, options=options, scheduled_ms=self.time_ms,
             key=idempotency_key(session.run_id, seq, token), context=context,
         )  # fmt: skip
+        if is_local:
+            self.locals.add(self._local_call(seq, blob, token))
+        else:
+            self._dispatch(seq, blob, token)
+
+    def _local_call(self, seq: int, blob: bytes, token: str) -> LocalCall:
+        activity, session = Activity(blob), self._session
+        attempt = AttemptId(self._lease.run_id, seq, 1, token)
+        mark = activity.mark(self._runtime, session.namespace, attempt, workflow=self._workflow)
+        return LocalCall(
+            self._runtime, mark, blob=blob, options=activity.options, args=activity.args, task=activity.task,
+            scheduled_ms=self.time_ms,
+        )  # fmt: skip
+
+    @property
+    def _workflow(self) -> tuple[str, str, str]:
+        return (self._session.workflow_id, self._session.workflow_type, self._session.queue)
+
+    def _dispatch(self, seq: int, blob: bytes, token: str) -> None:
+        """Open an activity and send the message of its first attempt."""
+        session, activity = self._session, Activity(blob)
         member = f"{session.run_id}/{seq}"
         self.ops += [["open", str(seq), blob], ["open", f"{seq}:s", first_state(token)], ["sent", member]]
-        for option, kind in (("schedule_to_start_timeout_ms", "start"), ("schedule_to_close_timeout_ms", "whole")):
-            if options.get(option):
-                self.ops.append(["timer", f"{member}/{kind}", self._lease.time_ms + int(options[option])])
+        self._bound(activity, member, "start", "whole")
         session.in_flight.add(seq)
         attempt = AttemptId(self._lease.run_id, seq, 1, token)
-        workflow = (session.workflow_id, session.workflow_type, session.queue)
-        self.sends.append(Activity(blob).send(self._runtime, session.namespace, attempt, workflow=workflow))
+        self.sends.append(activity.send(self._runtime, session.namespace, attempt, workflow=self._workflow))
         if not self._runtime.messages.atomic:
             self._out(f"a/{member}/1", ["attempt", session.namespace, session.run_id, seq, 1, token])
 
+    def _bound(self, activity: Activity, member: str, *kinds: str) -> None:
+        """Set deadlines that count from when the activity was called."""
+        for kind in kinds:
+            limit_ms = int(activity.options.get(_WHOLE[kind]) or 0)
+            if limit_ms:
+                self.ops.append(["timer", f"{member}/{kind}", activity.scheduled_ms + limit_ms])
+
+    def adopt(self, call: LocalCall, now_ms: int) -> None:
+        """Make an ordinary activity of a local one that has no answer when the step is written.
+
+        Args:
+            call: Not begun: its message is sent. Waiting for its next attempt: that is an ordinary one. Else its body
+                runs here: the attempt is claimed by this process.
+            now_ms: Redis' time.
+        """
+        session, seq, attempt = self._session, call.seq, call.mark.attempt
+        if not call.begun and attempt.attempt == 1:
+            self._dispatch(seq, call.blob, attempt.token)
+            return
+        member, activity = f"{session.run_id}/{seq}", Activity(call.blob)
+        session.in_flight.add(seq)
+        self.ops.append(["open", str(seq), call.blob])
+        self._bound(activity, member, "whole")
+        if call.details:
+            self.ops.append(["open", f"{seq}:h", call.details])
+        if call.failure is not None:
+            self.ops.append(["open", f"{seq}:e", payload.encode(call.failure)])
+        if not call.begun:
+            self._back_off(call, member, now_ms)
+            return
+        begun_ms = call.since_ms(call.begun)
+        self.ops += [
+            ["open", f"{seq}:s", claimed_state(attempt, self._runtime.owner, begun_ms)], ["claim", member],
+            ["timer", f"{member}/close", begun_ms + call.mark.close_ms],
+        ]  # fmt: skip
+        if call.mark.beat_ms:
+            self.ops.append(["timer", f"{member}/beat", call.since_ms(call.beaten) + call.mark.beat_ms])
+
+    def _back_off(self, call: LocalCall, member: str, now_ms: int) -> None:
+        """The next attempt of a local activity is too far away for the step."""
+        due_ms = call.since_ms(call.due)
+        self.ops += [
+            ["open", f"{call.seq}:s", backoff_state(call.mark.attempt, due_ms)], ["timer", f"{member}/retry", due_ms],
+        ]  # fmt: skip
+        if due_ms - now_ms <= self._runtime.settings.timer_horizon_ms:
+            s, messages = self._session, self._runtime.messages
+            delay_ms = max(due_ms - now_ms, 1)
+            self.sends.append(messages.resume(s.namespace, s.run_id, queue=s.queue, seq=-call.seq, delay_ms=delay_ms))
+
     def _start_timer(self, seq: int, delay_ms: int) -> None:
         session, messages = self._session, self._runtime.messages
-        due = self._lease.time_ms + delay_ms
+        due = self.time_ms + delay_ms
         member = f"{session.run_id}/{seq}/timer"
         self.ops += [["open", str(seq), b"t"], ["timer", member, due]]
         if delay_ms > self._runtime.settings.timer_horizon_ms or not self._runtime.settings.eta_tasks_max:
@@ -184,6 +269,8 @@ class Effects:
 
     def _cancel(self, seq: int) -> None:
         self._session.cancelled.add(seq)
+        if self.locals.drop(seq):
+            return
         self._shut(seq, "cancelled")
 
     def _send_signal(self, seq: int, pid: str, topic: str, args: bytes) -> None:

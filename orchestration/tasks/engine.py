@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -30,6 +29,8 @@ from orchestration.store.results import Delivery, Lease, Step
 from orchestration.store.store import Store
 from orchestration.tasks.cache import Session
 from orchestration.tasks.effects import Effects
+from orchestration.tasks.local import LocalCall
+from orchestration.tasks.making import ANSWERS, Hand, ParkError, StepMaking
 from orchestration.tasks.outbox import Outbox
 from orchestration.tasks.presence import Presence
 from orchestration.tasks.runtime import Runtime
@@ -40,16 +41,6 @@ __all__ = ["Engine"]
 logger = logging.getLogger(__name__)
 
 _MOST_TRIES = 5
-_ANSWERS = frozenset((Code.ACTIVITY_COMPLETED, Code.ACTIVITY_FAILED, Code.TIMER_FIRED, Code.OPERATION_DONE))
-
-
-class _ParkError(Exception):
-    """The run cannot go on; an operator decides."""
-
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(kind, reason)
-        self.kind = kind
-        self.reason = reason
 
 
 class _WorkflowHost:
@@ -80,6 +71,8 @@ class Engine:
     def __init__(self, runtime: Runtime, presence: Presence) -> None:
         self._runtime = runtime
         self._presence = presence
+        self._mine = Hand()
+        self.report_local: Callable[[LocalCall], None] = lambda call: None  # noqa: ARG005 - set by who can
         self.outbox = Outbox(runtime)
 
     def take_up(self, namespace: str, run_id: RunId) -> None:
@@ -94,7 +87,16 @@ class Engine:
             self.advance(namespace, delivery.lease)
 
     def advance(self, namespace: str, lease: Lease) -> None:
-        """Advance a run until its inbox is empty, it has ended, or somebody else has changed it."""
+        """Advance a run until its inbox is empty, it has ended, or somebody else has changed it.
+
+        Local activities that have outlived their step are waited for after that, and reported.
+        """
+        try:
+            self._advance(namespace, lease)
+        finally:
+            self._mine.settle(self.report_local)
+
+    def _advance(self, namespace: str, lease: Lease) -> None:
         store = self._runtime.store(namespace)
         facts = {"run_id": lease.run_id, "namespace": namespace}
         fault("after_lease")
@@ -102,14 +104,19 @@ class Engine:
         held: Lease = lease
         try:
             if lease.tries > _MOST_TRIES:
-                raise _ParkError("engine", f"{lease.tries - 1} workers gave up or died at this step")
-            session = self._session(namespace, store, lease)
-            while (following := self._step(store, session, held)) is not None:
-                held = following
+                raise ParkError("engine", f"{lease.tries - 1} workers gave up or died at this step")
+            making = self._mine.take_ahead(namespace, lease)
+            session = making.session if making else self._session(namespace, store, lease)
+            while True:
+                making = making or StepMaking(self._runtime, self._presence, session, held)
+                following = self._step(store, session, making)
+                if following is None:
+                    break
+                held, making = following, None
                 if not self._runtime.settings.cache_runs:  # no machine outlives its step: replay is tried all the time
                     session.machine.close()
                     session = self._session(namespace, store, held)
-        except _ParkError as error:
+        except ParkError as error:
             self._park(store, held, error.kind, error.reason, session)
         except NondeterminismError as error:
             self._park(store, held, "non-determinism", str(error), session)
@@ -160,9 +167,13 @@ class Engine:
         store = self._runtime.store(namespace)
         time_ms = max(time_ms, session.time_ms)
         lease = Lease(attempt.run_id, session.fence, time_ms, session.length, 1, (item,))
+        making = StepMaking(self._runtime, self._presence, session, lease)
         try:
-            with self._presence.in_lua():
-                effects, step = self._apply(session, lease)
+            making.run(until_local=True)
+            if making.effects.locals:  # what has been done is written down before something else is begun
+                self._mine.keep_ahead(making)
+                return False
+            step = making.step()
         except Exception as error:  # noqa: BLE001 - the ordinary way meets it again, and parks the run
             logger.info("step put off to the ordinary way: %s", error, extra={"run_id": attempt.run_id})
             session.machine.close()
@@ -183,7 +194,7 @@ class Engine:
             return False
         fault("after_commit")
         try:
-            following = self._after_commit(store, session, lease, effects, step, answer)
+            following = self._after_commit(store, session, lease, making.effects, step, answer)
             if following is not None:
                 self._runtime.cache.put(session)
                 self.advance(namespace, following)
@@ -222,17 +233,17 @@ class Engine:
         fields, digest = record.fields, record.fields["bundle"]
         bundle = self._runtime.bundle(store, lease.run_id, digest)
         if bundle is None:
-            raise _ParkError("bundle", f"the code bundle {digest} is not in the store")
+            raise ParkError("bundle", f"the code bundle {digest} is not in the store")
         host = _WorkflowHost(lease.run_id, fields["id"], fields["type"])
         machine = Machine(bundle, limits=self._runtime.settings.limits, mode=Mode.WORKFLOW, host=host)
         history = list(store.runs.history(lease.run_id, stop=lease.length)) if lease.length else []
         if len(history) != lease.length:
-            raise _ParkError("history", f"the record counts {lease.length} events, the history has {len(history)}")
+            raise ParkError("history", f"the record counts {lease.length} events, the history has {len(history)}")
         with self._presence.in_lua():
             replay(machine, history)
         started = events.decode(history[0] if history else stamp(lease.inputs[0], lease.time_ms))
         if not isinstance(started, events.Started):
-            raise _ParkError("history", "the first event is not the start of a run")
+            raise ParkError("history", "the first event is not the start of a run")
         waiting = store.runs.open_commands(lease.run_id) if history else {}
         session = Session(
             namespace=namespace,
@@ -255,49 +266,19 @@ class Engine:
                 _track(session, event)
         return session
 
-    def _apply(self, session: Session, lease: Lease) -> tuple[Effects, Step]:
-        """Run the inputs of a lease through the machine; nothing is written yet."""
-        machine, runtime = session.machine, self._runtime
-        effects = Effects(runtime, session, lease)
-        written: list[bytes] = []
-        consumed = dropped = 0
-        for item in lease.inputs:
-            if machine.closed:
-                break
-            consumed += 1
-            if session.cancelled and item[1] in _ANSWERS and effects.number_of(item) in session.cancelled:
-                dropped += 1
-                continue
-            event = stamp(item, lease.time_ms)
-            commands = machine.apply(event)
-            written.append(event)
-            effects.input_applied(item)
-            for command in commands:
-                effects.command(command)
-            written.extend(commands)
-        if session.length + len(written) > runtime.settings.history_limit:
-            raise _ParkError("limit", f"the history would have more than {runtime.settings.history_limit} events")
-        fault("after_advance")
-        if not machine.closed:
-            effects.ops.append(["extra", "places", machine.packed_places()])
-        step = Step(
-            workflow_id=session.workflow_id, digest=session.digest, commit_id=os.urandom(8).hex(), owner=runtime.holder,
-            events=written, ops=effects.ops, consumed=consumed, dropped=dropped, pushes=effects.pushes(),
-            ending=effects.ending,
-        )  # fmt: skip
-        return effects, step
-
-    def _step(self, store: Store, session: Session, lease: Lease) -> Lease | None:
-        with self._presence.in_lua():
-            effects, step = self._apply(session, lease)
-        fault("before_commit")
-        answer = store.runs.commit(lease, step)
-        fault("after_commit")
-        if answer.status == "fenced":
-            session.machine.close()
-            logger.info("commit fenced: somebody else changed the run", extra={"run_id": session.run_id})
-            return None
-        return self._after_commit(store, session, lease, effects, step, answer)
+    def _step(self, store: Store, session: Session, making: StepMaking) -> Lease | None:
+        with making:
+            making.run()
+            step = making.step()
+            fault("before_commit")
+            answer = store.runs.commit(making.lease, step, claimed_by=self._runtime.owner)
+            fault("after_commit")
+            if answer.status == "fenced":
+                session.machine.close()
+                logger.info("commit fenced: somebody else changed the run", extra={"run_id": session.run_id})
+                return None
+            self._mine.adopt(making)
+        return self._after_commit(store, session, making.lease, making.effects, step, answer)
 
     def _after_commit(
         self, store: Store, session: Session, lease: Lease, effects: Effects, step: Step, answer: Delivery
@@ -329,5 +310,5 @@ def _track(session: Session, event: bytes) -> None:
     elif code in (Code.CANCEL_TIMER, Code.CANCEL_ACTIVITY):
         session.cancelled.add(rest[0])
         session.in_flight.discard(rest[0])
-    elif code in _ANSWERS:
+    elif code in ANSWERS:
         session.in_flight.discard(rest[1])

@@ -15,7 +15,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -68,6 +68,10 @@ class AttemptMark:
     beat_ms: int
     key: str
     context: dict[str, Any]
+
+    def of(self, attempt: AttemptId) -> AttemptMark:
+        """The mark of another attempt of the same activity."""
+        return replace(self, attempt=attempt)
 
     def to_header(self) -> list[Any]:
         """The mark as it stands in the message header."""

@@ -50,14 +50,14 @@
 -- @include step
 local keys = close_keys(KEYS)
 local s = {
-  outbox = KEYS[19], outbox_due = KEYS[20],
+  outbox = KEYS[19], outbox_due = KEYS[20], claims = KEYS[21],
   run = ARGV[1], fence = ARGV[2], commit = ARGV[3], owner = ARGV[4], lease_ms = tonumber(ARGV[5]),
   limit = tonumber(ARGV[6]), consumed = tonumber(ARGV[7]), dropped = tonumber(ARGV[8]), time = ARGV[9],
   events = cmsgpack.unpack(ARGV[10]), ops = cmsgpack.unpack(ARGV[11]), push = cmsgpack.unpack(ARGV[12]),
   ending = ARGV[13], retention_ms = tonumber(ARGV[14]), mark_ms = tonumber(ARGV[15]), channel = ARGV[16],
   grace_ms = tonumber(ARGV[17]), eta_max = tonumber(ARGV[18]),
 }
-local claims, seq, attempt, token = KEYS[21], ARGV[19], tonumber(ARGV[20]), ARGV[21]
+local seq, attempt, token = ARGV[19], tonumber(ARGV[20]), ARGV[21]
 local member = s.run .. '/' .. seq
 
 local f = redis.call('HMGET', keys.record, 'fence', 'commit', 'status', 'owner', 'until', 'time', 'length', 'bytes')
@@ -73,7 +73,7 @@ if not state or state[2] ~= token or attempt > state[1] or state[3] == 'reported
 local problem = step_problem(s)
 if problem then return redis.error_reply(problem) end
 
-redis.call('SREM', claims, member)
+redis.call('SREM', s.claims, member)
 redis.call('ZREM', keys.timers, member .. '/close', member .. '/beat', member .. '/start', member .. '/retry',
   member .. '/whole')
 redis.call('ZREM', keys.pending, member)

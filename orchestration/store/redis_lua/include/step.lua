@@ -1,10 +1,10 @@
 -- Shared by the scripts that commit a step. Needs includes run, index and close.
 -- A step s: run, fence, commit, owner, lease_ms, limit, consumed, dropped, time, events, ops, push, ending, retention_ms,
--- mark_ms, channel, grace_ms, eta_max; outbox and outbox_due are keys.
+-- mark_ms, channel, grace_ms, eta_max; outbox, outbox_due and claims are keys.
 
 -- Number of elements of each op, its name included. Ops are checked before anything is written: an error in the
 -- middle would leave a step half done.
-local sizes = {open = 3, timer = 3, eta = 4, sent = 2, shut = 3, extra = 3, out = 3, input = 2, search = 4}
+local sizes = {open = 3, timer = 3, eta = 4, sent = 2, shut = 3, extra = 3, out = 3, input = 2, search = 4, claim = 2}
 local function bad_op(op)
   if sizes[op[1]] ~= #op then return true end
   for i = 2, #op do
@@ -81,6 +81,9 @@ local function write_step(keys, s, old)
         redis.call('ZREM', keys.handed, member .. '/timer')
         redis.call('ZREM', keys.pending, member)
       end
+    elseif name == 'claim' then -- member: the holder's process runs the body of an attempt
+      redis.call('SADD', s.claims, op[2])
+      redis.call('PEXPIRE', s.claims, s.retention_ms)
     elseif name == 'extra' then -- field, value
       redis.call('HSET', keys.extra, op[2], op[3])
     elseif name == 'search' then -- attribute, value as it is shown, values as they are indexed
