@@ -31,6 +31,9 @@
         WorkflowTimedOutError
       ApplicationError                a failure that workflow code can read: kind, message, retryable, details
         ActivityError                 the same, as an activity attempt reported it
+      TestingError                    raised by orchestration.testing alone
+        ActivityNotReplacedError      a test would run a real task
+        NothingDueError               what a test waits for cannot come
 
 The arguments of each ``__init__`` are the ones handed to ``super().__init__``: errors survive pickling, so
 they cross processes and result backends unchanged.
@@ -43,6 +46,7 @@ from typing import Any
 
 __all__ = [
     "ActivityError",
+    "ActivityNotReplacedError",
     "ApplicationError",
     "ConfigError",
     "CorruptHistoryError",
@@ -55,6 +59,7 @@ __all__ = [
     "LuaSourceError",
     "MemoryLimitError",
     "NondeterminismError",
+    "NothingDueError",
     "OrchestrationError",
     "PayloadError",
     "PayloadTooLargeError",
@@ -63,6 +68,7 @@ __all__ = [
     "StepLimitError",
     "StoreError",
     "StoreUnavailableError",
+    "TestingError",
     "WorkflowAlreadyStartedError",
     "WorkflowCancelledError",
     "WorkflowClosedError",
@@ -258,3 +264,34 @@ class WorkflowTerminatedError(WorkflowFailedError):
 
 class WorkflowTimedOutError(WorkflowFailedError):
     """The run did not end within the time it was given."""
+
+
+class TestingError(OrchestrationError):
+    """Raised by :mod:`orchestration.testing` alone: the test is to be corrected, not the workflow."""
+
+    __test__ = False  # pytest collects classes by this beginning
+
+
+class ActivityNotReplacedError(TestingError):
+    """A workflow under test called something real.
+
+    Args:
+        target: What it called: an entry id, or the name of a Celery task.
+        task: Name of the Celery task that would have run.
+    """
+
+    def __init__(self, target: str, task: str = "") -> None:
+        super().__init__(target, task)
+        self.target = target
+        self.task = task or target
+
+    def __str__(self) -> str:
+        task = f" (Celery task {self.task!r})" if self.task != self.target else ""
+        return (
+            f"{self.target!r}{task} was called, and a test runs no real tasks: put a function in its place with "
+            f"workflow_env.activity({self.target!r}, function)"
+        )
+
+
+class NothingDueError(TestingError, TimeoutError):
+    """What a test waits for cannot come: nothing is left to run, and no timer to fire."""

@@ -36,11 +36,12 @@ class Parts:
     Args:
         runtime: Of this process.
         expendable: The process may be ended when it is stuck: a prefork child.
+        presence: Says that this process lives; None: one that beats in a thread.
     """
 
-    def __init__(self, runtime: Runtime, *, expendable: bool = False) -> None:
+    def __init__(self, runtime: Runtime, *, expendable: bool = False, presence: Presence | None = None) -> None:
         self.runtime = runtime
-        self.presence = Presence(runtime, expendable=expendable)
+        self.presence = presence or Presence(runtime, expendable=expendable)
         runtime.in_lua = self.presence.in_lua
         self.engine = Engine(runtime, self.presence)
         self.attempts = Attempts(runtime, self.engine, self.presence)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -78,7 +77,7 @@ class Attempts:
                 logger.info("attempt not run: %s", claim.why, extra=facts)
                 return _refused(claim.why)
             fault("after_claim")
-            begun = time.monotonic()
+            begun = self._runtime.monotonic()
             token = _running.set(self._running(mark, claim.details))
             try:
                 traced = trace(uuid, args, kwargs, request)
@@ -86,7 +85,7 @@ class Attempts:
                 _running.reset(token)
             fault("after_body")
             # Redis' time, carried on by a clock that only runs forward: never ahead of Redis, no host's clock decides.
-            now_ms = claim.time_ms + int((time.monotonic() - begun) * 1000)
+            now_ms = claim.time_ms + int((self._runtime.monotonic() - begun) * 1000)
             outcome = outcome_of(traced, mark.target, self._runtime.settings.payload_bytes)
             try:
                 delivery = self._report(mark, outcome, now_ms, retries)

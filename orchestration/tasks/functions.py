@@ -176,6 +176,9 @@ class _Driver:
 
     def _call(self, target: str, args: list[Any], context: Mapping[str, Any]) -> Any:
         """Run a function in place where its code is here, else as a Celery task that is waited for."""
+        stand_in = self._runtime.stand_in(target)
+        if stand_in is not None:
+            return stand_in(*args)
         entry = self._runtime.registry.find(target)
         if isinstance(entry, FunctionLua):
             return run_function(self._runtime, target, args, context=context)
