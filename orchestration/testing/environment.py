@@ -13,7 +13,7 @@ from typing import Any, Self
 from celery.app.trace import build_tracer
 
 from orchestration.client import Client, WorkflowHandle
-from orchestration.errors import ActivityNotReplacedError, ConfigError, NothingDueError
+from orchestration.errors import ActivityNotReplacedError, ApplicationError, ConfigError, NothingDueError
 from orchestration.registry import Registry
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, WorkflowLua
@@ -90,6 +90,10 @@ class WorkflowEnvironment:
         self._sweeper = Sweeper(parts.runtime, parts.engine, parts.attempts)
         self._replaced: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
         self._missing: ActivityNotReplacedError | None = None
+        for entry in self.registry.entries:
+            if isinstance(entry, (FunctionCelery, FunctionPython)):
+                task_name = entry.task if isinstance(entry, FunctionCelery) else entry.id
+                self._register(task_name, self._missing_body(entry.id, task_name))
 
     def __enter__(self) -> Self:
         return self
@@ -129,14 +133,19 @@ class WorkflowEnvironment:
             raise ConfigError(f"{target!r} is a workflow: it runs as it is; only what it calls is replaced")
         task_name = entry.task if isinstance(entry, FunctionCelery) else target
 
+        task = self._register(task_name, function)
+        tracer = build_tracer(task_name, task, self.app.loader, "workflow-test", app=self.app)
+        self._replaced[target] = (function, tracer)
+        return function
+
+    def _register(self, task_name: str, function: Callable[..., Any]) -> Any:
+        """Make a function a Celery task, instead of the one that has the name."""
+
         def body(*args: Any, **kwargs: Any) -> Any:
             return function(*args, **kwargs)
 
         self.app.tasks.pop(task_name, None)
-        task = self.app.task(body, name=task_name, shared=False, lazy=False)
-        tracer = build_tracer(task_name, task, self.app.loader, "workflow-test", app=self.app)
-        self._replaced[target] = (function, tracer)
-        return function
+        return self.app.task(body, name=task_name, shared=False, lazy=False)
 
     def start(self, workflow_type: str, *args: Any, **options: Any) -> WorkflowHandle:
         """Start a workflow; its first step runs with the next :meth:`run`, :meth:`skip` or wait.
@@ -263,12 +272,14 @@ class WorkflowEnvironment:
         for name in (target, task):
             if name in self._replaced:
                 return self._replaced[name][0]
-        if not isinstance(entry, (FunctionCelery, FunctionPython)):
-            return None
+        return self._missing_body(target, task) if isinstance(entry, (FunctionCelery, FunctionPython)) else None
 
-        def missing(*_: Any) -> Any:
+    def _missing_body(self, target: str, task: str) -> Callable[..., Any]:
+        """What runs instead of a real task where the error cannot reach the test: in a function, in a step."""
+
+        def missing(*_: Any, **__: Any) -> Any:
             self._missing = ActivityNotReplacedError(target, task)
-            raise self._missing
+            raise ApplicationError(str(self._missing), kind="NotFound", retryable=False)
 
         return missing
 

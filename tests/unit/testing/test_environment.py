@@ -211,12 +211,21 @@ class TestActivities:
         assert env.start("app:doubled", 4).result() == "replaced"
 
     def test_what_a_function_in_lua_calls_is_replaced_too(self, env):
-        handle = env.start("app:quoted", 4)
+        env.start("app:quoted", 4)
         with pytest.raises(ActivityNotReplacedError, match="app:charge"):
             env.run()
         env.activity("app:charge", lambda n: n * 100)
         assert env.start("app:quoted", 4).result() == 400
-        assert handle.result() == 400
+
+    def test_a_local_activity_is_replaced_too(self, env):
+        handle = env.start("app:patient", {"activity.local": True})
+        with pytest.raises(ActivityNotReplacedError, match="app:charge"):
+            env.run()
+        assert handle.result()["kind"] == "NotFound"
+        env.activity("app:charge", lambda n: n + 1)
+        handle = env.start("app:patient", {"activity.local": True})
+        assert handle.result() == 2
+        assert_history(handle).has_activity("app:charge", args=[1], times=1, result=2)
 
     def test_a_workflow_is_not_replaced(self, env):
         with pytest.raises(ConfigError, match="is a workflow"):
