@@ -8,14 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestration.client import AsyncClient, Client, WorkflowHandle
+    from orchestration.client import AsyncClient, Client, RetryPolicy, WorkflowHandle
     from orchestration.tasks.app import Orchestration
 
-__all__ = ["AsyncClient", "Client", "Orchestration", "WorkflowHandle", "activity", "errors"]
+__all__ = ["AsyncClient", "Client", "Orchestration", "RetryPolicy", "WorkflowHandle", "activity", "errors"]
 
 _HOMES = {
     "AsyncClient": "orchestration.client",
     "Client": "orchestration.client",
+    "RetryPolicy": "orchestration.client",
     "WorkflowHandle": "orchestration.client",
     "Orchestration": "orchestration.tasks.app",
 }

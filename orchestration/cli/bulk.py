@@ -24,6 +24,7 @@ __all__ = ["STATUSES", "Bulk", "Rate", "act_on_runs", "bulk_options"]
 
 STATUSES = (
     "open", "closed", "running", "paused", "parked", "completed", "failed", "cancelled", "terminated", "timed_out",
+    "continued_as_new",
 )  # fmt: skip
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

@@ -6,6 +6,7 @@ from orchestration.client.aio import AsyncClient, AsyncWorkflowHandle
 from orchestration.client.client import Client
 from orchestration.client.description import Description, PendingActivity, Place
 from orchestration.client.handle import WorkflowHandle
+from orchestration.client.options import RetryPolicy
 
 __all__ = [
     "AsyncClient",
@@ -14,5 +15,6 @@ __all__ = [
     "Description",
     "PendingActivity",
     "Place",
+    "RetryPolicy",
     "WorkflowHandle",
 ]

@@ -12,12 +12,14 @@ from celery import Celery
 
 from orchestration.client.description import Description, describe_record
 from orchestration.client.handle import WorkflowHandle
+from orchestration.client.options import RetryPolicy, whole_ms
 from orchestration.core import payload
-from orchestration.errors import ConfigError, OrchestrationError
+from orchestration.core.pid import parse_pid
+from orchestration.errors import ConfigError, OrchestrationError, WorkflowNotFoundError
 from orchestration.registry.kinds.functions import FunctionCelery
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.starts import StartRequest, start, workflow_args
-from orchestration.types import RunId
+from orchestration.types import Pid, RunId
 
 if TYPE_CHECKING:
     from orchestration.tasks.app import Orchestration
@@ -64,21 +66,42 @@ class Client:
         id_reuse_policy: str = "allow_duplicate",
         task_queue: str | None = None,
         run_timeout: timedelta | None = None,
+        execution_timeout: timedelta | None = None,
+        cancel_grace: timedelta | None = None,
+        start_delay: timedelta | None = None,
+        retry_policy: RetryPolicy | None = None,
+        cron_schedule: str = "",
+        search: Mapping[str, Any] | None = None,
+        memo: Mapping[str, Any] | None = None,
+        summary: str = "",
+        details: str = "",
         context: Mapping[str, Any] | None = None,
         signals: Sequence[tuple[str, Sequence[Any]]] = (),
     ) -> WorkflowHandle:
         """Start a workflow; it is stored when this returns.
 
         Args:
-            workflow_type: Entry id, or the type name that the entry declares.
+            workflow_type: Entry id, or the type name that the entry declares. With ``task_queue`` its code may be
+                unknown here: the worker that takes it up has it.
             args: Arguments of its main function.
             id: Its name, 1 to 255 bytes without control characters; None: a new UUID.
             request_id: The same request never starts a second run; give one when you may repeat the call.
             id_conflict_policy: When a run of the id is open: ``fail``, ``use_existing`` or ``terminate_existing``.
             id_reuse_policy: When one has ended: ``allow_duplicate``, ``allow_duplicate_failed_only`` or
-                ``reject_duplicate``.
+                ``reject_duplicate``; ``terminate_if_running`` ends an open one.
             task_queue: Another queue than the entry's.
-            run_timeout: After which the run is ended; None for never.
+            run_timeout: After which a run is ended; None for never.
+            execution_timeout: After which the workflow is ended, all its runs together; None for never.
+            cancel_grace: Before one of these two ends a run, ask it to cancel and give it this long.
+            start_delay: After which it begins.
+            retry_policy: By which a failed run is followed by another; None: it is not.
+            cron_schedule: By which a run that has ended is followed by another, at the next time of the schedule; the
+                first waits for it too. Five fields, or a word such as ``@daily``; ``CRON_TZ=Europe/Madrid`` may stand
+                before them.
+            search: Search attributes: texts, booleans, numbers, lists of texts.
+            memo: What else is to be shown of it.
+            summary: A line for people.
+            details: More for people.
             context: Context values, read with ``ctx`` in Lua.
             signals: Startup messages, topic and payloads, delivered with the start.
 
@@ -90,7 +113,7 @@ class Client:
             WorkflowAlreadyStartedError: The policies refuse another run of this id.
             EncodeError: An argument cannot be carried; the message has its path.
             PayloadTooLargeError: The arguments are above the limit.
-            ValueError: The id or a policy is none.
+            ValueError: The id, a policy, a schedule or an attribute is none.
             StoreUnavailableError: Redis does not answer.
         """
         runtime = self._runtime
@@ -101,12 +124,58 @@ class Client:
             StartRequest(
                 workflow_type=workflow_type, args=workflow_args(args, {}, limit=limit), workflow_id=workflow_id,
                 request_id=request_id or f"client/{os.urandom(12).hex()}", conflict=_policy(id_conflict_policy),
-                reuse=_policy(id_reuse_policy), task_id="", queue=task_queue,
-                run_timeout_ms=run_timeout // timedelta(milliseconds=1) if run_timeout else 0, context=context or {},
+                reuse=_policy(id_reuse_policy), task_id="", queue=task_queue, run_timeout_ms=whole_ms(run_timeout),
+                execution_timeout_ms=whole_ms(execution_timeout), cancel_grace_ms=whole_ms(cancel_grace),
+                delay_ms=whole_ms(start_delay), retry=retry_policy.to_options() if retry_policy else None,
+                cron=cron_schedule, search=dict(search or {}), memo=dict(memo or {}), summary=summary, details=details,
+                context=context or {},
                 signals=[(topic, payload.encode(list(values), limit=limit)) for topic, values in signals],
             ),
         )  # fmt: skip
         return WorkflowHandle(runtime, started.namespace, workflow_id, started.run_id, started.pid)
+
+    def execute_workflow(self, workflow_type: str, *args: Any, timeout: float | None = None, **options: Any) -> Any:
+        """Start a workflow and wait for its result.
+
+        Args:
+            workflow_type: As for :meth:`start_workflow`.
+            args: Arguments of its main function.
+            timeout: Longest wait in seconds; None waits for ever. The workflow goes on when it is over.
+            options: As for :meth:`start_workflow`.
+
+        Raises:
+            WorkflowFailedError: It ended with an error.
+            TimeoutError: It has not ended yet.
+        """
+        return self.start_workflow(workflow_type, *args, **options).result(timeout)
+
+    def send(self, pid: str, topic: str, *payloads: Any) -> None:
+        """Send a message to the workflow with an address.
+
+        Args:
+            pid: Its address, as ``handle.pid`` and ``process.pid()`` give it.
+            topic: As for :meth:`WorkflowHandle.signal`.
+            payloads: Values, each becomes one payload.
+
+        Raises:
+            WorkflowNotFoundError: The text is no address, or nobody has it.
+            WorkflowClosedError: It has ended.
+        """
+        self.get_by_pid(pid).signal(topic, *payloads)
+
+    def get_by_pid(self, pid: str) -> WorkflowHandle:
+        """Handle of the workflow with an address.
+
+        Args:
+            pid: As ``handle.pid`` and ``process.pid()`` give it.
+
+        Raises:
+            WorkflowNotFoundError: The text is no address.
+        """
+        parsed = parse_pid(pid)
+        if parsed is None:
+            raise WorkflowNotFoundError(f"{pid!r} is no address: it is written {{node@host|id}}")
+        return WorkflowHandle(self._runtime, self.namespace, parsed.unique, None, Pid(pid))
 
     def get_workflow(self, id: str, run_id: str | None = None) -> WorkflowHandle:  # noqa: A002
         """Handle of a workflow; whether it exists is seen at the first call on it.

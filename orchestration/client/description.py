@@ -10,6 +10,7 @@ import msgpack
 from orchestration.core import payload
 from orchestration.store.attempts import read_state
 from orchestration.store.results import RunRecord
+from orchestration.tasks.chain_options import ChainOptions
 from orchestration.tasks.effects import read_activity
 
 __all__ = ["Description", "PendingActivity", "Place", "describe_record"]
@@ -68,7 +69,7 @@ class Description:
         workflow_id: The caller's name for it.
         run_id: This execution of it.
         type: Entry id of its code.
-        status: running, paused, parked, completed, failed, cancelled, terminated or timed_out.
+        status: running, paused, parked, completed, failed, cancelled, terminated, timed_out or continued_as_new.
         namespace: It is kept in.
         task_queue: It is served on; empty for Celery's default.
         bundle: SHA-256 of its code.
@@ -84,6 +85,14 @@ class Description:
         counters: Duplicates dropped, late reports refused, inputs undelivered: by reason.
         search: Search attributes.
         memo: Memo.
+        attempt: Number of the run since the last that was no retry.
+        first_run_id: First run of the chain that this one belongs to; empty when it is the first.
+        next_run_id: Run that took its place; empty when none did.
+        starts_ms: When a delayed run begins, in milliseconds since 1970; 0 when it has begun.
+        deadline_ms: When the workflow is ended; 0 for never.
+        cron: Its schedule; empty: none.
+        summary: A line for people.
+        details: More for people.
     """
 
     workflow_id: str
@@ -105,6 +114,14 @@ class Description:
     counters: dict[str, int]
     search: dict[str, Any]
     memo: dict[str, Any]
+    attempt: int = 1
+    first_run_id: str = ""
+    next_run_id: str = ""
+    starts_ms: int = 0
+    deadline_ms: int = 0
+    cron: str = ""
+    summary: str = ""
+    details: str = ""
 
 
 def describe_record(record: RunRecord, namespace: str, open_commands: dict[str, bytes] | None = None) -> Description:
@@ -146,6 +163,14 @@ def describe_record(record: RunRecord, namespace: str, open_commands: dict[str, 
         },
         search=_attributes(extra, "search:"),
         memo=_attributes(extra, "memo:"),
+        attempt=record.number("attempt") or 1,
+        first_run_id=fields.get("first", ""),
+        next_run_id=fields.get("next", ""),
+        starts_ms=record.number("delayed") if record.status == "running" else 0,
+        deadline_ms=record.number("deadline"),
+        cron=ChainOptions(fields.get("opts", "")).cron,
+        summary=str(payload.decode(extra["summary"])) if "summary" in extra else "",
+        details=str(payload.decode(extra["details"])) if "details" in extra else "",
     )
 
 

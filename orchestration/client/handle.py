@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -15,14 +14,12 @@ from orchestration.core.failures import workflow_error
 from orchestration.core.pid import make_pid
 from orchestration.errors import StoreError, WorkflowClosedError
 from orchestration.store.inputs import encode_input
-from orchestration.store.outcome import read_outcome
 from orchestration.tasks.outbox import deliver, terminate_run
 from orchestration.tasks.runtime import Runtime
+from orchestration.tasks.waiting import wait_for_end
 from orchestration.types import Pid, RunId
 
 __all__ = ["WorkflowHandle"]
-
-_LOOK_AGAIN_S = 5.0
 
 
 class WorkflowHandle:
@@ -70,7 +67,7 @@ class WorkflowHandle:
         return self._pid
 
     def result(self, timeout: float | timedelta | None = None) -> Any:
-        """Wait for the end and return the result.
+        """Wait for the end and return the result; a run that goes on as another is followed.
 
         Args:
             timeout: Longest wait, in seconds or as a timedelta; None waits for ever.
@@ -82,27 +79,13 @@ class WorkflowHandle:
             TimeoutError: It has not ended yet; wait again.
         """
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        deadline = None if seconds is None else time.monotonic() + seconds
-        runs, run_id = self._runtime.store(self._namespace).runs, self.run_id
-        if runs.record(run_id).number("closed"):
-            return self._outcome(run_id)
-        subscription = runs.subscribe_end(run_id)
-        try:
-            while not runs.record(run_id).number("closed"):
-                left = _LOOK_AGAIN_S if deadline is None else min(deadline - time.monotonic(), _LOOK_AGAIN_S)
-                if left <= 0:
-                    raise TimeoutError(f"workflow {self.id!r} has not ended within {seconds:g} s")
-                subscription.wait(left)
-        finally:
-            subscription.close()
-        return self._outcome(run_id)
-
-    def _outcome(self, run_id: RunId) -> Any:
-        runs = self._runtime.store(self._namespace).runs
-        outcome = read_outcome(runs.last_event(run_id))
+        found = wait_for_end(self._runtime.store(self._namespace), self.run_id, timeout_s=seconds)
+        if found is None:
+            raise TimeoutError(f"workflow {self.id!r} has not ended within {seconds:g} s")
+        record, outcome = found
         if outcome.ok:
             return payload.decode(outcome.value)
-        raise workflow_error(runs.record(run_id).status, outcome.failure or {})
+        raise workflow_error(record.status, outcome.failure or {})
 
     def signal(self, topic: str, *payloads: Any, request_id: str | None = None) -> None:
         """Send a message to the workflow; stored when this returns.
@@ -125,6 +108,9 @@ class WorkflowHandle:
 
     def cancel(self, reason: str = "") -> None:
         """Ask the workflow to end: it gets a CANCEL event and decides itself.
+
+        Its activities, timers and children go on unless its code takes them back, as ``workflow.cancel_pending()``
+        does.
 
         Raises:
             WorkflowClosedError: It has ended.

@@ -46,6 +46,8 @@ __all__ = [
     "TimedOut",
     "TimerFired",
     "UpsertAttributes",
+    "Watch",
+    "WatchedEnded",
     "code_of",
     "decode",
     "describe",
@@ -71,6 +73,7 @@ class Code(enum.IntEnum):
     OPERATION_DONE = 10
     TERMINATED = 11
     TIMED_OUT = 12
+    WATCHED_ENDED = 14
     SCHEDULE_ACTIVITY = 64
     START_TIMER = 65
     CANCEL_TIMER = 66
@@ -83,6 +86,7 @@ class Code(enum.IntEnum):
     CONTINUE_AS_NEW = 73
     UPSERT_ATTRIBUTES = 74
     CANCEL_EXTERNAL = 75
+    WATCH = 78
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +225,17 @@ class TimedOut(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class WatchedEnded(Event):
+    """What a function monitors or is linked to has ended; ``value`` as in :class:`ChildEnded`. In no history."""
+
+    CODE = Code.WATCHED_ENDED
+    time_ms: int
+    pid: str
+    ok: bool
+    value: bytes = payload.NIL
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleActivity(Event):
     """Run ``target`` with ``args``; ``options`` as ``lua/prelude/options.lua`` makes them."""
 
@@ -336,6 +351,15 @@ class CancelExternal(Event):
     terminate: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Watch(Event):
+    """A function wants to be told of the end of ``pid``. In no history."""
+
+    CODE = Code.WATCH
+    seq: int
+    pid: str
+
+
 _CLASSES: dict[int, type[Event]] = {cls.CODE: cls for cls in Event.__subclasses__()}
 _CLOSING = frozenset((Code.COMPLETE, Code.FAIL, Code.CONTINUE_AS_NEW, Code.TERMINATED, Code.TIMED_OUT))
 
@@ -418,6 +442,7 @@ _WORDS: Mapping[int, str] = {
     Code.FAIL: "the end with a failure",
     Code.CONTINUE_AS_NEW: "continuing as a new run",
     Code.UPSERT_ATTRIBUTES: "new attributes (number {e.seq})",
+    Code.WATCH: "watching {e.pid} (number {e.seq})",
     Code.CANCEL_EXTERNAL: "cancelling {e.pid} (number {e.seq})",
 }
 

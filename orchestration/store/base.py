@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from orchestration.store.results import Delivery, Lease, Pushes
 from orchestration.store.scripts import load_script
 from orchestration.types import RunId
 
-__all__ = ["NO_PUSHES", "Aggregate", "StoreOptions", "pack_for_script", "text"]
+__all__ = ["NO_PUSHES", "Aggregate", "StoreOptions", "flat_fields", "pack_for_script", "text"]
 
 NO_PUSHES = Pushes()
 
@@ -54,6 +54,20 @@ def pack_for_script(value: Any) -> bytes:
     """
     packed: bytes = msgpack.packb(value, use_bin_type=False)
     return packed
+
+
+def flat_fields(mapping: Mapping[str, Any]) -> list[str | bytes]:
+    """Fields of a hash, name and value in turn, as a script takes them: numbers as text, so that none is rounded.
+
+    Raises:
+        TypeError: A value is no text, no bytes and no whole number; in a script it would stop a write half way.
+    """
+    flat: list[str | bytes] = []
+    for name, value in mapping.items():
+        if isinstance(value, bool) or not isinstance(value, (str, bytes, int)):
+            raise TypeError(f"the field {name!r} of a run is text, bytes or a whole number, not {value!r}")
+        flat += (name, value if isinstance(value, (str, bytes)) else str(value))
+    return flat
 
 
 class Aggregate:

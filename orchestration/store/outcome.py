@@ -50,6 +50,8 @@ def read_outcome(last_event: bytes | None) -> Outcome:
         }
         return Outcome(False, failure=failure)
     if isinstance(event, events.ContinueAsNew):
-        failure = {"message": "this release cannot continue a run as new", "kind": "Invalid", "retryable": False}
+        name = event.type or "the same workflow"
+        message = f"upgrade: create failed: no workflow {name} is known to the worker"
+        failure = {"message": message, "kind": "NotFound", "retryable": False}
         return Outcome(False, failure=failure)
     return Outcome(False, failure={"message": "the run has no outcome", "kind": "Internal"})

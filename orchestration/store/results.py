@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestration.types import RunId
 
-__all__ = ["Delivery", "Lease", "Push", "Pushes", "RunRecord", "StartResult", "Step", "Sweep"]
+__all__ = ["Delivery", "Following", "Lease", "Push", "Pushes", "RunRecord", "StartResult", "Step", "Sweep"]
 
 Push = tuple[Any, ...]
 """One broker command, as the scripts take it: name, key, arguments."""
@@ -65,6 +65,7 @@ class Step:
         dropped: Of them, those that are not in the events because their command was closed.
         pushes: Broker messages, given out with the write.
         ending: Status the run ends with; empty while it goes on.
+        following: The run that takes its place when it ends, as :meth:`Chains.pack` makes it; empty: none.
     """
 
     workflow_id: str
@@ -77,6 +78,35 @@ class Step:
     dropped: int = 0
     pushes: Pushes = Pushes()
     ending: str = ""
+    following: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Following:
+    """A run that takes the place of one that ends: continued as new, retried, or the next of a cron schedule.
+
+    What the ended run has of the workflow goes over by itself: workflow id, outer Celery task, parent, watchers,
+    attributes, execution deadline, unread signals.
+
+    Attributes:
+        run_id: Its id.
+        digest: Of its code.
+        code: The code; empty when it is stored, as the code of the run before it is.
+        fields: What differs in its record.
+        inputs: Its start, then signals that the run before had taken and not read.
+        delay_ms: After which it begins; 0 for at once.
+        run_timeout_ms: After which it is ended, counted from when it begins; 0 for never.
+        pushes: The wake-up, given out if it begins at once.
+    """
+
+    run_id: RunId
+    digest: str
+    code: bytes = b""
+    fields: Mapping[str, str | int] = field(default_factory=dict)
+    inputs: Sequence[bytes] = ()
+    delay_ms: int = 0
+    run_timeout_ms: int = 0
+    pushes: Pushes = Pushes()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,27 +8,13 @@ from typing import Any
 import msgpack
 
 from orchestration.store.attempts import AttemptId
-from orchestration.store.base import NO_PUSHES, pack_for_script, text
+from orchestration.store.base import NO_PUSHES, flat_fields, pack_for_script, text
 from orchestration.store.indexing import index_fields
 from orchestration.store.results import Delivery, Lease, Pushes, StartResult, Step
 from orchestration.store.run_reads import RunReads
 from orchestration.types import RunId
 
 __all__ = ["Runs"]
-
-
-def _flat(mapping: Mapping[str, Any]) -> list[str | bytes]:
-    """Fields of a hash, name and value in turn, as a script takes them: numbers as text, so that none is rounded.
-
-    Raises:
-        TypeError: A value is no text, no bytes and no whole number; in a script it would stop a write half way.
-    """
-    flat: list[str | bytes] = []
-    for name, value in mapping.items():
-        if isinstance(value, bool) or not isinstance(value, (str, bytes, int)):
-            raise TypeError(f"the field {name!r} of a run is text, bytes or a whole number, not {value!r}")
-        flat += (name, value if isinstance(value, (str, bytes)) else str(value))
-    return flat
 
 
 class Runs(RunReads):
@@ -53,6 +39,8 @@ class Runs(RunReads):
         conflict: str = "fail",
         reuse: str = "allow_duplicate",
         run_timeout_ms: int = 0,
+        execution_timeout_ms: int = 0,
+        delay_ms: int = 0,
         pushes: Pushes = NO_PUSHES,
     ) -> StartResult:
         """Create a run, unless this request has been answered before or a policy refuses it.
@@ -63,7 +51,7 @@ class Runs(RunReads):
             run_id: Id of the new run, of :meth:`new_id`.
             workflow_id: The caller's name for it.
             request_id: Who asks; the same request again is answered ``duplicate``.
-            digest: Of the code bundle.
+            digest: Of the code bundle; empty when the worker that takes the run up is to find it.
             bundle: The code bundle, stored if it is not; empty when it is believed to be.
             fields: What else goes into the record.
             extra: Larger facts.
@@ -71,7 +59,9 @@ class Runs(RunReads):
             search: Search attributes, which have been checked.
             conflict: ``fail`` or ``use_existing``, when a run of the id is open.
             reuse: ``allow_duplicate``, ``allow_duplicate_failed_only`` or ``reject_duplicate``, when one has ended.
-            run_timeout_ms: After which the run is ended; 0 for never.
+            run_timeout_ms: After which the run is ended, counted from when it begins; 0 for never.
+            execution_timeout_ms: After which the workflow is ended, whichever run of the chain is open; 0 for never.
+            delay_ms: After which the run begins; 0 for at once.
             pushes: The wake-up, given out with the write.
 
         Returns:
@@ -102,11 +92,15 @@ class Runs(RunReads):
             self._options.grace_ms,
             digest,
             bundle,
-            pack_for_script([_flat({"id": workflow_id, **fields}), _flat({**extra, **index_fields(search or {})})]),
+            pack_for_script(
+                [flat_fields({"id": workflow_id, **fields}), flat_fields({**extra, **index_fields(search or {})})]
+            ),
             pack_for_script(list(inputs)),
             self._pack_pushes(pushes),
             keys.tag,
             run_timeout_ms,
+            execution_timeout_ms,
+            delay_ms,
         )
         found = RunId(text(reply[1])) if len(reply) > 1 else RunId("")
         return StartResult(text(reply[0]), found, " ".join(map(text, reply[2:])))
@@ -230,6 +224,7 @@ class Runs(RunReads):
             self._keyspace.of_run(lease.run_id).done_channel(lease.run_id),
             self._options.grace_ms,
             self._options.eta_max,
+            step.following,
         ]
 
     def end(
@@ -242,6 +237,7 @@ class Runs(RunReads):
         outbox_id: str = "",
         entry: bytes = b"",
         timer: str = "",
+        following: bytes = b"",
     ) -> Delivery:
         """End a run from outside.
 
@@ -253,6 +249,7 @@ class Runs(RunReads):
             outbox_id: Entry that completes the outer task; empty for none.
             entry: Its contents.
             timer: Member of the timer that asks for it, which must be due; empty when a person asks.
+            following: The run that takes its place, made by :meth:`Chains.pack`; empty: none.
 
         Returns:
             ``ended``, ``closed`` with the status it had, or ``early``.
@@ -276,6 +273,7 @@ class Runs(RunReads):
             keys.done_channel(run_id),
             self._options.grace_ms,
             timer,
+            following,
         )
         return self._delivery(run_id, reply)
 

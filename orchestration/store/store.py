@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestration.errors import ConfigError
 from orchestration.store.attempts import Attempts
 from orchestration.store.base import StoreOptions
+from orchestration.store.chains import Chains
 from orchestration.store.connection import Connection
 from orchestration.store.keys import Keyspace
 from orchestration.store.repairs import Repairs
@@ -34,6 +35,7 @@ class Store:
         self.keyspace = keyspace
         self.options = options
         self.runs = Runs(connection, keyspace, options)
+        self.chains = Chains(connection, keyspace, options)
         self.attempts = Attempts(connection, keyspace, options)
         self.repairs = Repairs(connection, keyspace, options)
         self.timers = Timers(connection, keyspace, options)

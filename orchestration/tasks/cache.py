@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from orchestration.core.machine import Machine
+from orchestration.tasks.chain_options import ChainFacts
 
 __all__ = ["Session", "SessionCache"]
 
@@ -25,6 +26,8 @@ class Session:
         queue: Its task queue; empty for Celery's default.
         pid: Its address.
         context: Context values it was started with.
+        facts: What decides about the run after it.
+        args: What it was started with, encoded; empty when no run of its would be given them again.
         machine: The Lua machine, standing where the history ends.
         length: Number of events it has seen.
         fence: The fence after its last commit.
@@ -43,6 +46,8 @@ class Session:
     queue: str
     pid: str
     context: dict[str, object]
+    facts: ChainFacts
+    args: bytes
     machine: Machine
     length: int
     fence: int

@@ -9,6 +9,7 @@ Source: the order of callbacks, chain and result follows ``build_tracer`` of Cel
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import msgpack
@@ -19,14 +20,15 @@ from celery.exceptions import TaskRevokedError
 from orchestration.core import payload
 from orchestration.core.events import Code
 from orchestration.core.failures import workflow_error
-from orchestration.errors import StoreUnavailableError
+from orchestration.errors import StoreUnavailableError, WorkflowNotFoundError
 from orchestration.store.inputs import encode_input
 from orchestration.store.outcome import Outcome, read_outcome
 from orchestration.store.results import RunRecord
+from orchestration.tasks.chain_options import ChainOptions
 from orchestration.tasks.runtime import Runtime
 from orchestration.types import RunId
 
-__all__ = ["complete_outer"]
+__all__ = ["child_failure", "complete_outer", "watch_run"]
 
 _IDS = uuid.UUID("6f7263e0-0000-5000-8000-63616c6c6261")
 
@@ -44,23 +46,65 @@ def complete_outer(runtime: Runtime, namespace: str, run_id: RunId) -> None:
     outcome = read_outcome(store.runs.last_event(run_id))
     parent = record.fields.get("parent")
     if parent:
-        _tell_parent(runtime, namespace, record, outcome, parent)
+        _tell(runtime, f"{namespace}/{parent}", record, outcome, record.extra.get("pid", b"").decode())
+    for name, pid in record.extra.items():
+        if name.startswith("watch:"):
+            _tell(runtime, name.removeprefix("watch:"), record, outcome, pid.decode())
     task_id = record.fields.get("task", record.fields["id"])
     if task_id:
         _complete_task(runtime, record, outcome, task_id)
 
 
-def _tell_parent(runtime: Runtime, namespace: str, record: RunRecord, outcome: Outcome, parent: str) -> None:
-    from orchestration.errors import WorkflowNotFoundError
+def watch_run(runtime: Runtime, namespace: str, run_id: RunId, watcher: str, *, pid: str) -> None:
+    """Have the end of a run that was there before told to a run that waits for it; at once when it has ended.
+
+    Args:
+        runtime: Of this process.
+        namespace: Of the run.
+        run_id: The run; the runs that take its place are followed.
+        watcher: Namespace, run and number of the command that waits, joined by ``/``.
+        pid: By which address the watcher knows the run.
+    """
+    store = runtime.store(namespace)
+    while (answer := store.chains.watch(run_id, watcher, pid=pid)).status == "closed":
+        record = store.runs.record(run_id)
+        if "next" not in record.fields:
+            _tell(runtime, watcher, record, read_outcome(store.runs.last_event(run_id)), pid)
+            return
+        run_id = RunId(record.fields["next"])
+    assert answer.status == "watching"
+
+
+def _tell(runtime: Runtime, watcher: str, record: RunRecord, outcome: Outcome, pid: str) -> None:
     from orchestration.tasks.outbox import deliver
 
-    parent_run, _, seq = parent.partition("/")
-    pid = record.extra.get("pid", b"").decode()
-    item = encode_input(Code.CHILD_ENDED, int(seq), pid, outcome.ok, outcome.encoded)
+    namespace, run, seq = watcher.rsplit("/", 2)
+    value = outcome.value if outcome.ok else payload.encode(child_failure(record, outcome.failure or {}))
+    item = encode_input(Code.CHILD_ENDED, int(seq), pid, outcome.ok, value)
     try:
-        deliver(runtime, namespace, RunId(parent_run), item, request_id=f"e/{record.run_id}")
+        deliver(runtime, namespace, RunId(run), item, request_id=f"e/{watcher}")
     except WorkflowNotFoundError:
-        return  # the parent's retention is over: nobody waits
+        return  # the watcher's retention is over: nobody waits
+
+
+def child_failure(record: RunRecord, failure: Mapping[str, Any]) -> dict[str, Any]:
+    """The failure of a run as the run that started it reads it."""
+    details = failure.get("details")
+    options = ChainOptions(record.fields.get("opts", ""))
+    if options.retry is None:
+        state = "retry_policy_not_set"
+    elif record.status == "timed_out":
+        state = "timeout"
+    else:
+        state = "non_retryable_failure" if failure.get("retryable") is False else "maximum_attempts_reached"
+    return {
+        **failure,
+        "details": {
+            **(details if isinstance(details, dict) else {}),
+            "_wrapper": "child_workflow", "_workflow_id": record.fields["id"], "_workflow_type": record.fields["type"],
+            "_run_id": record.run_id, "_retry_state": state,
+        },
+    }  # fmt: skip
 
 
 def _complete_task(runtime: Runtime, record: RunRecord, outcome: Outcome, task_id: str) -> None:

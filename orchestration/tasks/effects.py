@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgpack
@@ -19,9 +19,11 @@ from orchestration.store.indexing import attribute_op
 from orchestration.store.inputs import encode_input
 from orchestration.store.results import Lease, Pushes
 from orchestration.tasks.cache import Session
+from orchestration.tasks.children import open_child
 from orchestration.tasks.local import LocalCall, LocalCalls, local_token
 from orchestration.tasks.messages import AttemptMark, idempotency_key
 from orchestration.tasks.runtime import Runtime
+from orchestration.tasks.successors import Successor, after_end, continued
 
 __all__ = ["Activity", "Effects", "read_activity"]
 
@@ -115,6 +117,7 @@ class Effects:
         self.sends: list[Callable[[Producer], object]] = []
         self.outbox: list[tuple[str, bytes]] = []
         self.ending = ""
+        self.following = b""
 
     def input_applied(self, item: bytes) -> None:
         """Note that an input has been applied: the command it answers waits no more."""
@@ -286,7 +289,7 @@ class Effects:
     def _start_child(self, seq: int, workflow_type: str, host: str, args: bytes, options: dict[str, Any]) -> None:
         s = self._session
         context = {**s.context, **options.get("ctx", {})}
-        self.ops.append(["open", str(seq), b"c"])
+        self.ops.append(["open", str(seq), open_child(s, seq, options)])
         self._out(
             f"k/{s.run_id}/{seq}",
             ["child", s.namespace, s.run_id, seq, s.pid, s.queue, workflow_type, host, args, options, context],
@@ -297,15 +300,44 @@ class Effects:
         self.ops += [["extra", f"memo:{name}", payload.encode(value)] for name, value in (memo or {}).items()]
 
     def _complete(self, _result: bytes) -> None:
-        self._end("completed")
+        self._end("completed", None)
 
     def _fail(self, failure: bytes) -> None:
-        self._end("cancelled" if payload.decode_failure(failure).get("kind") == "Canceled" else "failed")
+        facts = payload.decode_failure(failure)
+        self._end("cancelled" if facts.get("kind") == "Canceled" else "failed", facts)
 
-    def _continue_as_new(self, *_rest: Any) -> None:
-        self._end("failed")
+    def _continue_as_new(self, workflow_type: str | None, args: bytes, options: dict[str, Any]) -> None:
+        session = self._session
+        store = self._runtime.store(session.namespace)
+        successor = continued(
+            self._runtime, store, session.facts, workflow_type=workflow_type, args=args, options=options
+        )
+        if successor is None:  # no workflow of this type is known here: the run has failed
+            self._close("failed")
+        else:
+            self._follow("continued_as_new", successor)
 
-    def _end(self, status: str) -> None:
+    def _end(self, status: str, failure: Mapping[str, Any] | None) -> None:
+        session, options = self._session, self._session.facts.options
+        if options.retry is None and not options.cron:
+            self._close(status)
+            return
+        store = self._runtime.store(session.namespace)
+        successor = after_end(
+            self._runtime, store, session.facts, args=session.args, failure=failure, now_ms=self._lease.time_ms
+        )
+        if successor is None:
+            self._close(status)
+        else:
+            self._follow(status, successor)
+
+    def _follow(self, status: str, successor: Successor) -> None:
+        """The run ends, and another takes its place: whoever waits goes on waiting."""
+        self.ending, self.following = status, successor.packed
+        if successor.send is not None and not self._runtime.messages.atomic:
+            self.sends.append(successor.send)
+
+    def _close(self, status: str) -> None:
         self.ending = status
         self._out(f"c/{self._session.run_id}", ["complete", self._session.namespace, self._session.run_id])
 

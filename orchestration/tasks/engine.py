@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -28,6 +29,7 @@ from orchestration.store.inputs import stamp
 from orchestration.store.results import Delivery, Lease, Step
 from orchestration.store.store import Store
 from orchestration.tasks.cache import Session
+from orchestration.tasks.chain_options import facts_of
 from orchestration.tasks.effects import Effects
 from orchestration.tasks.local import LocalCall
 from orchestration.tasks.making import ANSWERS, Hand, ParkError, StepMaking
@@ -230,7 +232,8 @@ class Engine:
     def _replay(self, namespace: str, store: Store, lease: Lease) -> Session:
         epoch = self._runtime.epoch()
         record = store.runs.record(lease.run_id)
-        fields, digest = record.fields, record.fields["bundle"]
+        fields = record.fields
+        digest = fields["bundle"] or self._pin(store, lease.run_id, fields)
         bundle = self._runtime.bundle(store, lease.run_id, digest)
         if bundle is None:
             raise ParkError("bundle", f"the code bundle {digest} is not in the store")
@@ -245,6 +248,7 @@ class Engine:
         if not isinstance(started, events.Started):
             raise ParkError("history", "the first event is not the start of a run")
         waiting = store.runs.open_commands(lease.run_id) if history else {}
+        facts = facts_of(namespace, replace(record, fields={**fields, "bundle": digest}), started.meta)
         session = Session(
             namespace=namespace,
             run_id=lease.run_id,
@@ -254,6 +258,8 @@ class Engine:
             queue=fields.get("queue", ""),
             pid=started.meta.get("pid", ""),
             context=dict(started.meta.get("ctx") or {}),
+            facts=facts,
+            args=started.args if facts.options.retry or facts.options.cron else b"",
             machine=machine,
             length=lease.length,
             fence=lease.fence,
@@ -265,6 +271,16 @@ class Engine:
             if event[1] in (Code.CANCEL_TIMER, Code.CANCEL_ACTIVITY):
                 _track(session, event)
         return session
+
+    def _pin(self, store: Store, run_id: RunId, fields: Mapping[str, str]) -> str:
+        """Give a run its code that was started where nobody knew it; its digest."""
+        registry, name = self._runtime.registry, fields["type"]
+        entry = registry.workflow_type(name)
+        if entry is None:
+            queue = fields.get("queue") or self._runtime.app.conf.task_default_queue
+            raise ParkError("bundle", f"the workers of the queue {queue!r} know no workflow {name!r}: deploy it there")
+        bundle = registry.bundle(entry.id)
+        return store.chains.pin_bundle(run_id, digest=bundle.digest, code=bundle.encode(), entry_id=entry.id)
 
     def _step(self, store: Store, session: Session, making: StepMaking) -> Lease | None:
         with making:

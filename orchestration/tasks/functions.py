@@ -18,11 +18,12 @@ from orchestration.core import payload
 from orchestration.core.events import Code
 from orchestration.core.failures import application_error, failure_of
 from orchestration.core.machine import Machine, Mode
-from orchestration.core.pid import make_pid, parse_pid
-from orchestration.errors import ApplicationError, OrchestrationError, WorkflowNotFoundError
+from orchestration.core.pid import make_pid
+from orchestration.errors import ApplicationError
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua
 from orchestration.store.inputs import encode_input, stamp
+from orchestration.tasks.neighbours import Neighbours
 from orchestration.tasks.runtime import Runtime
 
 __all__ = ["run_function"]
@@ -99,7 +100,7 @@ class _Driver:
         self._answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._timers: list[tuple[float, int]] = []
         self._cancelled: set[int] = set()
-        self._running = 0
+        self._neighbours = Neighbours(runtime, self._pid, self._context, self._answers.put)
 
     def run(self, args: Sequence[Any]) -> Any:
         limits = self._runtime.settings.limits
@@ -125,6 +126,7 @@ class _Driver:
                     self._perform(code, rest)
                 item = self._next()
         finally:
+            self._neighbours.close()
             machine.close()
 
     def _perform(self, code: int, rest: list[Any]) -> None:
@@ -136,11 +138,13 @@ class _Driver:
         elif code in (Code.CANCEL_TIMER, Code.CANCEL_ACTIVITY):
             self._cancelled.add(rest[0])
         elif code == Code.SEND_SIGNAL:
-            self._send(*rest)
+            self._neighbours.send(*rest)
         elif code == Code.START_CHILD:
-            self._start(*rest)
+            self._neighbours.start(*rest)
         elif code == Code.CANCEL_EXTERNAL:
-            self._cancel(*rest)
+            self._neighbours.cancel(*rest)
+        elif code == Code.WATCH:
+            self._neighbours.watch(*rest)
 
     def _next(self) -> bytes:
         """Wait for the next answer or timer."""
@@ -197,63 +201,3 @@ class _Driver:
         raise ApplicationError(
             f"no handler registered for target: {target}", kind="NotFound", retryable=False, details={"target": target}
         )
-
-    def _done(self, seq: int, problem: tuple[str, str] | None) -> None:
-        value = payload.NIL
-        if problem is not None:
-            value = payload.encode_failure(problem[1], kind=problem[0], retryable=False)
-        self._answers.put(encode_input(Code.OPERATION_DONE, seq, problem is None, value))
-
-    def _send(self, seq: int, pid: str, topic: str, args: bytes) -> None:
-        from orchestration.tasks.outbox import deliver
-
-        self._attempt_to(seq, pid, lambda namespace, run_id: deliver(
-            self._runtime, namespace, run_id, encode_input(Code.SIGNAL, topic, args, self._pid)
-        ).status)  # fmt: skip
-
-    def _cancel(self, seq: int, pid: str, reason: str, terminate: bool) -> None:
-        from orchestration.tasks.outbox import deliver, terminate_run
-
-        def act(namespace: str, run_id: Any) -> str:
-            if terminate:
-                return terminate_run(self._runtime, namespace, run_id, reason=reason, sender=self._pid).status
-            item = encode_input(Code.CANCEL_REQUESTED, reason, self._pid)
-            return deliver(self._runtime, namespace, run_id, item).status
-
-        self._attempt_to(seq, pid, act)
-
-    def _attempt_to(self, seq: int, pid: str, act: Any) -> None:
-        target = parse_pid(pid)
-        if target is None:
-            self._done(seq, ("NotFound", f"could not resolve '{pid}' as PID or registered name"))
-            return
-        for namespace in self._runtime.namespaces:
-            try:
-                run_id = self._runtime.store(namespace).runs.current(target.unique)
-            except WorkflowNotFoundError:
-                continue
-            closed = act(namespace, run_id) == "closed"
-            self._done(seq, ("NotFound", f"process not found: {pid} has ended") if closed else None)
-            return
-        self._done(seq, ("NotFound", f"process not found: {pid}"))
-
-    def _start(self, seq: int, workflow_type: str, host: str, args: bytes, options: dict[str, Any]) -> None:
-        from orchestration.tasks.starts import StartRequest, start
-
-        try:
-            registry = self._runtime.registry
-            worker = registry.find(host)
-            workflow_id = str(options.get("id") or f"{os.urandom(8).hex()}_{seq}")
-            started = start(
-                self._runtime,
-                StartRequest(
-                    workflow_type=workflow_type, args=args, workflow_id=workflow_id, request_id=os.urandom(12).hex(),
-                    task_id=workflow_id, queue=(registry.task_queue(host) or "") if worker else host or None,
-                    conflict=str(options.get("id_conflict_policy") or "use_existing"), context=self._context,
-                    sender=self._pid,
-                ),
-            )  # fmt: skip
-            self._answers.put(encode_input(Code.CHILD_STARTED, seq, started.pid))
-        except (OrchestrationError, ValueError) as error:
-            failure = payload.encode_failure(str(error), kind="Invalid", retryable=False)
-            self._answers.put(encode_input(Code.CHILD_START_FAILED, seq, failure))

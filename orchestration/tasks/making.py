@@ -135,7 +135,7 @@ class StepMaking:
         return Step(
             workflow_id=session.workflow_id, digest=session.digest, commit_id=os.urandom(8).hex(), owner=runtime.holder,
             events=self._written, ops=effects.ops, consumed=self._consumed, dropped=self._dropped,
-            pushes=effects.pushes(), ending=effects.ending,
+            pushes=effects.pushes(), ending=effects.ending, following=effects.following,
         )  # fmt: skip
 
     def adopt(self) -> None:

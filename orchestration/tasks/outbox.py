@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Callable, Iterable
@@ -12,18 +13,25 @@ import msgpack
 from orchestration.core import payload
 from orchestration.core.events import Code
 from orchestration.core.pid import parse_pid
-from orchestration.errors import OrchestrationError, StoreUnavailableError, WorkflowNotFoundError
+from orchestration.errors import (
+    EntryNotFoundError,
+    OrchestrationError,
+    StoreUnavailableError,
+    WorkflowAlreadyStartedError,
+    WorkflowNotFoundError,
+)
 from orchestration.faults import fault
 from orchestration.store.attempts import AttemptId
 from orchestration.store.inputs import encode_input
 from orchestration.store.results import Delivery
 from orchestration.store.store import Store
-from orchestration.tasks.completion import complete_outer
+from orchestration.tasks.children import end_orphan, start_child
+from orchestration.tasks.completion import complete_outer, watch_run
 from orchestration.tasks.effects import read_activity
 from orchestration.tasks.runtime import Runtime
 from orchestration.types import RunId
 
-__all__ = ["Outbox", "deliver"]
+__all__ = ["Outbox", "deliver", "start_problem", "terminate_run"]
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +76,7 @@ class Outbox:
             "signal": self._signal,
             "cancel": self._cancel,
             "child": self._child,
+            "orphan": functools.partial(end_orphan, runtime),
         }
 
     def perform(self, store: Store, entries: Iterable[tuple[str, bytes]], *, sent: bool = False) -> None:
@@ -158,25 +167,27 @@ class Outbox:
         self, namespace: str, run_id: str, seq: int, me: str, queue: str, workflow_type: str, host: str,
         args: bytes, options: dict[str, Any], context: dict[str, Any],
     ) -> None:  # fmt: skip
-        from orchestration.tasks.starts import start_child
-
+        started = None
         try:
-            pid = start_child(
+            started = start_child(
                 self._runtime, namespace, parent=(run_id, seq, me), queue=queue, workflow_type=workflow_type, host=host,
                 args=args, options=options, context=context,
             )  # fmt: skip
-            item = encode_input(Code.CHILD_STARTED, seq, pid)
+            if started is None:
+                return
+            item = encode_input(Code.CHILD_STARTED, seq, started[0])
         except StoreUnavailableError:
             raise
         except (OrchestrationError, ValueError) as error:
-            failure = payload.encode_failure(str(error), kind=_start_problem(error), retryable=False)
+            failure = payload.encode_failure(str(error), kind=start_problem(error), retryable=False)
             item = encode_input(Code.CHILD_START_FAILED, seq, failure)
         deliver(self._runtime, namespace, RunId(run_id), item, request_id=f"k/{run_id}/{seq}")
+        if started is not None and not started[2]:
+            watch_run(self._runtime, namespace, started[1], f"{namespace}/{run_id}/{seq}", pid=started[0])
 
 
-def _start_problem(error: Exception) -> str:
-    from orchestration.errors import EntryNotFoundError, WorkflowAlreadyStartedError
-
+def start_problem(error: Exception) -> str:
+    """Kind of the error that a start has failed with, as Lua code reads it."""
     if isinstance(error, EntryNotFoundError):
         return "NotFound"
     return "AlreadyExists" if isinstance(error, WorkflowAlreadyStartedError) else "Invalid"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgpack
 from kombu import Producer
 
 from orchestration.core import payload
+from orchestration.core.bundle import Bundle
 from orchestration.core.events import Code
 from orchestration.core.flags import FORMAT, LUA, current_flags
 from orchestration.core.pid import make_pid
@@ -20,17 +22,21 @@ from orchestration.errors import (
     WorkflowAlreadyStartedError,
 )
 from orchestration.faults import fault
+from orchestration.registry import DEFAULT_NAMESPACE
 from orchestration.registry.kinds.lua import WorkflowLua
+from orchestration.store.indexing import check_search
 from orchestration.store.inputs import encode_input
 from orchestration.store.keys import check_workflow_id
+from orchestration.tasks.chain_options import ChainOptions, first_delay_ms
 from orchestration.tasks.runtime import Runtime
 from orchestration.types import Pid, RunId
 
-__all__ = ["RUN_MARK", "StartRequest", "Started", "kept_request", "start", "start_child", "workflow_args"]
+__all__ = ["RUN_MARK", "StartRequest", "Started", "kept_request", "start", "workflow_args"]
 
 RUN_MARK = "orchestration_run"
 """Header of a start message whose run has been written: namespace and run id."""
 
+_ATTRIBUTE_BYTES = 64 * 1024
 _KEPT = (
     "callbacks", "errbacks", "chain", "chord", "group", "group_index", "root_id", "parent_id", "ignore_result",
     "reply_to", "correlation_id", "retries", "replaced_task_nesting", "stamped_headers", "stamps", "expires",
@@ -47,11 +53,24 @@ class StartRequest:
         workflow_id: The caller's name for it.
         request_id: Who asks: the same request never starts a second run.
         conflict: ``fail``, ``use_existing`` or ``terminate_existing``, when a run of the id is open.
-        reuse: ``allow_duplicate``, ``allow_duplicate_failed_only`` or ``reject_duplicate``, when one has ended.
+        reuse: ``allow_duplicate``, ``allow_duplicate_failed_only`` or ``reject_duplicate``, when one has ended;
+            ``terminate_if_running`` is ``terminate_existing`` by its older name.
         task_id: Id of the Celery task that the run completes; empty: the run id.
         request: Facts of that Celery task, see :func:`kept_request`.
-        queue: Another task queue than the entry's.
+        queue: Another task queue than the entry's. With it the code may be unknown here: the worker that takes the run
+            up has it.
+        worker: Entry id of the worker that was named as the host, for the address.
+        namespace: For code that is unknown here; empty: the application's.
         run_timeout_ms: After which the run is ended; 0 for never.
+        execution_timeout_ms: After which the workflow is ended, whichever of its runs is open; 0 for never.
+        cancel_grace_ms: Time that a run is given to clean up, by a cancel request, before a timeout ends it.
+        delay_ms: After which it begins.
+        retry: Policy by which a failed run is followed by another; None: it is not.
+        cron: Schedule by which an ended run is followed by another; empty: it is not.
+        search: Search attributes.
+        memo: What else is shown of it.
+        summary: A line for people.
+        details: More for people.
         context: Context values.
         signals: Startup messages: topic and encoded array of payloads.
         sender: PID of the sender of those.
@@ -68,7 +87,18 @@ class StartRequest:
     task_id: str = ""
     request: Mapping[str, Any] = field(default_factory=dict)
     queue: str | None = None
+    worker: str = ""
+    namespace: str = ""
     run_timeout_ms: int = 0
+    execution_timeout_ms: int = 0
+    cancel_grace_ms: int = 0
+    delay_ms: int = 0
+    retry: Mapping[str, Any] | None = None
+    cron: str = ""
+    search: Mapping[str, Any] = field(default_factory=dict)
+    memo: Mapping[str, Any] = field(default_factory=dict)
+    summary: str = ""
+    details: str = ""
     context: Mapping[str, Any] = field(default_factory=dict)
     signals: Sequence[tuple[str, bytes]] = ()
     sender: str = ""
@@ -142,32 +172,33 @@ def start(
         ValueError: The workflow id cannot be one, or a policy is unknown.
         StoreUnavailableError: Redis does not answer.
     """
-    entry = find_workflow(runtime, wanted.workflow_type)
-    namespace = runtime.namespace_of(entry.id)
+    wanted = _checked(wanted)
     workflow_id = check_workflow_id(wanted.workflow_id)
-    _check_policies(wanted)
+    code = _code(runtime, wanted)
+    namespace, queue, bundle = code.namespace, code.queue, code.bundle
+    digest = bundle.digest if bundle else ""
     store = runtime.store(namespace)
-    bundle = runtime.registry.bundle(entry.id)
-    queue = wanted.queue if wanted.queue is not None else workflow_queue(runtime, entry.id)
-    worker = runtime.registry.worker_of(entry.id)
-    client = runtime.registry.client_of(entry.id)
-    pid = make_pid(client.id if client else "celery", worker or "default", workflow_id)
+    pid = make_pid(code.client, code.worker, workflow_id)
+    delay_ms = wanted.delay_ms
+    if wanted.cron:
+        delay_ms = first_delay_ms(wanted.cron, runtime.redis_now_ms())
     for _ in range(20):
         run_id = store.runs.new_id(workflow_id)
         send = message(namespace, run_id) if message else runtime.messages.resume(namespace, run_id, queue=queue)
-        meta = _meta(runtime, wanted, run_id, entry, namespace, queue, pid)
+        meta = _meta(runtime, wanted, run_id, code, pid)
         inputs = [encode_input(Code.STARTED, meta, wanted.args)]
         inputs += [encode_input(Code.SIGNAL, topic, args, wanted.sender) for topic, args in wanted.signals]
         pushes = runtime.messages.pushes(send)
         result = store.runs.start(
-            run_id, workflow_id, request_id=wanted.request_id, digest=bundle.digest,
-            bundle=b"" if bundle.digest in runtime.stored_bundles else bundle.encode(),
-            fields=_fields(wanted, entry.id, queue, run_id), extra=_extra(wanted, pid), inputs=inputs,
+            run_id, workflow_id, request_id=wanted.request_id, digest=digest,
+            bundle=b"" if bundle is None or digest in runtime.stored_bundles else bundle.encode(),
+            fields=_fields(wanted, code, run_id), extra=_extra(wanted, pid), inputs=inputs,
             conflict="use_existing" if wanted.conflict == "use_existing" else "fail", reuse=wanted.reuse,
-            run_timeout_ms=wanted.run_timeout_ms, pushes=pushes,
+            run_timeout_ms=wanted.run_timeout_ms, execution_timeout_ms=wanted.execution_timeout_ms, delay_ms=delay_ms,
+            search=wanted.search, pushes=pushes,
         )  # fmt: skip
         if result.status == "bundle_missing":
-            runtime.stored_bundles.discard(bundle.digest)
+            runtime.stored_bundles.discard(digest)
             continue
         if result.status == "open" and wanted.conflict == "terminate_existing":
             from orchestration.tasks.outbox import terminate_run
@@ -179,15 +210,53 @@ def start(
         raise WorkflowAlreadyStartedError(workflow_id, result.run_id)
     if result.status not in ("started", "duplicate", "exists"):
         raise OrchestrationError(f"workflow {workflow_id!r} could not be started: {result.status}")
-    runtime.stored_bundles.add(bundle.digest)
+    if bundle is not None:
+        runtime.stored_bundles.add(bundle.digest)
     fault("after_start")
-    if result.status == "started" and not pushes.commands:
+    if result.status == "started" and not pushes.commands and not delay_ms:
         runtime.messages.publish(send)
     if result.status == "exists":
         _signal_existing(runtime, namespace, result.run_id, wanted)
     return Started(
         namespace=namespace, workflow_id=workflow_id, run_id=result.run_id, pid=pid, queue=queue, status=result.status
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Code:
+    """What is known here of the code of a start: all of it, or no more than where it is served."""
+
+    entry_id: str
+    type_name: str
+    namespace: str
+    queue: str
+    client: str
+    worker: str
+    bundle: Bundle | None
+
+
+def _code(runtime: Runtime, wanted: StartRequest) -> _Code:
+    registry = runtime.registry
+    if wanted.queue is not None and wanted.workflow_type not in registry:
+        entry = registry.workflow_type(wanted.workflow_type)
+    else:
+        entry = find_workflow(runtime, wanted.workflow_type)
+    worker = wanted.worker or (registry.worker_of(entry.id) if entry else "") or ""
+    client = registry.client_of(worker) if worker in registry else None
+    if entry is None:
+        if not re.fullmatch(r"[^:\s]+:[^:\s]+", wanted.workflow_type):
+            raise EntryNotFoundError(wanted.workflow_type, "a workflow type is written namespace:name")
+        named = client.run_namespace if client else DEFAULT_NAMESPACE
+        namespace = wanted.namespace or (runtime.settings.namespace if named == DEFAULT_NAMESPACE else named)
+    else:
+        namespace = runtime.namespace_of(entry.id)
+    return _Code(
+        entry_id=entry.id if entry else wanted.workflow_type,
+        type_name=entry.type_name if entry else wanted.workflow_type, namespace=namespace,
+        queue=wanted.queue if wanted.queue is not None else workflow_queue(runtime, entry.id if entry else ""),
+        client=client.id if client else "celery", worker=worker or "default",
+        bundle=registry.bundle(entry.id) if entry else None,
+    )  # fmt: skip
 
 
 def find_workflow(runtime: Runtime, workflow_type: str) -> WorkflowLua:
@@ -208,62 +277,27 @@ def workflow_queue(runtime: Runtime, entry_id: str) -> str:
     return runtime.registry.task_queue(entry_id) or runtime.settings.default_queue or ""
 
 
-def start_child(
-    runtime: Runtime, namespace: str, *, parent: tuple[str, int, str], queue: str, workflow_type: str, host: str,
-    args: bytes, options: Mapping[str, Any], context: Mapping[str, Any],
-) -> Pid:  # fmt: skip
-    """Start the child that a run asked for; the same command starts one child, however often it is performed.
-
-    Args:
-        runtime: Of this process.
-        namespace: Of the parent.
-        parent: Run id, number of the command, PID.
-        queue: The parent's task queue.
-        workflow_type: What to start.
-        host: A worker's entry id, a queue name, or empty for the parent's queue.
-        args: Encoded array.
-        options: Of the command.
-        context: Context values.
-
-    Returns:
-        PID of the child.
-    """
-    run_id, seq, parent_pid = parent
-    child_queue: str | None = queue
-    if host:
-        entry = runtime.registry.find(host)
-        child_queue = (runtime.registry.task_queue(host) or "") if entry is not None else host
-    child_id = options.get("id") or f"{run_id}_{seq}"
-    started = start(
-        runtime,
-        StartRequest(
-            workflow_type=workflow_type, args=args, workflow_id=str(child_id), request_id=f"child/{run_id}/{seq}",
-            queue=child_queue, context=context, parent=(run_id, seq), parent_pid=parent_pid, sender=parent_pid,
-            conflict=str(options.get("id_conflict_policy") or "fail"),
-            run_timeout_ms=int(options.get("run_timeout_ms") or 0),
-        ),
-    )  # fmt: skip
-    if started.namespace != namespace:
-        raise OrchestrationError(f"workflow {workflow_type} lives in namespace {started.namespace}, not {namespace}")
-    return started.pid
-
-
-def _check_policies(wanted: StartRequest) -> None:
+def _checked(wanted: StartRequest) -> StartRequest:
+    """Refuse what cannot be; put older names of policies into today's."""
+    if wanted.reuse == "terminate_if_running":
+        wanted = replace(wanted, reuse="allow_duplicate", conflict="terminate_existing")
     for name, value, allowed in (
         ("conflict", wanted.conflict, ("fail", "use_existing", "terminate_existing")),
         ("reuse", wanted.reuse, ("allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate")),
     ):
         if value not in allowed:
             raise ValueError(f"id {name} policy {value!r} is unknown: use one of {', '.join(allowed)}")
+    if wanted.cron and wanted.delay_ms:
+        raise ValueError("a workflow has a cron schedule or a start delay, not both")
+    check_search(wanted.search)
+    return wanted
 
 
-def _meta(
-    runtime: Runtime, wanted: StartRequest, run_id: RunId, entry: WorkflowLua, namespace: str, queue: str, pid: Pid
-) -> dict[str, Any]:
+def _meta(runtime: Runtime, wanted: StartRequest, run_id: RunId, code: _Code, pid: Pid) -> dict[str, Any]:
     """What the machine reads of a start. The code's digest is in the run's record; what is left out has its default."""
     meta: dict[str, Any] = {
-        "workflow_id": wanted.workflow_id, "run_id": run_id, "type": entry.type_name, "pid": pid,
-        "task_queue": queue or runtime.app.conf.task_default_queue, "namespace": namespace,
+        "workflow_id": wanted.workflow_id, "run_id": run_id, "type": code.type_name, "pid": pid,
+        "task_queue": code.queue or runtime.app.conf.task_default_queue, "namespace": code.namespace,
         "seed": os.urandom(16), "attempt": 1, "lua": LUA, "format": FORMAT,
     }  # fmt: skip
     if wanted.context:
@@ -275,15 +309,21 @@ def _meta(
     return meta
 
 
-def _fields(wanted: StartRequest, entry_id: str, queue: str, run_id: RunId) -> dict[str, Any]:
-    fields: dict[str, Any] = {"type": entry_id}
+def _fields(wanted: StartRequest, code: _Code, run_id: RunId) -> dict[str, Any]:
+    fields: dict[str, Any] = {"type": code.entry_id}
     if wanted.task_id != wanted.workflow_id:  # the rule, so nothing is kept of it
         fields["task"] = wanted.task_id or run_id
-    if queue:
-        fields["queue"] = queue
+    if code.queue:
+        fields["queue"] = code.queue
     if wanted.parent:
         fields["parent"] = f"{wanted.parent[0]}/{wanted.parent[1]}"
         fields["task"] = ""
+    options = ChainOptions.encode(
+        retry=wanted.retry, cron=wanted.cron, run_timeout_ms=wanted.run_timeout_ms,
+        cancel_grace_ms=wanted.cancel_grace_ms,
+    )  # fmt: skip
+    if options:
+        fields["opts"] = options
     return fields
 
 
@@ -293,6 +333,11 @@ def _extra(wanted: StartRequest, pid: Pid) -> dict[str, Any]:
         extra["request"] = msgpack.packb(dict(wanted.request), default=_jsonable)
     if wanted.parent:
         extra["pid"] = pid
+    for key, value in wanted.memo.items():
+        extra[f"memo:{key}"] = payload.encode(value, limit=_ATTRIBUTE_BYTES)
+    for name in ("summary", "details"):
+        if getattr(wanted, name):
+            extra[name] = payload.encode(getattr(wanted, name), limit=_ATTRIBUTE_BYTES)
     return extra
 
 

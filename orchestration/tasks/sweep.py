@@ -12,15 +12,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import msgpack
-
-from orchestration.core.events import Code
 from orchestration.errors import StoreError, StoreUnavailableError
 from orchestration.faults import fault
 from orchestration.store.attempts import AttemptId
 from orchestration.store.results import RunRecord, Sweep
 from orchestration.store.store import Store
 from orchestration.tasks.attempts import Attempts
+from orchestration.tasks.deadlines import time_out
 from orchestration.tasks.dispatch import dispatch_attempt
 from orchestration.tasks.effects import read_activity
 from orchestration.tasks.engine import Engine
@@ -186,8 +184,11 @@ class Sweeper:
     def _fire(self, namespace: str, store: Store, member: str) -> None:
         run, *middle, kind = member.split("/")
         run_id = RunId(run)
-        if kind == "run":
-            self._end_run(namespace, store, run_id, member)
+        if kind in ("run", "exec"):
+            time_out(self._runtime, namespace, store, run_id, member)
+            return
+        if kind == "delay":
+            self._begin(namespace, store, run_id)
             return
         seq = int(middle[0])
         fault("before_fire")
@@ -225,14 +226,13 @@ class Sweeper:
             final=final, states=states, timer=member,
         )  # fmt: skip
 
-    def _end_run(self, namespace: str, store: Store, run_id: RunId, member: str) -> None:
-        entry: bytes = msgpack.packb(["complete", namespace, run_id])
-        answer = store.runs.end(
-            run_id, status="timed_out", code=Code.TIMED_OUT, details=["run"], outbox_id=f"c/{run_id}", entry=entry,
-            timer=member,
-        )  # fmt: skip
-        if answer.status == "ended":
-            self._engine.outbox.perform(store, [(f"c/{run_id}", entry)])
+    def _begin(self, namespace: str, store: Store, run_id: RunId) -> None:
+        """The delay of a run is over."""
+        records = store.runs.records([run_id])
+        queue = records[0].fields.get("queue", "") if records else ""
+        send = self._runtime.messages.resume(namespace, run_id, queue=queue)
+        if store.chains.begin(run_id, pushes=self._runtime.messages.pushes(send)).status == "wake":
+            self._runtime.messages.publish(send)
 
     def _resend(self, namespace: str, store: Store, member: str, sent_ms: int, now_ms: int) -> None:
         """Send the message of an unclaimed attempt again, on evidence that it is lost."""

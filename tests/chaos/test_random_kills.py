@@ -101,6 +101,8 @@ class _Storm:
 
     def _kill_child(self) -> None:
         # Celery gives up when the children of a pool that is just starting die: that is not the case at hand.
+        if self._workers[2] in self._paused:
+            return  # it may have been stopped while it was starting
         self._workers[2].wait_until_ready()
         self._workers[2].kill_children()
         self.faults += 1

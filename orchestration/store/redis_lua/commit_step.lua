@@ -38,21 +38,23 @@
 -- ARGV[16] channel     string told when the run ends
 -- ARGV[17] grace_ms    int    after which the sweep takes up outbox entries
 -- ARGV[18] eta_max     int    most timers of a shard whose wake-up is with the broker
+-- ARGV[19] next        bytes  msgpack: the run that follows this one, see include next; empty: none
 -- Returns  {"done", fence, length} | {"more", fence, time, length, tries, tail, input...} | {"fenced", fence}
 -- Holds    the fence rises with every commit; a fenced commit leaves no trace
 -- Cost     O(events + ops + inputs); when the run ends O(its open commands)
 -- @include run
 -- @include index
 -- @include close
+-- @include next
 -- @include step
 local keys = close_keys(KEYS)
 local s = {
-  outbox = KEYS[19], outbox_due = KEYS[20], claims = KEYS[21],
+  claims = KEYS[21],
   run = ARGV[1], fence = ARGV[2], commit = ARGV[3], owner = ARGV[4], lease_ms = tonumber(ARGV[5]),
   limit = tonumber(ARGV[6]), consumed = tonumber(ARGV[7]), dropped = tonumber(ARGV[8]), time = ARGV[9],
   events = cmsgpack.unpack(ARGV[10]), ops = cmsgpack.unpack(ARGV[11]), push = cmsgpack.unpack(ARGV[12]),
   ending = ARGV[13], retention_ms = tonumber(ARGV[14]), mark_ms = tonumber(ARGV[15]), channel = ARGV[16],
-  grace_ms = tonumber(ARGV[17]), eta_max = tonumber(ARGV[18]),
+  grace_ms = tonumber(ARGV[17]), eta_max = tonumber(ARGV[18]), next = ARGV[19] ~= '' and cmsgpack.unpack(ARGV[19]),
 }
 
 local f = redis.call('HMGET', keys.record, 'fence', 'commit', 'status', 'length', 'bytes')

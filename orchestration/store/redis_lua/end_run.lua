@@ -30,16 +30,20 @@
 -- ARGV[9]  channel     string told when the run ends
 -- ARGV[10] grace_ms    int
 -- ARGV[11] timer       string member of the timer that asks for it, which must be due; empty: none
+-- ARGV[12] next        bytes  msgpack: the run that follows this one, see include next; empty: none
 -- Returns  {"ended"} | {"closed", status} | {"early"}
 -- Holds    raises the fence: a holder at work on the run cannot commit any more
 -- Cost     O(open commands)
 -- @include run
 -- @include index
 -- @include close
+-- @include next
 local keys = close_keys(KEYS)
-local outbox, outbox_due = KEYS[19], KEYS[20]
 local run, status, timer = ARGV[1], ARGV[2], ARGV[11]
 
+local following = ARGV[12] ~= '' and cmsgpack.unpack(ARGV[12])
+local problem = following and next_problem(following)
+if problem then return redis.error_reply(problem) end
 local now = now_ms()
 if timer ~= '' then
   local due = redis.call('ZSCORE', keys.timers, timer)
@@ -58,9 +62,11 @@ redis.call('RPUSH', keys.history, event)
 redis.call('HINCRBY', keys.record, 'length', 1)
 redis.call('HINCRBY', keys.record, 'bytes', #event)
 if ARGV[5] ~= '' then
-  redis.call('HSET', outbox, ARGV[5], ARGV[6])
-  redis.call('ZADD', outbox_due, int(now + ARGV[10]), ARGV[5])
+  redis.call('HSET', keys.outbox, ARGV[5], ARGV[6])
+  redis.call('ZADD', keys.outbox_due, int(now + ARGV[10]), ARGV[5])
 end
-close_run(keys, run, status, now, tonumber(ARGV[7]), tonumber(ARGV[8]))
+local carried = following and carry_inbox(keys, following)
+close_run(keys, run, status, now, tonumber(ARGV[7]), tonumber(ARGV[8]), carried)
+if following then begin_next(keys, run, following, now, tonumber(ARGV[10])) end
 redis.call('PUBLISH', ARGV[9], status)
 return {'ended'}

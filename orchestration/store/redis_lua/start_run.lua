@@ -23,7 +23,9 @@
 -- ARGV[10] inputs     bytes   msgpack: inputs, the started input first, then startup signals
 -- ARGV[11] pushes     bytes   msgpack: {db, own_db, {{command, key, argument...}, ...}}
 -- ARGV[12] tag        string  beginning of the shard's keys, to find the record of an earlier run
--- ARGV[13] deadline   int     run timeout in ms, 0 for none
+-- ARGV[13] timeout    int     run timeout in ms, 0 for none
+-- ARGV[14] deadline   int     execution timeout in ms, 0 for none
+-- ARGV[15] delay      int     ms until the run begins, 0 for at once
 -- Returns  {"started", run, fence} | {"duplicate", run} | {"exists", run} | {"open", run} | {"refused", run, status}
 --          | {"bundle_missing"}
 -- Holds    one request starts at most one run; all or nothing
@@ -58,25 +60,36 @@ if current[1] then
   end
 end
 local stored = redis.call('EXISTS', bundle) == 1
-if not stored and code == '' then return {'bundle_missing'} end
+if not stored and code == '' and digest ~= '' then return {'bundle_missing'} end
 local bad = bad_push(push[3], push[1], push[2])
 if bad then return redis.error_reply('ERR the broker key ' .. bad .. ' is no list') end
 
-push_all(push[3], push[1], push[2])
-local now = now_ms()
+local now, delay = now_ms(), tonumber(ARGV[15])
+if delay == 0 then push_all(push[3], push[1], push[2]) end
 if current[1] and current[2] then
   redis.call('SET', ARGV[12] .. ':req:' .. current[2], current[1], 'PX', mark_ms)
 end
 redis.call('DEL', workflow)
 redis.call('HSET', workflow, 'run', run, 'request', request_id)
-if stored then redis.call('PERSIST', bundle) else redis.call('SET', bundle, code) end
-redis.call('HINCRBY', bundles, digest, 1)
+if digest ~= '' then -- else the worker that takes the run up knows its code
+  if stored then redis.call('PERSIST', bundle) else redis.call('SET', bundle, code) end
+  redis.call('HINCRBY', bundles, digest, 1)
+end
 redis.call('HSET', record, 'status', 'running', 'bundle', digest, 'fence', 1, 'time', int(now), 'length', 0, 'bytes', 0,
   'started', int(now), unpack(fields[1]))
 if #fields[2] > 0 then redis.call('HSET', extra, unpack(fields[2])) end
 for _, input in ipairs(inputs) do redis.call('RPUSH', inbox, input) end
-redis.call('ZADD', ready, int(now + grace_ms), run)
 redis.call('ZADD', open_runs, int(now), run)
 index_run(index, types, record, extra, run)
-if tonumber(ARGV[13]) > 0 then redis.call('ZADD', timers, int(now + ARGV[13]), run .. '/run') end
+if tonumber(ARGV[13]) > 0 then redis.call('ZADD', timers, int(now + delay + ARGV[13]), run .. '/run') end
+if tonumber(ARGV[14]) > 0 then
+  redis.call('HSET', record, 'deadline', int(now + ARGV[14]))
+  redis.call('ZADD', timers, int(now + ARGV[14]), run .. '/exec')
+end
+if delay > 0 then
+  redis.call('HSET', record, 'delayed', int(now + delay))
+  redis.call('ZADD', timers, int(now + delay), run .. '/delay')
+else
+  redis.call('ZADD', ready, int(now + grace_ms), run)
+end
 return {'started', run, '1'}

@@ -36,6 +36,8 @@ EVERY = [
     events.ContinueAsNew(None, payload.EMPTY_ARRAY, {}),
     events.UpsertAttributes(1, {"a": 1}, None),
     events.CancelExternal(1, "{a|b}", "", True),
+    events.WatchedEnded(1, "{a|b}", True, b"\x01"),
+    events.Watch(1, "{a|b}"),
 ]
 
 

@@ -246,8 +246,8 @@ rt.channel = {
   state = function(object) return rt.state(object, "channel") end,
   -- accepts(state): a receiver waits or the buffer has room
   accepts = function(state) return not state.closed and (state.receivers.head ~= nil or count(state) < state.size) end,
-  -- offer(state, value) -> true if taken; never waits
-  offer = function(state, value) return not state.closed and offer(state, value) ~= nil end,
+  -- offer(state, value) -> the receiver that has it, true if it is in the buffer, false if nobody took it; never waits
+  offer = function(state, value) return not state.closed and offer(state, value) or false end,
   -- drop(state): what is buffered and not taken yet is gone
   drop = function(state)
     while count(state) > 0 do pop(state) end

@@ -80,11 +80,19 @@ local function failure(seq, bytes, info)
   })
 end
 
+local function give_up(seq, task)
+  rt.forget(seq)
+  if is_workflow then rt.notice(67, seq) end
+  local _, problem = rt.fail("Canceled", "operation canceled")
+  wake(task, false, rt.failure_bytes(problem))
+end
+
 local function call(executor, target, ...)
   local task = waiter()
   local seq, problem = schedule(executor, "call", target, ...)
   if not seq then return nil, problem end
   on_result(seq, task)
+  task.take_back = give_up
   local ok, bytes, info = block("funcs.call", target)
   if ok then return (unpack_at(bytes, 1)), nil end
   return nil, failure(seq, bytes, info)
@@ -144,6 +152,12 @@ local function async(executor, target, ...)
     local inner = rt.channel.state(channel)
     rt.channel.offer(inner, ok and state.payload or state.problem)
     rt.channel.close(inner)
+  end)
+  rt.on_cancel(seq, function()
+    state.canceled = true
+    rt.forget(seq)
+    if is_workflow then rt.notice(67, seq) end
+    rt.channel.close(rt.channel.state(channel))
   end)
   return new_future(state), nil
 end

@@ -1,5 +1,5 @@
 -- mailbox: messages and events of a run, and who gets them (spec/processes.md §4.1).
--- Adds to rt: mailbox.arrive(topic, args_bytes, from), mailbox.event(table), inbox, events, listen, bind, unlisten.
+-- Adds to rt: mailbox.arrive(topic, args_bytes, from), mailbox.event(table), inbox, events, listen, bind, unlisten, unread.
 -- Messages stand in the queue of their topic's subscription, or in `rest`, where the inbox takes them; events have a
 -- queue of their own. A subscription takes its messages out of `rest`, its end puts them back in order of arrival, so
 -- each message is where the rule would look for it and a delivery never walks the whole mailbox.
@@ -84,6 +84,52 @@ local function end_subscription(source)
   rest, inbox.queue = merged, merged
 end
 
+local handed = {} -- since the run was last quiet: messages given to tasks that waited for them
+
+-- Remembers where a message went that code has not seen yet: the channel's buffer, or a task that has been woken.
+local function note(source, message, woke)
+  if woke ~= true then
+    handed[#handed + 1] = { message, woke and woke.task }
+    return
+  end
+  local buffered = source.buffered or new_queue()
+  source.buffered = buffered
+  put(buffered, message)
+  while buffered.last - buffered.first >= source.state.size do drop_first(buffered) end
+end
+
+-- unread() -> list of inputs, by arrival: {5, topic, args, from} and {6, reason, from} that no code has seen
+local function unread()
+  local found = {}
+  local function add(queue, from)
+    for i = from, queue.last do found[#found + 1] = queue[i] end
+  end
+  add(rest, rest.first)
+  for i = 1, #sources do
+    local source = sources[i]
+    if source.queue ~= rest then add(source.queue, source.queue.first) end
+    local state, buffered = source.state, source.buffered
+    if state and buffered then
+      local from = buffered.last - (state.last - state.first)
+      add(buffered, from < buffered.first and buffered.first or from)
+    end
+  end
+  for i = 1, #handed do
+    if handed[i][2] and rt.is_queued(handed[i][2]) then found[#found + 1] = handed[i][1] end
+  end
+  raw.table.sort(found, function(a, b) return a.number < b.number end)
+  local inputs = {}
+  for i = 1, #found do
+    local message = found[i]
+    if message.topic then
+      inputs[#inputs + 1] = { 5, message.topic, message.args, message.from }
+    elseif message.event.kind == "pid.cancel" then
+      inputs[#inputs + 1] = { 6, message.event.reason, message.event.from }
+    end
+  end
+  return inputs
+end
+
 -- deliver(): hand over what can be taken, in order of arrival
 local function deliver()
   while waiting > 0 do
@@ -102,7 +148,7 @@ local function deliver()
     if chosen.state.closed then
       end_subscription(chosen) -- the message that finds its channel closed is lost with the subscription
     else
-      channel.offer(chosen.state, value_of(chosen, best))
+      note(chosen, best, channel.offer(chosen.state, value_of(chosen, best)))
     end
   end
 end
@@ -183,7 +229,10 @@ local function unlisten(object, keep_open)
   return false, problem
 end
 
-rt.on_quiet(deliver)
+rt.on_quiet(function()
+  if #handed > 0 then handed = {} end -- every task has run since
+  deliver()
+end)
 rt.has_waits(function()
   for i = 1, #sources do
     local source = sources[i]
@@ -259,6 +308,7 @@ rt.mailbox = {
   listen = listen,
   bind = bind,
   unlisten = unlisten,
+  unread = unread,
   size = function() return waiting end,
 }
 return true

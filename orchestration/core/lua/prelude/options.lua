@@ -158,6 +158,7 @@ local WORKFLOW <const> = {
   { "search_attributes", readers.table, "search_attributes" },
   { "enable_eager_start", readers.boolean, nil },
   { "start_delay", readers.duration, "start_delay_ms" },
+  { "cancel_grace", readers.duration, "cancel_grace_ms" },
   { "summary", readers.text, "summary", "static_summary" },
   { "details", readers.text, "details", "static_details" },
   { "namespace", readers.text, "namespace" },

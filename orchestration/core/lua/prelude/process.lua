@@ -111,10 +111,16 @@ local function unsupported(name, why)
     or "process." .. name .. " is not available to functions"
   return function() return rt.fail("Invalid", text) end
 end
-process.monitor = unsupported("monitor", ": child workflows are automatically monitored")
-process.unmonitor = unsupported("unmonitor")
-process.unlink = unsupported("unlink")
-process.link = unsupported("link", ": Temporal doesn't support bidirectional linking")
+if is_workflow then
+  process.monitor = unsupported("monitor", ": child workflows are automatically monitored")
+  process.unmonitor = unsupported("unmonitor")
+  process.unlink = unsupported("unlink")
+  process.link = unsupported("link", ": Temporal doesn't support bidirectional linking")
+else
+  local watching = rt.require_prelude("watching")
+  process.monitor, process.unmonitor = watching.monitor, watching.unmonitor
+  process.link, process.unlink = watching.link, watching.unlink
+end
 process.registry = rt.readonly("process.registry", {
   register = unsupported("registry.register"), lookup = unsupported("registry.lookup"),
   unregister = unsupported("registry.unregister"), LOCAL = 0, EVENTUAL = 1, CONSISTENT = 2, STRONG = 3,
@@ -123,6 +129,7 @@ process.registry = rt.readonly("process.registry", {
 -- Options of the process itself ----------------------------------------------------------------------------------------
 
 local own_options = { trap_links = false, upgradable = false }
+function rt.traps_links() return own_options.trap_links end
 
 function process.get_options() return { trap_links = own_options.trap_links } end
 function process.set_options(given)
@@ -155,7 +162,10 @@ function process.upgrade(id, ...)
   local bytes, problem = rt.try_pack_list(...)
   if not bytes then raw.error(problem, 0) end
   local kind = rawtype(id) == "string" and pack_str(id) or "\xc0"
-  rt.finish(73, kind .. pack_bin(bytes) .. rt.map_bytes(raw.next(rt.context) ~= nil and { ctx = rt.context } or {}), 3)
+  local options, unread = rt.as_map({}), mailbox.unread()
+  if next(rt.context) ~= nil then options.ctx = rt.context end
+  if #unread > 0 then options.unread = unread end
+  rt.finish(73, kind .. pack_bin(bytes) .. rt.map_bytes(options), 3)
   while true do block("process.upgrade") end
 end
 

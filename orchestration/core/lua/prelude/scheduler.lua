@@ -1,6 +1,7 @@
 -- scheduler: the tasks of one run, its inputs and its commands. Everything here is a function of the inputs so far.
 -- Adds to rt: apply(event, replaying) -> closed count, commands...; more_commands(from) -> commands...
---   current, block, wake, pause, waiter, spawn (tasks); command, on_result, forget (commands that are answered);
+--   current, block, wake, pause, waiter, spawn, is_queued (tasks); command, on_result, forget (commands that are answered);
+--   on_cancel, cancel_pending (what cancels a command);
 --   start_timer, cancel_timer; now_ns, now_ms, random; finish (ends the run); fatal (parks it); on_input, on_quiet, has_waits
 -- A task is a coroutine that the scheduler owns. It gives up control only by yielding rt.block_token, also from inside
 -- coroutines that user code made itself (resume and wrap pass the token on).
@@ -22,6 +23,7 @@ local tasks, task_count, next_task = {}, 0, 1 -- living tasks by number
 local current = nil
 local closed, fatal = false, nil
 local pending, pending_count = {}, 0 -- number of a command -> who gets its answer
+local cancels = {} -- number of a command whose receiver is a function -> how to take it back
 local seq = 0
 local out, out_n = {}, 0
 local now_ms = 0
@@ -61,8 +63,16 @@ local function block(what, detail)
   local task = current
   task.what, task.detail, task.since, task.inner = what, detail, now_ms, running()
   yield(TOKEN)
-  task.what, task.inner = nil, nil
+  task.what, task.inner, task.take_back = nil, nil, nil
   return task.a, task.b, task.c
+end
+
+-- is_queued(task): it has been woken and has not run since
+local function is_queued(task)
+  for i = first, last do
+    if queue[i] == task then return true end
+  end
+  return false
 end
 
 -- pause(): go to the end of the ready queue
@@ -121,6 +131,7 @@ local function forget(number)
   if pending[number] == nil then return nil end
   local receiver = pending[number]
   pending[number] = nil
+  cancels[number] = nil
   pending_count = pending_count - 1
   return receiver
 end
@@ -134,6 +145,26 @@ local function answer(number, ok, bytes, info)
   if receiver == nil then return end -- closed before: a late answer changes nothing
   if rawtype(receiver) == "function" then return receiver(ok, bytes, info) end
   wake(receiver, ok, bytes, info)
+end
+
+-- on_cancel(seq, take_back): what cancel_pending does about a command whose receiver is a function
+local function on_cancel(number, take_back) cancels[number] = take_back end
+
+-- cancel_pending() -> n: take back every command that still waits, in the order in which they were given. A task that
+-- waits for one itself is told by its own way of waiting: task.take_back(number, task), set before block().
+function rt.cancel_pending()
+  local numbers = {}
+  for number, receiver in raw.next, pending do
+    if cancels[number] or (rawtype(receiver) == "table" and receiver.take_back) then numbers[#numbers + 1] = number end
+  end
+  raw.table.sort(numbers)
+  for i = 1, #numbers do
+    local number = numbers[i]
+    local receiver = pending[number]
+    local take_back = cancels[number]
+    if take_back then take_back(number) else receiver.take_back(number, receiver) end
+  end
+  return #numbers
 end
 
 -- finish(code, tail, fields): the last command of the run; what is left of its tasks is dropped
@@ -347,6 +378,7 @@ end
 rt.answer = answer
 rt.current = function() return current end
 rt.waiter, rt.block, rt.wake, rt.pause, rt.ready, rt.spawn = waiter, block, wake, pause, ready, spawn
+rt.is_queued, rt.on_cancel = is_queued, on_cancel
 rt.command, rt.notice, rt.on_result, rt.forget, rt.finish = command, notice, on_result, forget, finish
 rt.on_input = function(code, handler) input_handlers[code] = handler end
 rt.on_quiet = function(hook) quiet_hooks[#quiet_hooks + 1] = hook end

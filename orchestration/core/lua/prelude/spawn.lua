@@ -5,6 +5,7 @@ local raw = rt.raw
 local rawtype, sub, find, select, next = raw.type, raw.string.sub, raw.string.find, raw.select, raw.next
 local command, on_result, block, waiter, wake = rt.command, rt.on_result, rt.block, rt.waiter, rt.wake
 local pack_str, pack_bin = rt.pack_str, rt.pack_bin
+local is_workflow <const> = rt.mode == "workflow"
 
 local function copy(from)
   local to = {}
@@ -27,12 +28,18 @@ local function start(builder, flags, id, host, ...)
   if next(context) ~= nil then map.ctx = context end
   if flags.monitor then map.monitor = true end
   if flags.link then map.link = true end
+  if flags.wait then map.wait = true end
   local ok, options = raw.pcall(rt.map_bytes, map)
   if not ok then
     rt.rethrow(options)
     return rt.fail("Invalid", "invalid options for " .. id .. ": " .. rt.tostring(options))
   end
   return command(69, 4, pack_str(id) .. pack_str(host) .. pack_bin(bytes) .. options)
+end
+
+-- Asks a child to end; nobody waits for the answer.
+local function request_cancel(pid)
+  on_result(command(75, 3, pack_str(pid) .. pack_str("canceled by its parent") .. "\xc2"), function() end)
 end
 
 local function exit_event(pid, ok, bytes)
@@ -51,24 +58,34 @@ local function launch(builder, name, flags, count, id, host, ...)
   if not seq then return nil, problem end
   on_result(seq, function(ok, answer)
     -- From here on the same number is answered by the child's end.
-    if ok then
+    if ok and is_workflow then
       on_result(seq, function(ended_well, bytes, pid) exit_event(pid or answer, ended_well, bytes) end)
+      rt.on_cancel(seq, function() request_cancel(answer) end)
     end
     wake(task, ok, answer)
   end)
   local ok, answer = block("process." .. name, id)
-  if ok then return answer, nil end
-  return nil, rt.error_from(answer)
+  if not ok then return nil, rt.error_from(answer) end
+  if not is_workflow then
+    if flags.monitor then rt.watching.add("monitor", answer) end
+    if flags.link then rt.watching.add("link", answer) end
+  end
+  return answer, nil
 end
 
 -- exec(builder, what, id, host, ...): start and wait for the end
 local function exec(builder, what, id, host, ...)
   local task = waiter()
-  local seq, problem = start(builder, {}, id, host, ...)
+  local seq, problem = start(builder, is_workflow and {} or { wait = true }, id, host, ...)
   if not seq then return nil, problem end
+  local wanted = false
   on_result(seq, function(ok, answer)
-    if ok then on_result(seq, task) else wake(task, false, answer) end
+    if not ok then return wake(task, false, answer) end
+    on_result(seq, task)
+    task.take_back = function() request_cancel(answer) end
+    if wanted then request_cancel(answer) end
   end)
+  rt.on_cancel(seq, function() wanted = true end)
   local ok, bytes = block(what, id)
   if ok then return (rt.unpack(bytes)), nil end
   return nil, rt.error_from(bytes)

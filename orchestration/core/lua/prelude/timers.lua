@@ -8,13 +8,20 @@ local to_ns, to_ms = duration.to_ns, duration.to_ms
 local now -- () -> Time
 local TIMER <const>, TICKER <const> = "time.Timer", "time.Ticker"
 
+local function wake_sleeper(number, task)
+  rt.cancel_timer(number)
+  rt.wake(task, false)
+end
+
 local function sleep(value)
   local ns, problem = to_ns(value)
   if not ns then return fail("Invalid", "time.sleep: " .. problem) end
   if ns <= 0 then return end
   local task = rt.waiter()
   rt.start_timer(to_ms(ns), task)
-  rt.block("time.sleep", duration.to_text(ns))
+  task.take_back = wake_sleeper
+  if rt.block("time.sleep", duration.to_text(ns)) then return end
+  return fail("Canceled", "canceled")
 end
 
 -- positive(value, fname) -> nanoseconds | nil, error object
@@ -30,8 +37,12 @@ local function after(value)
   if not ns then return nil, problem end
   local ch = channel.new(1, "time.after")
   local state = channel.state(ch)
-  rt.start_timer(to_ms(ns), function()
+  local number = rt.start_timer(to_ms(ns), function()
     channel.offer(state, now())
+    channel.close(state)
+  end)
+  rt.on_cancel(number, function()
+    rt.cancel_timer(number)
     channel.close(state)
   end)
   return ch
@@ -50,6 +61,11 @@ local function arm(state, ns)
   state.id = rt.start_timer(to_ms(ns), function()
     state.id = nil
     channel.offer(channel.state(state.channel), now())
+  end)
+  rt.on_cancel(state.id, function(number)
+    state.id = nil
+    rt.cancel_timer(number)
+    channel.close(channel.state(state.channel))
   end)
 end
 
@@ -101,6 +117,11 @@ local function tick(state)
     local target = channel.state(state.channel)
     if channel.accepts(target) then channel.offer(target, now()) end
     tick(state)
+  end)
+  rt.on_cancel(state.id, function(number)
+    state.id = nil
+    rt.cancel_timer(number)
+    channel.close(channel.state(state.channel))
   end)
 end
 

@@ -1,5 +1,5 @@
 -- workflow: what a run can know and say about itself.
--- Returns { info, history_length, history_size, version, exec, attrs }; outside workflows it gives the outside answers.
+-- Returns { info, history_length, history_size, version, exec, attrs, cancel_pending }; outside workflows it gives the outside answers.
 local rt = ...
 local raw = rt.raw
 local rawtype, find, select = raw.type, raw.string.find, raw.select
@@ -70,6 +70,13 @@ function workflow.attrs(given)
   end
   rt.command(74, 2, bytes)
   return true, nil
+end
+
+-- cancel_pending() -> n: take back what the run waits for. Calls and sleeps end with an error of the kind Canceled, the
+-- channels of futures and timers close, children are asked to end and answered for when they have.
+function workflow.cancel_pending()
+  if not is_workflow then return rt.fail("Invalid", "workflow.cancel_pending only available in workflow context") end
+  return rt.cancel_pending(), nil
 end
 
 return rt.readonly("workflow", workflow)

@@ -2,23 +2,31 @@
 
 -- Takes everything of an ended run out of the ways that lead to a worker, and gives what is kept a lifetime.
 -- keys: record, extra, history, inbox, open, timers, handed, ready, pending, open_runs, closed_runs, parked_runs,
---       workflow, bundle, bundles, index, types, ended
-local function close_run(keys, run, status, now, retention_ms, mark_ms)
-  local undelivered = redis.call('LLEN', keys.inbox)
+--       workflow, bundle, bundles, index, types, ended, outbox, outbox_due
+-- carried: how many unread inputs another run has been given
+local function close_run(keys, run, status, now, retention_ms, mark_ms, carried)
+  local undelivered = redis.call('LLEN', keys.inbox) - (carried or 0)
   local digest = redis.call('HGET', keys.record, 'bundle') -- now: without retention the record is gone below
   redis.call('HSET', keys.record, 'status', status, 'closed', int(now), 'owner', '', 'until', 0)
   if undelivered > 0 then redis.call('HSET', keys.record, 'undelivered', undelivered) end
   redis.call('HINCRBY', keys.record, 'fence', 1)
-  for _, field in ipairs(redis.call('HKEYS', keys.open)) do
+  local open = redis.call('HGETALL', keys.open)
+  for i = 1, #open, 2 do
+    local field, value = open[i], open[i + 1]
     if not string.find(field, ':', 1, true) then
       local member = run .. '/' .. field
+      -- A child: what is to become of it stands behind the letter, as an outbox entry.
+      if #value > 1 and string.sub(value, 1, 1) == 'c' then
+        redis.call('HSET', keys.outbox, 'p/' .. member, string.sub(value, 2))
+        redis.call('ZADD', keys.outbox_due, int(now), 'p/' .. member)
+      end
       redis.call('ZREM', keys.timers, member .. '/timer', member .. '/start', member .. '/close', member .. '/beat',
         member .. '/retry', member .. '/whole')
       redis.call('ZREM', keys.handed, member .. '/timer')
       redis.call('ZREM', keys.pending, member)
     end
   end
-  redis.call('ZREM', keys.timers, run .. '/run')
+  redis.call('ZREM', keys.timers, run .. '/run', run .. '/exec', run .. '/delay')
   redis.call('DEL', keys.open, keys.inbox)
   redis.call('ZREM', keys.ready, run)
   redis.call('ZREM', keys.open_runs, run)
@@ -31,7 +39,7 @@ local function close_run(keys, run, status, now, retention_ms, mark_ms)
   if redis.call('HGET', keys.workflow, 'run') == run then
     redis.call('PEXPIRE', keys.workflow, int(math.max(retention_ms, mark_ms)))
   end
-  if redis.call('HINCRBY', keys.bundles, digest, -1) <= 0 then
+  if digest ~= '' and redis.call('HINCRBY', keys.bundles, digest, -1) <= 0 then
     redis.call('HDEL', keys.bundles, digest)
     redis.call('PEXPIRE', keys.bundle, int(retention_ms + 86400000))
   end
@@ -42,6 +50,6 @@ local function close_keys(keys)
     record = keys[1], extra = keys[2], history = keys[3], inbox = keys[4], open = keys[5], timers = keys[6],
     handed = keys[7], ready = keys[8], pending = keys[9], open_runs = keys[10], closed_runs = keys[11],
     parked_runs = keys[12], workflow = keys[13], bundle = keys[14], bundles = keys[15],
-    index = keys[16], types = keys[17], ended = keys[18],
+    index = keys[16], types = keys[17], ended = keys[18], outbox = keys[19], outbox_due = keys[20],
   }
 end

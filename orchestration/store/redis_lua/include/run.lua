@@ -76,13 +76,14 @@ end
 -- up with them instead of reading the history.
 -- tries: the leases since the last commit: a step that takes its holders down with it can be told by it.
 local function grant(record, inbox, ready, run, owner, lease_ms, limit, history, known)
-  local f = redis.call('HMGET', record, 'status', 'owner', 'until', 'fence', 'time', 'length', 'tries')
+  local f = redis.call('HMGET', record, 'status', 'owner', 'until', 'fence', 'time', 'length', 'tries', 'delayed')
   if f[1] ~= 'running' then
     redis.call('ZREM', ready, run) -- whoever lets it run again puts it back
     return {'closed', f[1] or 'unknown'}
   end
   local now = now_ms()
   if f[2] and f[2] ~= '' and f[2] ~= owner and tonumber(f[3]) > now then return {'busy'} end
+  if f[8] and tonumber(f[8]) > now then return {'idle'} end -- its timer begins it
   local inputs = read_inputs(inbox, limit)
   if #inputs == 0 then
     redis.call('ZREM', ready, run)
@@ -101,9 +102,10 @@ end
 -- Puts a run on the list of those with something to read, unless a live holder will find it by itself.
 -- Returns true when a wake-up is needed.
 local function wake(record, ready, run, grace_ms)
-  local f = redis.call('HMGET', record, 'status', 'owner', 'until')
+  local f = redis.call('HMGET', record, 'status', 'owner', 'until', 'delayed')
   if f[1] ~= 'running' then return false end
   local now = now_ms()
+  if f[4] and tonumber(f[4]) > now then return false end
   if f[2] and f[2] ~= '' and tonumber(f[3]) > now then
     redis.call('ZADD', ready, f[3], run)
     return false

@@ -1,6 +1,6 @@
--- Shared by the scripts that commit a step. Needs includes run, index and close.
+-- Shared by the scripts that commit a step. Needs includes run, index, close and next.
 -- A step s: run, fence, commit, owner, lease_ms, limit, consumed, dropped, time, events, ops, push, ending, retention_ms,
--- mark_ms, channel, grace_ms, eta_max; outbox, outbox_due and claims are keys.
+-- mark_ms, channel, grace_ms, eta_max, next (the run that follows, or nil); claims is a key.
 
 -- Number of elements of each op, its name included. Ops are checked before anything is written: an error in the
 -- middle would leave a step half done.
@@ -23,7 +23,8 @@ local function step_problem(s)
   end
   local push = s.push
   local bad = bad_push(push[3], push[1], push[2]) or bad_push(wakes, push[1], push[2])
-  return bad and 'ERR the broker key ' .. bad .. ' is no list'
+  if bad then return 'ERR the broker key ' .. bad .. ' is no list' end
+  return s.next and next_problem(s.next)
 end
 
 -- What the holder of a committed step does next: goes on with more inputs, or has given the lease up.
@@ -89,14 +90,16 @@ local function write_step(keys, s, old)
     elseif name == 'search' then -- attribute, value as it is shown, values as they are indexed
       index_attribute(keys.index, keys.record, keys.extra, s.run, op[2], op[3], op[4])
     elseif name == 'out' then -- id, entry
-      redis.call('HSET', s.outbox, op[2], op[3])
-      redis.call('ZADD', s.outbox_due, int(now + s.grace_ms), op[2])
+      redis.call('HSET', keys.outbox, op[2], op[3])
+      redis.call('ZADD', keys.outbox_due, int(now + s.grace_ms), op[2])
     elseif name == 'input' then -- input that the step itself caused
       redis.call('RPUSH', keys.inbox, op[2])
     end
   end
   if s.ending ~= '' then
-    close_run(keys, s.run, s.ending, now, s.retention_ms, s.mark_ms)
+    local carried = s.next and carry_inbox(keys, s.next)
+    close_run(keys, s.run, s.ending, now, s.retention_ms, s.mark_ms, carried)
+    if s.next then begin_next(keys, s.run, s.next, now, s.grace_ms) end
     redis.call('PUBLISH', s.channel, s.ending)
   end
   return answer_step(keys, s)
