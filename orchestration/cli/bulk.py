@@ -28,6 +28,7 @@ STATUSES = (
 )  # fmt: skip
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+Act = Callable[["WorkflowHandle"], "dict[str, Any] | None"]
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -95,8 +96,8 @@ def bulk_options(command: _Command) -> _Command:
 
 
 def act_on_runs(
-    context: click.Context, act: Callable[[WorkflowHandle], dict[str, Any] | None], *, done: str, would: str,
-    default_status: str, **given: Any,
+    context: click.Context, act: Act, *, done: str, would: str, default_status: str, rehearse: Act | None = None,
+    **given: Any,
 ) -> None:  # fmt: skip
     """Do something to the runs that a command is about, and say what became of each.
 
@@ -107,8 +108,9 @@ def act_on_runs(
         context: Of the command.
         act: Does it; may answer more facts for ``--json``.
         done: What has been done, with ``{id}`` and the facts.
-        would: What would be done, with ``{id}``.
+        would: What would be done, with ``{id}`` and the facts.
         default_status: With ``--all`` and no ``--status``: only these; empty: without a filter it is refused.
+        rehearse: Called with ``--dry-run``; may answer facts too.
         given: The values of the options of :func:`bulk_options`.
     """
     bulk = Bulk(**given)
@@ -131,14 +133,14 @@ def act_on_runs(
         count += 1
         try:
             handle = find()
-            if not bulk.dry_run:
-                if bulk.rate:
-                    time.sleep(max(next_at - time.monotonic(), 0))
-                    next_at = max(next_at, time.monotonic() - 1) + 1 / bulk.rate
-                line.update(act(handle) or {})
+            if bulk.rate:
+                time.sleep(max(next_at - time.monotonic(), 0))
+                next_at = max(next_at, time.monotonic() - 1) + 1 / bulk.rate
+            perform = rehearse if bulk.dry_run else act
+            line.update((perform(handle) if perform else None) or {})
         except StoreUnavailableError:
             raise
-        except (OrchestrationError, ValueError) as error:
+        except (CliError, OrchestrationError, ValueError) as error:
             failed += 1
             line["error"] = str(error)
         if session.json:

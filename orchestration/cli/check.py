@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestration.cli.against_running import find_breaks
 from orchestration.cli.application import app_name, load_application, prepare_environment
-from orchestration.cli.exits import Exit
+from orchestration.cli.exits import CliError, Exit
 from orchestration.cli.output import print_json, show, table
 from orchestration.cli.session import Session, session_of, shared_options
 
@@ -23,28 +24,40 @@ __all__ = ["check"]
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--quiet", "-q", is_flag=True, help="Do not list the entries.")
+@click.option("--against-running", is_flag=True, help="Also replay every open run against the code; needs the Redis.")
+@click.option("--type", "-t", "entry", metavar="ENTRY", help="With --against-running: only runs of this entry.")
 @shared_options
 @click.pass_context
-def check(context: click.Context, paths: tuple[str, ...], quiet: bool) -> None:
+def check(
+    context: click.Context, paths: tuple[str, ...], quiet: bool, against_running: bool, entry: str | None
+) -> None:
     """Check definitions: every mistake with file, line and cure; exit code 1 when there is one.
 
     PATHs are folders or single files of definitions; without any, those of the application, else
     $ORCHESTRATION_CONFIG, else config/. Lua is compiled, and each entry's main chunk is run once in its sandbox to see
     whether it has the method; nothing is started, and no Redis is needed. Warnings do not change the exit code.
 
+    With --against-running the history of every open run is replayed against the code as well, before it is deployed:
+    exit code 1 when one would break. Only Redis is read; no worker is needed.
+
     \b
     Examples:
       orchestration check
       orchestration check config/workflows --json
+      orchestration check --quiet --against-running
     """
     from orchestration.cli.trial import try_loading
     from orchestration.registry import DefinitionsError, load_registry
 
     session = session_of(context)
+    if entry and not against_running:
+        raise CliError("--type chooses among the runs of --against-running: give that too")
+    if against_running and paths:
+        session.config = paths  # runs are found by an application, which takes them for its definitions
     prepare_environment(session)
     application = None
     is_app_asked = bool(session.app or session.loaded_app)
-    if is_app_asked or (not paths and not session.config and app_name(session)):
+    if against_running or is_app_asked or (not paths and not session.config and app_name(session)):
         application = load_application(session)
     trees = list(paths) or (list(application.orchestration.settings.config) if application else _default_trees())
     try:
@@ -55,9 +68,10 @@ def check(context: click.Context, paths: tuple[str, ...], quiet: bool) -> None:
     if problems:
         context.exit(_refuse(session, problems, registry))
     warnings = [*registry.warnings, *(_unknown_tasks(application.app, registry) if application else ())]
+    findings = find_breaks(application, entry=entry) if application is not None and against_running else None
     if session.json:
-        print_json(_facts(registry, (), warnings))
-        return
+        print_json(_facts(registry, (), warnings) | ({"running": findings.facts()} if findings else {}))
+        context.exit(Exit.FAILED if findings and findings.breaks else Exit.OK)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if not quiet:
@@ -65,6 +79,12 @@ def check(context: click.Context, paths: tuple[str, ...], quiet: bool) -> None:
     told = f", {len(warnings)} warning{'s'[: len(warnings) != 1]}" if warnings else ""
     count = f"{len(registry)} {'entry' if len(registry) == 1 else 'entries'}"
     print(f"{count} in {', '.join(map(_near, trees))}: no problems{told}")
+    if findings is None:
+        return
+    if findings.breaks:
+        print("error: " + "\n".join(findings.lines()), file=sys.stderr)
+        context.exit(Exit.FAILED)
+    print(findings.summary())
 
 
 def _default_trees() -> list[str]:

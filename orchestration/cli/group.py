@@ -25,6 +25,7 @@ from orchestration.cli.show import show
 from orchestration.cli.signal_run import signal_run
 from orchestration.cli.start import start
 from orchestration.cli.terminate import terminate
+from orchestration.cli.upgrade import upgrade
 
 __all__ = ["Commands", "add_commands", "orchestration"]
 
@@ -65,7 +66,7 @@ def add_commands(group: click.Group) -> None:
     """Put every command into a group."""
     for command in (
         run, dev, check, start, list_runs, show, history, signal_run, result, cancel, terminate, pause, resume, retry,
-        call,
+        upgrade, call,
     ):  # fmt: skip
         group.add_command(command)
 

@@ -7,12 +7,15 @@ from orchestration.client.client import Client
 from orchestration.client.description import Description, PendingActivity, Place
 from orchestration.client.handle import WorkflowHandle
 from orchestration.client.options import RetryPolicy
+from orchestration.tasks.moving import Fit, Move
 
 __all__ = [
     "AsyncClient",
     "AsyncWorkflowHandle",
     "Client",
     "Description",
+    "Fit",
+    "Move",
     "PendingActivity",
     "Place",
     "RetryPolicy",

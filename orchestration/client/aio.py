@@ -13,6 +13,7 @@ from orchestration.client.client import Client
 from orchestration.client.description import Description
 from orchestration.client.handle import WorkflowHandle
 from orchestration.core import events
+from orchestration.tasks.moving import Move
 from orchestration.types import Pid
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ class AsyncWorkflowHandle:
     async def resume(self) -> None:
         """Let a paused workflow go on."""
         await asyncio.to_thread(self._handle.resume)
+
+    async def upgrade(self, *, dry_run: bool = False) -> Move:
+        """Move the run to the code that this application has, if that code fits the run's history."""
+        return await asyncio.to_thread(self._handle.upgrade, dry_run=dry_run)
 
     async def describe(self) -> Description:
         """Where it stands."""

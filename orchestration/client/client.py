@@ -17,6 +17,7 @@ from orchestration.core import payload
 from orchestration.core.pid import parse_pid
 from orchestration.errors import ConfigError, OrchestrationError, WorkflowNotFoundError
 from orchestration.registry.kinds.functions import FunctionCelery
+from orchestration.tasks.moving import Move, check_run
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.starts import StartRequest, start, workflow_args
 from orchestration.types import Pid, RunId
@@ -226,6 +227,21 @@ class Client:
                     seen = describe_record(record, self.namespace)
                     if status in (None, "open", "closed", seen.status) and type in (None, seen.type):
                         yield seen
+
+    def check_running(self, *, type: str | None = None) -> Iterator[Move]:  # noqa: A002
+        """Replay the history of every open run against the code that this application has; nothing is written.
+
+        Args:
+            type: Only runs of this entry id.
+
+        Returns:
+            What would become of each run, one after the other; few of them are in memory at once.
+        """
+        store = self._runtime.store(self.namespace)
+        for page in store.runs.pages("open"):
+            for record in store.runs.records(page):
+                if type in (None, record.fields["type"]):
+                    yield check_run(self._runtime, store, record)
 
     def count_parked(self) -> dict[str, int]:
         """Number of parked runs by the kind of what keeps them: non-determinism, limit, bundle, history, engine."""

@@ -14,6 +14,7 @@ from orchestration.core.failures import workflow_error
 from orchestration.core.pid import make_pid
 from orchestration.errors import StoreError, WorkflowClosedError
 from orchestration.store.inputs import encode_input
+from orchestration.tasks.moving import Move, check_run, move_run
 from orchestration.tasks.outbox import deliver, terminate_run
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.waiting import wait_for_end
@@ -177,6 +178,25 @@ class WorkflowHandle:
         if delivery.status != "running":
             raise WorkflowClosedError(f"workflow {self.id!r} is not paused: it is {delivery.detail}")
         self._wake(run_id, queue)
+
+    def upgrade(self, *, dry_run: bool = False) -> Move:
+        """Move the run to the code that this application has, if that code fits the run's history.
+
+        The history is replayed against the code first. A run that it does not fit stays on the code that it is on.
+
+        Args:
+            dry_run: Only say whether it would fit.
+
+        Returns:
+            What became of it, and why not.
+
+        Raises:
+            WorkflowNotFoundError: No such workflow.
+        """
+        store, run_id = self._runtime.store(self._namespace), self.run_id
+        if dry_run:
+            return check_run(self._runtime, store, store.runs.record(run_id))
+        return move_run(self._runtime, store, run_id)
 
     def _wake(self, run_id: RunId, queue: str) -> None:
         # The sweep would find it too, a moment later.

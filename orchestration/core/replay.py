@@ -2,22 +2,56 @@
 
 Every command that the code gives is compared, as bytes, with the one recorded at that place. The first difference
 ends the replay; only then is the history run again, slowly, to find the line of Lua that asked for something else.
+
+Other code than the one that made a history may fit it all the same. For that the comparison can be lenient: a command
+of the same kind, number and target with other arguments is a difference that is told, not one that ends the replay.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestration.core import events
 from orchestration.core.events import Code
 from orchestration.core.machine import Machine
 from orchestration.errors import CorruptHistoryError, NondeterminismError, OrchestrationError
 
-__all__ = ["Position", "recorded_versions", "replay"]
+__all__ = ["Difference", "Position", "compare", "recorded_versions", "replay"]
 
 _FIRST_COMMAND = int(Code.SCHEDULE_ACTIVITY)
 _VERSION = int(Code.RECORD_VERSION)
+_MOST_DIFFERENCES = 20
+
+_TARGETS: dict[int, tuple[str, ...]] = {
+    Code.SCHEDULE_ACTIVITY: ("seq", "target"),
+    Code.START_TIMER: ("seq",),
+    Code.SEND_SIGNAL: ("seq", "pid", "topic"),
+    Code.START_CHILD: ("seq", "type"),
+    Code.COMPLETE: (),
+    Code.FAIL: (),
+    Code.CONTINUE_AS_NEW: ("type",),
+    Code.UPSERT_ATTRIBUTES: ("seq",),
+    Code.CANCEL_EXTERNAL: ("seq", "pid", "terminate"),
+}
+"""What of a command must be as recorded even when its arguments may differ; of a kind that is not here, everything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A command whose arguments are not as recorded.
+
+    Attributes:
+        event_number: Which event, counted from 1.
+        expected: What the history says, in words.
+        actual: What the code asked for, in words.
+        line: Where it asked for it, as ``file:line``; empty when that is not known.
+    """
+
+    event_number: int
+    expected: str
+    actual: str
+    line: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,20 +63,23 @@ class Position:
         last_time_ms: Time of the last input; 0 for an empty history.
         size_bytes: Bytes of all events.
         closed: The history ends the run.
+        differences: Commands with other arguments than recorded, the first ones; only where that was allowed.
     """
 
     version: int
     last_time_ms: int
     size_bytes: int
     closed: bool
+    differences: tuple[Difference, ...] = ()
 
 
-def replay(machine: Machine, history: Iterable[bytes]) -> Position:
+def replay(machine: Machine, history: Iterable[bytes], *, lenient_until: int = 0) -> Position:
     """Bring a fresh machine to the end of a history.
 
     Args:
         machine: A machine of the run's bundle that has seen no input.
         history: All events of the run, oldest first, each input followed by the commands it caused.
+        lenient_until: Number of the last event that other code has made: up to it arguments may differ.
 
     Returns:
         Where the machine stands now; it goes on with ``apply``.
@@ -57,6 +94,7 @@ def replay(machine: Machine, history: Iterable[bytes]) -> Position:
     if versions:
         machine.expect_versions(versions)
     apply, total, at, last_input = machine.apply, len(recorded), 0, b""
+    differences: list[Difference] = []
     while at < total:
         event = recorded[at]
         at += 1
@@ -69,14 +107,45 @@ def replay(machine: Machine, history: Iterable[bytes]) -> Position:
             raise NondeterminismError(at, error.expected, error.actual, error.line) from None
         for index, command in enumerate(commands):
             if at >= total or recorded[at] != command:
-                raise _different(machine, recorded, at, index, command)
+                if at >= min(lenient_until, total) or not _agree(recorded[at], command):
+                    raise _different(machine, recorded, at, index, command)
+                if len(differences) < _MOST_DIFFERENCES:
+                    expected, actual = _sides(recorded[at], command)
+                    differences.append(Difference(event_number=at + 1, expected=expected, actual=actual))
             at += 1
     return Position(
         version=total,
         last_time_ms=_time_of(last_input),
         size_bytes=sum(map(len, recorded)),
         closed=machine.closed,
+        differences=tuple(differences),
     )
+
+
+def compare(machine: Machine, history: Sequence[bytes]) -> Position:
+    """Bring a fresh machine of other code to the end of a history, if that code can go on with it.
+
+    Args:
+        machine: A machine that has seen no input, of the code in question.
+        history: All events of the run.
+
+    Returns:
+        Where the machine stands; with the differences in arguments, and the line of the first one.
+
+    Raises:
+        NondeterminismError: The code asked for another kind of thing or for another target, for more or for less.
+        CorruptHistoryError: The history cannot be read, or is not for this release.
+        SandboxError: The code left its limits.
+    """
+    position = replay(machine, history, lenient_until=len(history))
+    if not position.differences:
+        return position
+    first = position.differences[0]
+    at = first_command = first.event_number - 1
+    while history[first_command - 1][1] >= _FIRST_COMMAND:
+        first_command -= 1
+    line = _line_of(machine, history, first_command, at - first_command)
+    return replace(position, differences=(replace(first, line=line), *position.differences[1:]))
 
 
 def recorded_versions(history: Iterable[bytes]) -> dict[str, int]:
@@ -115,14 +184,23 @@ def _different(machine: Machine, recorded: Sequence[bytes], at: int, index: int,
     elif recorded[at][1] < _FIRST_COMMAND:
         expected = f"nothing before {events.describe(recorded[at])}"
     else:
-        expected = events.describe(recorded[at])
-        if expected == actual:
-            expected, actual = _parts(recorded[at], command)
+        expected, actual = _sides(recorded[at], command)
     return NondeterminismError(at + 1, expected, actual, _line_of(machine, recorded, at - index, index))
 
 
-def _parts(expected: bytes, actual: bytes) -> tuple[str, str]:
-    """Two commands of the same description: say in which part they differ."""
+def _agree(recorded: bytes, given: bytes) -> bool:
+    """Whether two commands differ in their arguments alone."""
+    if recorded[1] != given[1]:
+        return False
+    one, other = events.decode(recorded), events.decode(given)
+    names = _TARGETS.get(recorded[1], events.fields_of(one))
+    return all(getattr(one, name, None) == getattr(other, name, None) for name in names)
+
+
+def _sides(expected: bytes, actual: bytes) -> tuple[str, str]:
+    """Two commands in words; where the words are the same, with the part in which they differ."""
+    if events.describe(expected) != events.describe(actual):
+        return events.describe(expected), events.describe(actual)
     one, other = events.decode(expected), events.decode(actual)
     for name in events.fields_of(one):
         if getattr(one, name, None) != getattr(other, name, None):

@@ -13,7 +13,7 @@ from orchestration.errors import EntryNotFoundError, RegistryError
 from orchestration.registry.entry import Entry
 from orchestration.registry.fields import thaw
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
-from orchestration.registry.kinds.lua import FunctionLua, LuaEntry, ProcessLua, WorkflowLua
+from orchestration.registry.kinds.lua import FunctionLua, LuaEntry, ProcessLua, VersioningBehavior, WorkflowLua
 from orchestration.registry.kinds.workers import CeleryClient, CeleryWorker
 from orchestration.registry.problems import Problem, close_matches
 from orchestration.types import Digest, EntryId
@@ -153,6 +153,17 @@ class Registry:
         """
         client = self.client_of(entry_id)
         return DEFAULT_NAMESPACE if client is None else client.run_namespace
+
+    def versioning_of(self, entry_id: str) -> VersioningBehavior:
+        """What the runs of a workflow do when newer code is deployed: the entry says it, else its worker.
+
+        Raises:
+            EntryNotFoundError: No entry has this id.
+        """
+        entry, worker_id = self.get(entry_id), self.worker_of(entry_id)
+        own = entry.versioning if isinstance(entry, WorkflowLua) else None
+        default = None if worker_id is None else self.worker(worker_id).worker_options.default_versioning_behavior
+        return own or default or VersioningBehavior.PINNED
 
     def bundle(self, entry_id: str) -> Bundle:
         """All code that an entry runs; made once.

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack
 
-__all__ = ["encode_input", "stamp"]
+__all__ = ["encode_input", "stamp", "unstamp"]
 
 
 def encode_input(code: int, *rest: Any) -> bytes:
@@ -24,3 +24,11 @@ def encode_input(code: int, *rest: Any) -> bytes:
 def stamp(item: bytes, time_ms: int) -> bytes:
     """Make the event of an input by putting in its time."""
     return item[:2] + b"\xcf" + time_ms.to_bytes(8, "big") + item[2:]
+
+
+def unstamp(event: bytes) -> bytes:
+    """Make an input of an event again, to be stamped anew."""
+    if event[2] == 0xCF:
+        return event[:2] + event[11:]
+    code, _time_ms, *rest = msgpack.unpackb(event, raw=False, strict_map_key=False)
+    return encode_input(code, *rest)

@@ -166,6 +166,17 @@ class RunRecord:
         """A field as a whole number, 0 when it is absent."""
         return int(self.fields.get(name) or 0)
 
+    @property
+    def moves(self) -> tuple[tuple[int, str], ...]:
+        """Where the run was moved to other code: number of the last event before, digest of the code until then."""
+        parts = [part.partition(":") for part in self.fields.get("moved", "").split(",") if part]
+        return tuple((int(number), digest) for number, _, digest in parts)
+
+    @property
+    def lenient_until(self) -> int:
+        """Number of the last event that other code than the run's has made; 0 when all are its own."""
+        return self.moves[-1][0] if "moved" in self.fields else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Sweep:

@@ -101,6 +101,11 @@ class RunReads(Aggregate):
         event: bytes | None = self._connection.call("LINDEX", self._keyspace.of_run(run_id).history(run_id), -1)
         return event
 
+    def digest(self, run_id: RunId) -> str:
+        """Digest of the code that a run is on; empty for an unknown run."""
+        digest = self._connection.call("HGET", self._keyspace.of_run(run_id).record(run_id), "bundle")
+        return text(digest or "")
+
     def bundle(self, run_id: RunId, digest: str) -> bytes | None:
         """A code bundle as stored beside a run; None when it is missing."""
         code: bytes | None = self._connection.call("GET", self._keyspace.of_run(run_id).bundle(digest))

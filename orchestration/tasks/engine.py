@@ -33,6 +33,7 @@ from orchestration.tasks.chain_options import facts_of
 from orchestration.tasks.effects import Effects
 from orchestration.tasks.local import LocalCall
 from orchestration.tasks.making import ANSWERS, Hand, ParkError, StepMaking
+from orchestration.tasks.moving import Moving
 from orchestration.tasks.outbox import Outbox
 from orchestration.tasks.presence import Presence
 from orchestration.tasks.runtime import Runtime
@@ -75,6 +76,7 @@ class Engine:
         self._presence = presence
         self._mine = Hand()
         self.report_local: Callable[[LocalCall], None] = lambda call: None  # noqa: ARG005 - set by who can
+        self._moving = Moving(runtime)
         self.outbox = Outbox(runtime)
 
     def take_up(self, namespace: str, run_id: RunId) -> None:
@@ -109,6 +111,7 @@ class Engine:
                 raise ParkError("engine", f"{lease.tries - 1} workers gave up or died at this step")
             making = self._mine.take_ahead(namespace, lease)
             session = making.session if making else self._session(namespace, store, lease)
+            held = lease if making else replace(lease, fence=session.fence)  # moved to new code it has another one
             while True:
                 making = making or StepMaking(self._runtime, self._presence, session, held)
                 following = self._step(store, session, making)
@@ -118,6 +121,7 @@ class Engine:
                 if not self._runtime.settings.cache_runs:  # no machine outlives its step: replay is tried all the time
                     session.machine.close()
                     session = self._session(namespace, store, held)
+                    held = replace(held, fence=session.fence)
         except ParkError as error:
             self._park(store, held, error.kind, error.reason, session)
         except NondeterminismError as error:
@@ -209,7 +213,10 @@ class Engine:
         session = self._runtime.cache.take(namespace, lease.run_id)
         if session is not None:
             behind = lease.length - session.length
-            if behind == 0 and session.fence <= lease.fence:
+            if behind == 0 and (
+                session.fence == lease.fence
+                or (session.fence < lease.fence and store.runs.digest(lease.run_id) == session.digest)
+            ):
                 session.fence = lease.fence
                 return session
             if behind > 0:
@@ -238,12 +245,19 @@ class Engine:
         if bundle is None:
             raise ParkError("bundle", f"the code bundle {digest} is not in the store")
         host = _WorkflowHost(lease.run_id, fields["id"], fields["type"])
-        machine = Machine(bundle, limits=self._runtime.settings.limits, mode=Mode.WORKFLOW, host=host)
         history = list(store.runs.history(lease.run_id, stop=lease.length)) if lease.length else []
         if len(history) != lease.length:
             raise ParkError("history", f"the record counts {lease.length} events, the history has {len(history)}")
-        with self._presence.in_lua():
-            replay(machine, history)
+        fence, machine = lease.fence, None
+        newer = self._moving.wanted(record)
+        if newer is not None:
+            moved = self._moving.move(store, record, newer, history, fence=fence, host=host)
+            if moved is not None:
+                (machine, fence), digest = moved, newer.digest
+        if machine is None:
+            machine = Machine(bundle, limits=self._runtime.settings.limits, mode=Mode.WORKFLOW, host=host)
+            with self._presence.in_lua():
+                replay(machine, history, lenient_until=record.lenient_until)
         started = events.decode(history[0] if history else stamp(lease.inputs[0], lease.time_ms))
         if not isinstance(started, events.Started):
             raise ParkError("history", "the first event is not the start of a run")
@@ -262,7 +276,7 @@ class Engine:
             args=started.args if facts.options.retry or facts.options.cron else b"",
             machine=machine,
             length=lease.length,
-            fence=lease.fence,
+            fence=fence,
             time_ms=int(fields.get("time") or 0),
             epoch=epoch,
             in_flight={int(name[:-2]) for name in waiting if name.endswith(":s")},

@@ -12,7 +12,7 @@ from orchestration.store.results import Delivery, Lease, Pushes, StartResult, St
 from orchestration.types import RunId
 from tests.store.backends import Backend
 
-__all__ = ["RETENTION_MS", "Runs"]
+__all__ = ["DIGEST", "RETENTION_MS", "Runs"]
 
 RETENTION_MS = 7 * 86_400_000
 DIGEST = "d" * 64

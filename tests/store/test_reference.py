@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestration.store.keys import Keyspace
 from orchestration.store.scripts import script_names
 from tests.store.backends import OF_SHARD, OF_STORE, MemoryBackend
-from tests.store.runs import Runs
+from tests.store.runs import DIGEST, Runs
 from tests.store.script_texts import read_header, written_keys
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "redis-keys.md"
@@ -63,7 +63,8 @@ def test_the_page_has_the_fields_of_a_record() -> None:
     backend.store.repairs.pause(attempt.run_id, by="b", note="n")
     fields = set(backend.store.runs.record(attempt.run_id).fields)
     backend.store.repairs.resume(attempt.run_id)
-    backend.store.runs.park(attempt.run_id, fence=4, kind="k", reason="r")
+    backend.store.repairs.change_bundle(attempt.run_id, fence=4, old=DIGEST, new="e" * 64, code=b"other")
+    backend.store.runs.park(attempt.run_id, fence=5, kind="k", reason="r")
     fields |= set(backend.store.runs.record(attempt.run_id).fields)
     backend.store.runs.end(attempt.run_id, status="terminated", code=75, details=[])
     fields |= set(backend.store.runs.record(attempt.run_id).fields)

@@ -1,9 +1,12 @@
-"""Runs that are paused and go on again."""
+"""Runs that are paused and go on again, and runs that are moved to other code."""
 
 from __future__ import annotations
 
+import pytest
+
+from orchestration.types import RunId
 from tests.store.backends import Backend
-from tests.store.runs import Runs
+from tests.store.runs import DIGEST, RETENTION_MS, Runs
 
 
 def test_a_paused_run_takes_inputs_and_makes_no_step(backend: Backend, runs: Runs) -> None:
@@ -90,3 +93,70 @@ def test_parked_runs_are_counted_by_kind(backend: Backend, runs: Runs) -> None:
         run_id = runs.sleeping(workflow_id=f"order-{number}")
         backend.store.runs.park(run_id, fence=2, kind=kind, reason="r")
     assert backend.store.runs.parked_kinds() == {"limit": 2, "engine": 1}
+
+
+# -- change_bundle ----------------------------------------------------------------------------------------------------
+
+OTHER = "e" * 64
+
+
+def move(backend: Backend, run_id: RunId, fence: int, old: str = DIGEST, new: str = OTHER) -> int | None:
+    return backend.store.repairs.change_bundle(run_id, fence=fence, old=old, new=new, code=b"other")
+
+
+def test_a_run_is_moved_to_other_code_and_keeps_where_it_was(backend: Backend, runs: Runs) -> None:
+    run_id = runs.sleeping()
+    assert move(backend, run_id, 2) == 3
+    record = backend.store.runs.record(run_id)
+    assert (record.fields["bundle"], record.moves, record.lenient_until) == (OTHER, ((1, DIGEST),), 1)
+    keys = runs.keys(run_id)
+    assert backend.call("HGETALL", keys.bundles) in ({OTHER.encode(): b"1"}, [OTHER.encode(), b"1"])
+    assert backend.store.runs.bundle(run_id, OTHER) == b"other"
+    assert backend.call("PTTL", keys.bundle(DIGEST)) > RETENTION_MS  # the last run on it is gone
+    with backend.unchanged():
+        assert move(backend, run_id, 2) == 3  # its reply was lost
+    assert move(backend, run_id, 3, OTHER, DIGEST) == 4
+    assert backend.call("PTTL", keys.bundle(DIGEST)) == -1
+    assert backend.store.runs.record(run_id).moves == ((1, DIGEST), (1, OTHER))
+
+
+def test_a_move_that_something_came_in_between_writes_nothing(backend: Backend, runs: Runs) -> None:
+    run_id, ended = runs.sleeping(), runs.ended("order-2")
+    with backend.unchanged():
+        assert move(backend, run_id, 1) is None
+        assert move(backend, run_id, 2, OTHER, "f" * 64) is None
+        assert move(backend, run_id, 2, DIGEST, DIGEST) is None
+        assert move(backend, ended, 2) is None
+        assert move(backend, backend.store.runs.new_id("x"), 1) is None
+
+
+def test_a_moved_run_takes_no_commit_of_a_machine_with_the_old_code(backend: Backend, runs: Runs) -> None:
+    """Also of one that was given a lease after the move: it may have kept its machine."""
+    run_id = runs.sleeping()
+    backend.store.runs.deliver(run_id, b"in")
+    before = runs.lease(run_id)
+    move(backend, run_id, 2)
+    after = runs.lease(run_id)
+    with backend.unchanged():
+        assert runs.commit(before).status == "fenced"
+        assert runs.commit(after).status == "fenced"
+    assert runs.commit(after, digest=OTHER).status == "done"
+
+
+def test_the_code_that_other_runs_are_on_stays(backend: Backend, runs: Runs) -> None:
+    run_id, other = runs.sleeping(), runs.started("order-2")
+    move(backend, run_id, 2)
+    assert backend.call("PTTL", runs.keys(other).bundle(DIGEST)) == -1
+    assert backend.store.runs.end(run_id, status="terminated", code=75, details=[]).status == "ended"
+    assert backend.call("PTTL", runs.keys(run_id).bundle(OTHER)) > RETENTION_MS
+
+
+@pytest.mark.parametrize("status", ["paused", "parked"])
+def test_a_run_that_stands_still_is_moved(backend: Backend, runs: Runs, status: str) -> None:
+    run_id = runs.sleeping()
+    if status == "paused":
+        backend.store.repairs.pause(run_id, by="", note="")
+    else:
+        backend.store.runs.park(run_id, fence=2, kind="k", reason="r")
+    assert move(backend, run_id, 3) == 4
+    assert backend.store.runs.record(run_id).status == status

@@ -113,6 +113,8 @@ def calls() -> list[Call]:
     store.chains.bar_start("order-1", "child/other/1")
     store.chains.extend_deadline(run_id, f"{run_id}/run", grace_ms=5)
     store.chains.begin(run_id)
+    fence = store.runs.record(run_id).number("fence")
+    store.repairs.change_bundle(run_id, fence=fence, old="d" * 64, new="e" * 64, code=b"other")
     store.runs.end(run_id, status="terminated", code=75, details=["x"], outbox_id="c", entry=b"e")
     store.visibility.page([], page_size=5)
     store.workers.beat("w")

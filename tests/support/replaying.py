@@ -15,10 +15,11 @@ from orchestration.core.bundle import Bundle
 from orchestration.core.events import Code, code_of
 from orchestration.core.machine import Machine
 from orchestration.core.replay import replay
-from orchestration.types import Limits, RunId
+from orchestration.types import Limits
 
 if TYPE_CHECKING:
     from orchestration.client import Client
+    from orchestration.store.results import RunRecord
     from orchestration.store.store import Store
 
 __all__ = ["REPLAY_VARIABLE", "is_replaying_everything", "replay_store", "replayed_machine", "worker_variables"]
@@ -85,16 +86,16 @@ def _replay_namespace(store: Store, limits: Limits) -> list[str]:
             if record.status in ("parked", "paused") or code is None:
                 continue
             try:
-                _replay_run(store, run_id, Machine(Bundle.decode(code), limits=limits))
+                _replay_run(store, record, Machine(Bundle.decode(code), limits=limits))
             except Exception as error:
                 problems.append(f"{record.fields['id']} ({record.fields['type']}, {record.status}): {error}")
     return problems
 
 
-def _replay_run(store: Store, run_id: RunId, machine: Machine) -> None:
-    history = list(store.runs.history(run_id))
+def _replay_run(store: Store, record: RunRecord, machine: Machine) -> None:
+    history = list(store.runs.history(record.run_id))
     while history and code_of(history[-1]) in _ENDS_FROM_OUTSIDE:
         history.pop()  # the code never sees it
     if history:
-        replay(machine, history)
+        replay(machine, history, lenient_until=record.lenient_until)
     machine.close()

@@ -22,6 +22,7 @@ __all__ = [
     "Pool",
     "PoolType",
     "ProcessLua",
+    "VersioningBehavior",
     "WorkflowLua",
 ]
 
@@ -221,12 +222,23 @@ class ProcessLua(_Options, LuaEntry):
         yield from host_links(self.default_host)
 
 
+class VersioningBehavior(Enum):
+    """What a run does when newer code is deployed."""
+
+    PINNED = "pinned"
+    """It stays on its code."""
+    AUTO_UPGRADE = "auto_upgrade"
+    """It moves when its history allows it."""
+
+
 @record
 class WorkflowLua(LuaEntry):
     """A durable workflow.
 
     Attributes:
         method: Name of the exported function.
+        versioning: What runs do when newer code is deployed; None: what the worker says, see
+            ``Registry.versioning_of``.
         worker: The worker named in meta; the one in force is ``Registry.worker_of``.
         declared_type: Type name given in meta.
     """
@@ -239,6 +251,7 @@ class WorkflowLua(LuaEntry):
     )
 
     method: Name = "main"
+    versioning: VersioningBehavior | None = None
     worker: Reference | None = Field(default=None, validation_alias="@worker")
     declared_type: Name | None = Field(default=None, validation_alias="@type")
 

@@ -21,6 +21,7 @@ from orchestration.registry.fields import (
     record,
 )
 from orchestration.registry.kinds.lifecycle import Lifecycle
+from orchestration.registry.kinds.lua import VersioningBehavior
 
 __all__ = ["AuthType", "CeleryClient", "CeleryWorker", "ClientAuth", "ClientTls", "HealthCheck", "WorkerOptions"]
 
@@ -148,15 +149,6 @@ class CeleryClient(Entry):
     def links(self) -> Iterator[Link]:
         """References to other entries."""
         yield from self.lifecycle.links()
-
-
-class VersioningBehavior(Enum):
-    """What a run does when newer code is deployed."""
-
-    PINNED = "pinned"
-    """It stays on its code."""
-    AUTO_UPGRADE = "auto_upgrade"
-    """It moves when its history allows it."""
 
 
 _SIZES = (

@@ -57,9 +57,11 @@ local s = {
   grace_ms = tonumber(ARGV[17]), eta_max = tonumber(ARGV[18]), next = ARGV[19] ~= '' and cmsgpack.unpack(ARGV[19]),
 }
 
-local f = redis.call('HMGET', keys.record, 'fence', 'commit', 'status', 'length', 'bytes')
+local f = redis.call('HMGET', keys.record, 'fence', 'commit', 'status', 'length', 'bytes', 'bundle')
 if f[2] and f[2] == s.commit then return answer_step(keys, s) end
 if not f[1] or f[1] ~= s.fence or f[3] ~= 'running' then return {'fenced', f[1] or '0'} end
+-- a machine that was kept while another worker moved the run to other code
+if string.sub(keys.bundle, -#f[6]) ~= f[6] then return {'fenced', f[1]} end
 local problem = step_problem(s)
 if problem then return redis.error_reply(problem) end
 return write_step(keys, s, {fence = f[1], length = f[4], bytes = f[5]})

@@ -43,6 +43,17 @@ def test_without_workers_the_default_queue_serves(tree):
     assert registry.worker_queues() == ()
 
 
+def test_the_entry_says_what_a_deploy_means_to_its_runs_else_its_worker(tree):
+    options = ", worker_options: {default_versioning_behavior: auto_upgrade}}"
+    pinned = workflow("own").replace("}}", "}, versioning: pinned}")
+    write(tree, worker("w").replace("}", options), workflow("wf"), pinned)
+    registry = tree.load()
+    assert registry.versioning_of("a:wf").value == "auto_upgrade"
+    assert registry.versioning_of("a:own").value == "pinned"
+    write(tree, workflow("wf"))
+    assert tree.load().versioning_of("a:wf").value == "pinned"
+
+
 def test_several_workers_and_no_choice_is_a_problem(tree):
     write(tree, worker("w"), worker("v"), workflow("wf"))
     assert tree.problems() == [

@@ -296,6 +296,7 @@ input_handlers[1] = function(event, pos)
   meta, pos = unpack_at(event, pos)
   args = unpack_at(event, pos)
   rt.meta, rt.seed, rt.context = meta, meta.seed or "", meta.ctx or {}
+  history_size = history_size - (meta.added_bytes or 0) -- a copied history says so in its start; the code must not see it
   if rt.start_hook then rt.start_hook() end
   local n, values = rt.unpack_list(args)
   ready(new_task(function()
