@@ -35,10 +35,28 @@ def start_options(command: _Command) -> _Command:
         ),
         click.option(
             "--reuse", default="allow_duplicate", help="When a run of this id has ended.", show_default=True,
-            type=click.Choice(["allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate"]),
+            type=click.Choice(
+                ["allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate", "terminate_if_running"]
+            ),
         ),
         click.option("--queue", metavar="NAME", help="Another task queue than the entry's."),
-        click.option("--run-timeout", type=SECONDS, metavar="TIME", help="The run is ended after this, as 1h30m."),
+        click.option("--run-timeout", type=SECONDS, metavar="TIME", help="A run is ended after this, as 1h30m."),
+        click.option(
+            "--execution-timeout", type=SECONDS, metavar="TIME", help="The workflow is ended after this."
+        ),
+        click.option(
+            "--cancel-grace", type=SECONDS, metavar="TIME", help="Before a timeout ask it to cancel, and wait so long."
+        ),
+        click.option("--start-delay", type=SECONDS, metavar="TIME", help="It begins after this."),
+        click.option("--cron", default="", metavar="SCHEDULE", help="Run it over and over: '30 2 * * *', @daily."),
+        click.option(
+            "--attempts", type=click.IntRange(1), metavar="N", help="Run it again when it fails, N times in all."
+        ),
+        click.option(
+            "--search", type=JSON, metavar="JSON", help="Search attributes, a JSON object."
+        ),
+        click.option("--memo", type=JSON, metavar="JSON", help="What else is to be shown of it, a JSON object."),
+        click.option("--summary", default="", metavar="TEXT", help="A line for people."),
         click.option(
             "--context", "values", type=JSON, metavar="JSON", help="Context values, a JSON object; ctx in Lua."
         ),
@@ -50,22 +68,38 @@ def start_options(command: _Command) -> _Command:
 
 def start_workflow(
     application: Application, *, entry: str, inputs: tuple[Parsed, ...], workflow_id: str | None, conflict: str,
-    reuse: str, queue: str | None, run_timeout: float | None, values: Parsed | None,
+    reuse: str, queue: str | None, run_timeout: float | None, execution_timeout: float | None,
+    cancel_grace: float | None, start_delay: float | None, cron: str, attempts: int | None, search: Parsed | None,
+    memo: Parsed | None, summary: str, values: Parsed | None,
 ) -> WorkflowHandle:  # fmt: skip
     """Start a workflow with the options of the command line.
 
     Raises:
-        CliError: The id or the context cannot be used.
+        CliError: The id, or another value, cannot be used.
         OrchestrationError: As :meth:`orchestration.Client.start_workflow`.
     """
-    ctx = values.value if values is not None else {}
-    if not isinstance(ctx, dict):
-        raise CliError(f"--context takes a JSON object such as '{{\"user\": \"ana\"}}', not {ctx!r}")
+    from orchestration.client import RetryPolicy
+
     try:
         return application.client().start_workflow(
             entry, *(item.value for item in inputs), id=workflow_id, id_conflict_policy=conflict,
-            id_reuse_policy=reuse, task_queue=queue, context=ctx,
-            run_timeout=timedelta(seconds=run_timeout) if run_timeout else None,
+            id_reuse_policy=reuse, task_queue=queue, context=_object("--context", values),
+            run_timeout=_duration(run_timeout), execution_timeout=_duration(execution_timeout),
+            cancel_grace=_duration(cancel_grace), start_delay=_duration(start_delay), cron_schedule=cron,
+            retry_policy=RetryPolicy(maximum_attempts=attempts) if attempts else None,
+            search=_object("--search", search), memo=_object("--memo", memo), summary=summary,
         )  # fmt: skip
     except ValueError as error:
-        raise CliError(f"--id {workflow_id!r}: {error}" if workflow_id is not None else str(error)) from error
+        is_of_id = workflow_id is not None and "workflow id" in str(error)
+        raise CliError(f"--id {workflow_id!r}: {error}" if is_of_id else str(error)) from error
+
+
+def _duration(seconds: float | None) -> timedelta | None:
+    return timedelta(seconds=seconds) if seconds else None
+
+
+def _object(option: str, parsed: Parsed | None) -> dict[str, Any]:
+    found = parsed.value if parsed is not None else {}
+    if not isinstance(found, dict):
+        raise CliError(f"{option} takes a JSON object such as '{{\"user\": \"ana\"}}', not {found!r}")
+    return found

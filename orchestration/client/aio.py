@@ -99,6 +99,21 @@ class AsyncClient:
         start = self._client.start_workflow
         return AsyncWorkflowHandle(await asyncio.to_thread(start, workflow_type, *args, **options))
 
+    async def execute_workflow(
+        self, workflow_type: str, *args: Any, timeout: float | None = None, **options: Any  # noqa: ASYNC109 - as its twin
+    ) -> Any:
+        """Start a workflow and wait for its result."""
+        execute = self._client.execute_workflow
+        return await asyncio.to_thread(execute, workflow_type, *args, timeout=timeout, **options)
+
+    async def send(self, pid: str, topic: str, *payloads: Any) -> None:
+        """Send a message to the workflow with an address."""
+        await asyncio.to_thread(self._client.send, pid, topic, *payloads)
+
+    def get_by_pid(self, pid: str) -> AsyncWorkflowHandle:
+        """Handle of the workflow with an address."""
+        return AsyncWorkflowHandle(self._client.get_by_pid(pid))
+
     def get_workflow(self, id: str, run_id: str | None = None) -> AsyncWorkflowHandle:  # noqa: A002
         """Handle of a workflow."""
         return AsyncWorkflowHandle(self._client.get_workflow(id, run_id))
