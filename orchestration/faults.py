@@ -2,7 +2,8 @@
 
 ``ORCHESTRATION_FAULT=after_commit:3:/path/marker`` has the process that passes ``after_commit`` for the third time (in
 its own life) kill itself with SIGKILL, once: the marker file is made first, and a process that finds it goes on. A
-fourth part, such as ``:SIGSTOP``, names another signal.
+fourth part, such as ``:SIGSTOP``, names another signal. Without a marker (``after_commit:1:``) each process that comes
+so far kills itself.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ def fault(point: str) -> None:
     _passed[point] += 1
     if _passed[point] != int(count):
         return
-    try:
-        os.close(os.open(marker, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-    except FileExistsError:
-        return
+    if marker:
+        try:
+            os.close(os.open(marker, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return
     # To this thread, not to the process: a stop that another thread takes in lets this one go on for a moment.
     signal.pthread_kill(threading.get_ident(), getattr(signal, rest[0]) if rest else signal.SIGKILL)
