@@ -324,7 +324,7 @@ class Effects:
             return
         store = self._runtime.store(session.namespace)
         successor = after_end(
-            self._runtime, store, session.facts, args=session.args, failure=failure, now_ms=self._lease.time_ms
+            self._runtime, store, session.facts, args=session.args, failure=failure, now_ms=self.time_ms
         )
         if successor is None:
             self._close(status)

@@ -5,8 +5,10 @@ before its message is published, in this process, and errors reach the caller.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from celery import Celery
 from kombu import Producer
 
 from orchestration.registry.kinds.lua import WorkflowLua
@@ -66,6 +68,18 @@ def install_publishing(orchestration: Orchestration) -> None:
     amqp._rtable = None
 
 
+def _delay_ms(eta: Any, app: Celery) -> int:
+    """Time until a message's ETA: the run is written now and begins then, whatever becomes of the message."""
+    if not eta:
+        return 0
+    when = datetime.fromisoformat(eta) if isinstance(eta, str) else eta
+    now = app.now()
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=now.tzinfo)
+    delay: timedelta = when - now
+    return max(delay // timedelta(milliseconds=1), 0)
+
+
 def _start(
     orchestration: Orchestration, original: Callable[..., Any], producer: Any, name: str, message: Any,
     options: dict[str, Any],
@@ -93,6 +107,7 @@ def _start(
         task_id=str(request["id"]),
         request=kept_request(request),
         queue=queue_name,
+        delay_ms=_delay_ms(request.get("eta"), orchestration.app),
     )
     del producer  # the message is given out with the run, by the store or by a producer of the application's pool
     return start(runtime, wanted, message=bring)

@@ -219,6 +219,16 @@ def test_a_start_delay_holds_a_run_and_its_signals_back(client: Client) -> None:
     assert started.time_ms >= description.starts_ms
 
 
+def test_a_countdown_delays_the_run_and_not_its_message(running: Deployment) -> None:
+    running.app.finalize()
+    result = running.app.send_task(hello, args=["later"], countdown=1.5)
+    description = running.client.get_workflow(result.id).describe()
+    assert 1_000 <= description.starts_ms - description.started_ms <= 1_500
+    assert result.get(timeout=10) == "hello later"
+    closed_ms = running.client.get_workflow(result.id).describe().closed_ms
+    assert closed_ms >= description.starts_ms
+
+
 def test_a_run_timeout_ends_a_run(client: Client) -> None:
     with pytest.raises(WorkflowTimedOutError, match=r"timed out \(run\)"):
         client.execute_workflow(sleeper, run_timeout=timedelta(milliseconds=150), timeout=10)
