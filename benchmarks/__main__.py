@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.listing import listing
 from orchestration.embedded import EmbeddedRedis
 from orchestration.processes import start_bound
 
@@ -30,8 +31,11 @@ def main() -> int:
     parser.add_argument("--pool", default="prefork", choices=["prefork", "threads", "solo"])
     parser.add_argument("--concurrency", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=["latency", "throughput", "flat", "replay"])
+    parser.add_argument("--only", choices=["latency", "throughput", "flat", "replay", "listing"])
     options = parser.parse_args()
+    if options.only == "listing":
+        listing()
+        return 0
     with tempfile.TemporaryDirectory() as folder, EmbeddedRedis() as server:
         os.environ["REDIS_URL"] = server.url
         log = Path(folder) / "worker.log"
@@ -84,6 +88,8 @@ def measure(options: argparse.Namespace) -> None:
         flat(client, options.rounds)
     if options.only in (None, "replay"):
         replay_cost(client, options.rounds)
+    if options.only is None:
+        listing()
 
 
 def compare(name: str, rounds: int, one: Callable[[], float], other: Callable[[], float], unit: str) -> None:

@@ -15,10 +15,11 @@ from orchestration.cli.application import Application, load_application
 from orchestration.cli.exits import CliError, Exit
 from orchestration.cli.output import note, print_json
 from orchestration.cli.session import session_of
+from orchestration.cli.where import WHERE
 from orchestration.errors import OrchestrationError, StoreUnavailableError
 
 if TYPE_CHECKING:
-    from orchestration.client import WorkflowHandle
+    from orchestration.client import Condition, WorkflowHandle
 
 __all__ = ["STATUSES", "Bulk", "Rate", "act_on_runs", "bulk_options"]
 
@@ -61,6 +62,7 @@ class Bulk:
         all: Every run that the filters find.
         status: Filter.
         type: Filter, an entry id.
+        where: Filter, conditions.
         rate: Most of them in a second; None: as fast as it goes.
         dry_run: Only say which ones.
     """
@@ -70,6 +72,7 @@ class Bulk:
     all: bool
     status: str | None
     type: str | None
+    where: list[Condition] | None
     rate: float | None
     dry_run: bool
 
@@ -84,9 +87,10 @@ def bulk_options(command: _Command) -> _Command:
     options = (
         click.argument("ids", nargs=-1, metavar="[ID]..."),
         click.option("--run", "run_id", metavar="RUN_ID", help="One run of the ID. Default: the latest."),
-        click.option("--all", is_flag=True, help="Instead of IDs: every run that --status and --type find."),
+        click.option("--all", is_flag=True, help="Instead of IDs: every run that the filters find."),
         click.option("--status", "-s", type=click.Choice(STATUSES), help="With --all: only these."),
         click.option("--type", "-t", metavar="ENTRY", help="With --all: only runs of this entry."),
+        click.option("--where", "-w", type=WHERE, metavar="TEXT", help="With --all: only these, as for `list`."),
         click.option("--rate", type=Rate(), metavar="RATE", help="Most runs in a time, as 10/s or 100/m."),
         click.option("--dry-run", is_flag=True, help="Say which runs it would be, change nothing."),
     )
@@ -115,8 +119,8 @@ def act_on_runs(
     """
     bulk = Bulk(**given)
     _check(bulk)
-    if bulk.all and not (default_status or bulk.status or bulk.type):
-        raise CliError("--all needs --status or --type here; to mean every open run, say --status open")
+    if bulk.all and not (default_status or bulk.status or bulk.type or bulk.where):
+        raise CliError("--all needs --status, --type or --where here; to mean every open run, say --status open")
     session = session_of(context)
     application = load_application(session)
     if bulk.is_single:
@@ -159,9 +163,9 @@ def _check(bulk: Bulk) -> None:
     if bulk.all and bulk.ids:
         raise CliError("give IDs or --all, not both")
     if not bulk.all and not bulk.ids:
-        raise CliError("name the runs: an ID, several, or --all with --status and --type")
-    if not bulk.all and (bulk.status or bulk.type):
-        raise CliError("--status and --type choose among --all runs: give --all with them")
+        raise CliError("name the runs: an ID, several, or --all with --status, --type or --where")
+    if not bulk.all and (bulk.status or bulk.type or bulk.where):
+        raise CliError("--status, --type and --where choose among --all runs: give --all with them")
     if bulk.run_id and len(bulk.ids) != 1:
         raise CliError("--run is one run of one ID")
 
@@ -176,7 +180,7 @@ def _runs(
         return
     for namespace in application.namespaces():
         client = application.client(namespace)
-        for seen in client.each_workflow(status=bulk.status or status, type=bulk.type):
+        for seen in client.each_workflow(bulk.where, status=bulk.status or status, type=bulk.type):
             facts = {"id": seen.workflow_id, "run_id": seen.run_id}
             yield facts, partial(client.get_workflow, seen.workflow_id, seen.run_id)
 

@@ -11,6 +11,7 @@ import click
 from orchestration.cli.call import call
 from orchestration.cli.cancel import cancel
 from orchestration.cli.check import check
+from orchestration.cli.count import count
 from orchestration.cli.dev import dev
 from orchestration.cli.exits import report
 from orchestration.cli.history import history
@@ -65,8 +66,8 @@ class Commands(click.Group):
 def add_commands(group: click.Group) -> None:
     """Put every command into a group."""
     for command in (
-        run, dev, check, start, list_runs, show, history, signal_run, result, cancel, terminate, pause, resume, retry,
-        upgrade, call,
+        run, dev, check, start, list_runs, count, show, history, signal_run, result, cancel, terminate, pause, resume,
+        retry, upgrade, call,
     ):  # fmt: skip
         group.add_command(command)
 

@@ -9,65 +9,89 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestration.cli.application import Application, load_application
-from orchestration.cli.bulk import STATUSES
-from orchestration.cli.output import ago, print_json, show, status_text, table
+from orchestration.cli.exits import CliError
+from orchestration.cli.filters import filter_options, filters_of
+from orchestration.cli.output import ago, note, print_json, show, status_text, table
 from orchestration.cli.session import session_of, shared_options
+from orchestration.cli.values import as_json
 
 if TYPE_CHECKING:
     from orchestration.client import Description
+    from orchestration.client.listing import Filters
 
 __all__ = ["list_runs"]
 
 
 @click.command("list")
-@click.option("--status", "-s", type=click.Choice(STATUSES), help="Only these; open and closed are groups.")
-@click.option("--type", "-t", "entry", metavar="ENTRY", help="Only runs of this entry.")
+@filter_options
 @click.option("--limit", "-l", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Most runs shown.")
+@click.option("--all", "is_all", is_flag=True, help="Every run, however many there are.")
+@click.option("--cursor", metavar="CURSOR", default="", help="Go on where the list before ended.")
 @shared_options
 @click.pass_context
-def list_runs(context: click.Context, status: str | None, entry: str | None, limit: int) -> None:
+def list_runs(context: click.Context, /, limit: int, is_all: bool, cursor: str, **given: Any) -> None:
     """List runs, the latest first. With --json one object on each line.
+
+    Conditions of --where are combined by `and`. They name status, type, id, started, closed, or a search attribute.
 
     \b
     Examples:
       orchestration list --status parked
+      orchestration list --where 'status = "failed" and amount > 100 and customer prefix "an"'
       orchestration list --type app.workflows:approval --json | jq -r .workflow_id
     """
     session = session_of(context)
     application = load_application(session)
-    found = _collect(application, status=status, type=entry, limit=limit)
+    status = given["status"]
+    where, filters = filters_of(given)
+    found, cursor = _collect(application, where, filters, limit=None if is_all else limit, cursor=cursor)
     if session.json:
         for item in found:
             print_json(_facts(item), pretty=False)
+        if cursor:
+            note(as_json({"cursor": cursor}))
         return
     if not found:
-        print(_nothing(application, is_filtered=bool(status or entry)))
+        print(_nothing(application, is_filtered=bool(where or filters)))
         return
     several = len({item.namespace for item in found}) > 1
     columns = ["id", "type", "status", "stands at", "waits for", "started", "events"]
     made = table(*columns, *(["namespace"] if several else []), fold="id")
     for item in found:
-        where, waits_for = _stand(item)
-        row = [item.workflow_id, item.type, status_text(item.status), where, waits_for, ago(item.started_ms)]
+        stands_at, waits_for = _stand(item)
+        row = [item.workflow_id, item.type, status_text(item.status), stands_at, waits_for, ago(item.started_ms)]
         made.add_row(*row, str(item.history_length), *([item.namespace] if several else []))
     show(made)
     if status == "parked":
         print(_parked(application))
-    if len(found) == limit:
-        print(f"the latest {limit}; --limit shows more")
+    if cursor:
+        print(f"the latest {len(found)}; --cursor {cursor} goes on, --limit and --all show more")
 
 
-def _collect(application: Application, **filters: Any) -> list[Description]:
+def _collect(
+    application: Application, where: Any, filters: Filters, *, limit: int | None, cursor: str
+) -> tuple[list[Description], str]:
+    """So many runs of all namespaces, the latest first, and where the next ones begin."""
+    from orchestration.client.listing import merge_pages
+
+    clients = [application.client(namespace) for namespace in application.namespaces()]
     found: list[Description] = []
-    for namespace in application.namespaces():
-        found += application.client(namespace).list_workflows(**filters)
-    found.sort(key=lambda item: (-item.started_ms, item.workflow_id))
-    return found[: filters["limit"]]
+    while True:
+        size = 200 if limit is None else min(limit - len(found), 200)
+        try:
+            pages = [client.list_workflows(where, page_size=size, cursor=cursor, **filters) for client in clients]
+        except ValueError as error:
+            raise CliError(str(error)) from error
+        page = merge_pages(pages, size)
+        found += page
+        cursor = page.cursor
+        if not cursor or len(found) == limit:
+            return found, cursor
 
 
 def _facts(item: Description) -> dict[str, Any]:
     facts = dataclasses.asdict(item)
-    del facts["pending"]  # is not read for lists
+    del facts["pending"], facts["memo"]  # are not read for lists
     return facts
 
 

@@ -6,13 +6,16 @@ from orchestration.client.aio import AsyncClient, AsyncWorkflowHandle
 from orchestration.client.client import Client
 from orchestration.client.description import Description, PendingActivity, Place
 from orchestration.client.handle import WorkflowHandle
+from orchestration.client.listing import WorkflowPage
 from orchestration.client.options import RetryPolicy
+from orchestration.store.query import Condition
 from orchestration.tasks.moving import Fit, Move
 
 __all__ = [
     "AsyncClient",
     "AsyncWorkflowHandle",
     "Client",
+    "Condition",
     "Description",
     "Fit",
     "Move",
@@ -20,4 +23,5 @@ __all__ = [
     "Place",
     "RetryPolicy",
     "WorkflowHandle",
+    "WorkflowPage",
 ]

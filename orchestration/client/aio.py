@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from celery import Celery
 
 from orchestration.client.client import Client
 from orchestration.client.description import Description
 from orchestration.client.handle import WorkflowHandle
+from orchestration.client.listing import Filters, Where, WorkflowPage
 from orchestration.core import events
 from orchestration.tasks.moving import Move
 from orchestration.types import Pid
@@ -118,13 +119,26 @@ class AsyncClient:
         """Handle of a workflow."""
         return AsyncWorkflowHandle(self._client.get_workflow(id, run_id))
 
-    async def list_workflows(self, **filters: Any) -> list[Description]:
-        """Runs, the latest first."""
-        return await asyncio.to_thread(self._client.list_workflows, **filters)
+    async def list_workflows(self, where: Where = None, **options: Any) -> WorkflowPage:
+        """Runs, the latest first, see :meth:`Client.list_workflows`."""
+        return await asyncio.to_thread(self._client.list_workflows, where, **options)
 
-    async def count_workflows(self) -> dict[str, int]:
-        """Number of open, parked and kept ended runs."""
-        return await asyncio.to_thread(self._client.count_workflows)
+    async def each_workflow(self, where: Where = None, **filters: Unpack[Filters]) -> AsyncIterator[Description]:
+        """Every run like that, the latest first, read page by page."""
+        cursor = ""
+        while True:
+            page = await self.list_workflows(where, page_size=200, cursor=cursor, **filters)
+            for description in page:
+                yield description
+            cursor = page.cursor
+            if not cursor:
+                return
+
+    async def count_workflows(
+        self, where: Where = None, *, by: str = "group", **filters: Unpack[Filters]
+    ) -> dict[str, int]:
+        """Numbers of runs that are kept, see :meth:`Client.count_workflows`."""
+        return await asyncio.to_thread(self._client.count_workflows, where, by=by, **filters)
 
     async def call(self, function_id: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as its twin
         """Call a function on a worker and wait for its result."""

@@ -6,12 +6,22 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from celery import Celery
 
-from orchestration.client.description import Description, describe_record
+from orchestration.client.description import Description
 from orchestration.client.handle import WorkflowHandle
+from orchestration.client.listing import (
+    Filters,
+    Where,
+    WorkflowPage,
+    conditions_of,
+    count_runs,
+    each_run,
+    list_runs,
+    page_of_runs,
+)
 from orchestration.client.options import RetryPolicy, whole_ms
 from orchestration.core import payload
 from orchestration.core.pid import parse_pid
@@ -188,45 +198,40 @@ class Client:
         return WorkflowHandle(self._runtime, self.namespace, id, RunId(run_id) if run_id else None)
 
     def list_workflows(
-        self, *, status: str | None = None, type: str | None = None, limit: int = 100  # noqa: A002
-    ) -> list[Description]:
-        """Runs, the latest first.
+        self, where: Where = None, *, limit: int = 100, page_size: int | None = None, cursor: str = "",
+        **filters: Unpack[Filters],
+    ) -> WorkflowPage:  # fmt: skip
+        """Runs, the latest first. What a run was given and what it returned is not read.
 
         Args:
-            status: ``open``, ``closed``, ``parked``, or a status such as ``completed``; None: all.
-            type: Only of this entry id.
-            limit: Most runs returned; as many are looked at in each of open and ended runs, at least 1,000.
-        """
-        runs = self._runtime.store(self.namespace).runs
-        look = max(limit, 1000)
-        found: list[Description] = []
-        open_states = ("open", "running", "parked", "paused")
-        for closed in (False, True):
-            if (closed and status in open_states) or (not closed and status not in (None, *open_states)):
-                continue
-            run_ids = [run_id for run_id, _ in runs.listing(closed=closed, limit=look)]
-            for record in runs.records(run_ids, extra=True):
-                description = describe_record(record, self.namespace)
-                if status not in (None, "open", "closed", description.status) or type not in (None, description.type):
-                    continue
-                found.append(description)
-        found.sort(key=lambda item: (-item.started_ms, item.workflow_id))
-        return found[:limit]
+            where: Conditions combined by ``and``, as text (``'status = "failed" and amount > 100'``) or as a list of
+                :class:`~orchestration.client.Condition`; docs/reference/cli.md has the language.
+            limit: Most runs returned; as much is read as that takes.
+            page_size: Instead of ``limit``: one page of at most so many, 1 to 1,000, at a bounded cost. It may be short
+                and have a cursor: the next page goes on.
+            cursor: Of the list before, to go on after it.
+            **filters: More conditions, see :class:`~orchestration.client.listing.Filters`.
 
-    def each_workflow(self, *, status: str | None = None, type: str | None = None) -> Iterator[Description]:  # noqa: A002
-        """Every run like that, in no order, read page by page: for work on many, however many there are.
+        Returns:
+            The runs; its ``cursor`` is empty when there are no more.
+
+        Raises:
+            ValueError: A condition cannot be read or asked; the message says where. Or the cursor is none.
+        """
+        conditions, store = conditions_of(where, **filters), self._runtime.store(self.namespace)
+        if page_size is not None:
+            return page_of_runs(store, self.namespace, conditions, page_size=page_size, cursor=cursor)
+        return list_runs(store, self.namespace, conditions, limit=limit, cursor=cursor)
+
+    def each_workflow(self, where: Where = None, **filters: Unpack[Filters]) -> Iterator[Description]:
+        """Every run like that, the latest first, read page by page: for work on many, however many there are.
 
         Args:
-            status: As for :meth:`list_workflows`.
-            type: Only of this entry id.
+            where: As for :meth:`list_workflows`.
+            **filters: The same.
         """
-        runs = self._runtime.store(self.namespace).runs
-        for which in _indexes(status):
-            for page in runs.pages(which):
-                for record in runs.records(page, extra=True):
-                    seen = describe_record(record, self.namespace)
-                    if status in (None, "open", "closed", seen.status) and type in (None, seen.type):
-                        yield seen
+        conditions = conditions_of(where, **filters)
+        return each_run(self._runtime.store(self.namespace), self.namespace, conditions)
 
     def check_running(self, *, type: str | None = None) -> Iterator[Move]:  # noqa: A002
         """Replay the history of every open run against the code that this application has; nothing is written.
@@ -247,9 +252,18 @@ class Client:
         """Number of parked runs by the kind of what keeps them: non-determinism, limit, bundle, history, engine."""
         return self._runtime.store(self.namespace).runs.parked_kinds()
 
-    def count_workflows(self) -> dict[str, int]:
-        """Number of open, parked and kept ended runs."""
-        return self._runtime.store(self.namespace).runs.counts()
+    def count_workflows(self, where: Where = None, *, by: str = "group", **filters: Unpack[Filters]) -> dict[str, int]:
+        """Numbers of runs that are kept.
+
+        Args:
+            where: As for :meth:`list_workflows`.
+            by: ``group``: open, parked (which are among the open) and closed; ``status`` or ``type``: each there is.
+            **filters: As for :meth:`list_workflows`.
+
+        Raises:
+            ValueError: A condition cannot be read or asked; the message says where.
+        """
+        return count_runs(self._runtime.store(self.namespace), conditions_of(where, **filters), by)
 
     def call(self, function_id: str, *args: Any, timeout: float | None = None) -> Any:
         """Call a function on a worker and wait for its result.
@@ -276,15 +290,6 @@ class Client:
             return result.get(timeout=timeout)
         finally:
             result.backend.remove_pending_result(result)  # else its subscription lives as long as the process
-
-
-def _indexes(status: str | None) -> tuple[str, ...]:
-    """The lists of the store in which runs of a status are found."""
-    if status is None:
-        return ("open", "closed")
-    if status == "parked":
-        return ("parked",)
-    return ("open",) if status in ("open", "running", "paused") else ("closed",)
 
 
 def _policy(text: str) -> str:

@@ -150,7 +150,17 @@ class _Maker:
             raise ValueError("a search attribute has a name")
         if operator == "prefix" and not isinstance(values[0], str):
             raise ValueError("a prefix is text")
-        self.attributes.append({"name": name, **_spans(operator, [indexed(value) for value in values])})
+        one = {"name": name, **_spans(operator, [indexed(value) for value in values])}
+        # A number stands alone, never in a list: two limits are one span, which is found at once.
+        if len(values) == 1 and isinstance(values[0], (int, float)) and operator != "!=":
+            one["single"] = True
+            for other in self.attributes:
+                if other["name"] == name and other.get("single"):
+                    (low, high), (from_, to) = other["spans"][0], one["spans"][0]
+                    other["spans"][0] = [max(low, from_), min(high, to)]
+                    other["exact"] = other["exact"] or one["exact"]
+                    return
+        self.attributes.append(one)
 
     def make(self) -> Query:
         is_all, closed = self.statuses == set(STATUSES), self.closed
@@ -182,7 +192,8 @@ class _Maker:
             script |= {"closed_from": closed[0], "closed_to": closed[1]}
         nothing = (
             not self.statuses or self.types == set() or self.started[0] >= self.started[1]
-            or (closed is not None and closed[0] > closed[1]) or any(not one["spans"] for one in self._positive())
+            or (closed is not None and closed[0] > closed[1])
+            or any(all(low >= high for low, high in one["spans"]) for one in self._positive())
         )  # fmt: skip
         return Query(script, self.started[1], nothing)
 

@@ -14,6 +14,7 @@ from orchestration.types import RunId
 __all__ = ["RunReads"]
 
 _PAGE_EVENTS = 2_000
+_SHOWN = frozenset((b"places", b"parked", b"paused"))
 
 
 class RunReads(Aggregate):
@@ -74,6 +75,22 @@ class RunReads(Aggregate):
                 )
             )
         return found
+
+    def shown(self, run_ids: Sequence[RunId]) -> list[RunRecord]:
+        """Where several runs stand, as a list of runs shows it; unknown ones are left out.
+
+        Of the larger facts only places, the reason of a parked run and search attributes are read.
+        """
+        records = self.records(run_ids)
+        keys = [self._keyspace.of_run(record.run_id).extra(record.run_id) for record in records]
+        fields = self._connection.pipeline([["HKEYS", key] for key in keys]) if keys else []
+        wanted = [[n for n in names if n in _SHOWN or n.startswith(b"search:")] for names in fields]
+        commands = [["HMGET", key, b"places", *names] for key, names in zip(keys, wanted, strict=True)]
+        for record, names, values in zip(
+            records, wanted, self._connection.pipeline(commands) if keys else [], strict=True
+        ):
+            record.extra.update({text(n): v for n, v in zip(names, values[1:], strict=True) if v is not None})
+        return records
 
     def open_commands(self, run_id: RunId) -> dict[str, bytes]:
         """The commands of a run that wait for something, as stored."""

@@ -15,8 +15,10 @@ from orchestration.types import RunId
 __all__ = ["RunPage", "Visibility"]
 
 _CURSOR: Final = re.compile(r"(\d{1,15})\.([0-9a-f]*)")
-_BUDGET: Final = 5_000
-"""Most runs of a shard that one call looks at. A condition that selects fewer is answered from all of them."""
+_BUDGET: Final = 2_000
+"""Most runs of a shard that one call looks at in the order of their starts, to find some that are selected."""
+_SORTED: Final = 5_000
+"""A condition that selects no more runs, of all shards, is answered from all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Visibility(Aggregate):
         found: list[tuple[int, str]] = []
         stop: tuple[int, str] | None = None
         for number, keys in enumerate(self._keyspace.all):
-            more, _, runs = self._ask(keys, number, query, page_size, _BUDGET, start, run)
+            more, _, runs = self._ask(keys, number, query, page_size, start, run)
             found += runs
             # What lies behind the place where one shard stopped has to wait for that shard.
             if more is not None and (stop is None or more > stop):
@@ -79,7 +81,7 @@ class Visibility(Aggregate):
         for number, keys in enumerate(self._keyspace.all):
             position: tuple[int, str] | None = (query.before_ms, "")
             while position is not None:
-                position, count, _ = self._ask(keys, number, query, 0, _BUDGET, *position)
+                position, count, _ = self._ask(keys, number, query, 0, *position)
                 total += count
         return total
 
@@ -89,7 +91,7 @@ class Visibility(Aggregate):
         return tuple(sorted({text(name) for reply in replies for name in reply}))
 
     def _ask(
-        self, keys: ShardKeys, number: int, query: Query, page: int, budget: int, start: int, run: str
+        self, keys: ShardKeys, number: int, query: Query, page: int, start: int, run: str
     ) -> tuple[tuple[int, str] | None, int, list[tuple[int, str]]]:
         """Where a shard stopped, None at the end; how many runs it selected; those runs."""
         reply: list[Any] = self._run(
@@ -97,11 +99,12 @@ class Visibility(Aggregate):
             [keys.index, keys.types, keys.open_runs, keys.parked_runs, keys.closed_runs],
             pack_for_script(query.script),
             page,
-            budget,
+            _BUDGET,
             start,
             run,
             keys.tag,
             f"{number:02x}",
+            min(_SORTED, max(_SORTED * 3 // self._keyspace.shards, 1_000)),  # shards are filled unevenly
         )
         *place, count, answer = reply[1:]
         runs = [(int(answer[i + 1]), text(answer[i])) for i in range(0, len(answer), 2)]

@@ -6,18 +6,20 @@
 -- KEYS[5]  closed_runs zset  <shard>:closed-runs
 -- ARGV[1]  query       bytes  msgpack, see orchestration/store/query.py
 -- ARGV[2]  page        int    most runs returned; 0 to count them only
--- ARGV[3]  budget      int    most runs looked at
+-- ARGV[3]  budget      int    most runs looked at in the order of their starts
 -- ARGV[4]  start       int    position: only runs that started before this time,
 -- ARGV[5]  run         string or at it with an id below this one
 -- ARGV[6]  tag         string beginning of the shard's keys, to find the records of what the index names
 -- ARGV[7]  shard       string two digits, with which its run ids begin
+-- ARGV[8]  most_sorted int    a condition that selects no more is answered from all of them, at most 8,000
 -- Returns  {"more", start, run, count, {run, start...}} | {"end", count, {run, start...}}
 -- Holds    writes nothing; more says at which position this stopped, which may come with an empty page
--- Cost     O(budget); a query with a condition that selects fewer runs is answered whole
+-- Cost     O(budget + most_sorted)
 -- @include run
 -- @include index
 local index, types, open_runs, parked_runs, closed_runs = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local query, page, budget = cmsgpack.unpack(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local most_sorted = tonumber(ARGV[8])
 local pos = {start = tonumber(ARGV[4]), run = ARGV[5]}
 local from = query.from
 
@@ -238,9 +240,13 @@ end
 -- Reads the members of a way that is in no order of starts, sorts them, and goes through them to the end.
 local function collect(way)
   local places, starts, seen, least = {}, {}, {}, pos.start
+  local is_single = type(way.asked) ~= 'table' or way.asked.single -- else the items of a list name a run several times
   local function add(place, start)
-    if start < from or start > pos.start or seen[place] then return end
-    seen[place] = true
+    if start < from or start > pos.start then return end
+    if not is_single then
+      if seen[place] then return end
+      seen[place] = true
+    end
     places[#places + 1], starts[#starts + 1] = place, start
     least = math.min(least, start)
   end
@@ -281,7 +287,7 @@ end
 
 local best
 for _, way in ipairs(find_ways()) do
-  if (way.sources or way.count <= budget) and (not best or way.count < best.count) then best = way end
+  if (way.sources or way.count <= most_sorted) and (not best or way.count < best.count) then best = way end
 end
 local is_end
 if page == 0 and best.is_exact and query.conditions == best.conditions then

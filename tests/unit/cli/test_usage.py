@@ -17,7 +17,7 @@ COMMANDS = sorted(orchestration.commands)
 def test_the_commands_are_those_of_the_documentation() -> None:
     assert sorted([
         "run", "dev", "start", "list", "show", "history", "signal", "cancel", "terminate", "result", "call", "retry",
-        "check", "pause", "resume", "upgrade",
+        "check", "pause", "resume", "upgrade", "count",
     ]) == COMMANDS  # fmt: skip
 
 
@@ -38,6 +38,9 @@ def test_every_help_has_an_example(name: str) -> None:
         (["result", "x", "--timeout", "soon"], "'soon' is no time"),
         (["list", "--status", "asleep"], "'asleep' is not one of"),
         (["list", "--limit", "0"], "0 is not in the range"),
+        (["list", "--where", "amount >"], "column 9: expected a value"),
+        (["count", "--where", 'status = "asleep"'], "'asleep' is no status"),
+        (["list", "--started-after", "soon"], "'soon' is no time"),
         (["show"], "Missing argument 'ID'"),
     ],
 )

@@ -62,6 +62,8 @@ function workflow.attrs(given)
   if search == nil and memo == nil then return rt.fail("Invalid", "at least one of search or memo required") end
   if search ~= nil and rawtype(search) ~= "table" then return rt.fail("Invalid", "search must be a table") end
   if memo ~= nil and rawtype(memo) ~= "table" then return rt.fail("Invalid", "memo must be a table") end
+  local problem = rt.require_prelude("attributes")(search, memo)
+  if problem then return rt.fail("Invalid", problem) end
   local ok, bytes = rt.pcall(function()
     return (search and rt.map_bytes(search) or "\xc0") .. (memo and rt.map_bytes(memo) or "\xc0")
   end)
