@@ -9,15 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestration.client import AsyncClient, Client, RetryPolicy, WorkflowHandle
+    from orchestration.core.schedule import ScheduleAction, SchedulePolicy, ScheduleSpec
     from orchestration.tasks.app import Orchestration
 
-__all__ = ["AsyncClient", "Client", "Orchestration", "RetryPolicy", "WorkflowHandle", "activity", "errors"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Orchestration",
+    "RetryPolicy",
+    "ScheduleAction",
+    "SchedulePolicy",
+    "ScheduleSpec",
+    "WorkflowHandle",
+    "activity",
+    "errors",
+]
 
 _HOMES = {
     "AsyncClient": "orchestration.client",
     "Client": "orchestration.client",
     "RetryPolicy": "orchestration.client",
     "WorkflowHandle": "orchestration.client",
+    "ScheduleAction": "orchestration.core.schedule",
+    "SchedulePolicy": "orchestration.core.schedule",
+    "ScheduleSpec": "orchestration.core.schedule",
     "Orchestration": "orchestration.tasks.app",
 }
 

@@ -29,6 +29,9 @@
         WorkflowCancelledError
         WorkflowTerminatedError
         WorkflowTimedOutError
+      ScheduleError
+        ScheduleNotFoundError
+        ScheduleAlreadyExistsError
       ApplicationError                a failure that workflow code can read: kind, message, retryable, details
         ActivityError                 the same, as an activity attempt reported it
       TestingError                    raised by orchestration.testing alone
@@ -65,6 +68,9 @@ __all__ = [
     "PayloadTooLargeError",
     "RegistryError",
     "SandboxError",
+    "ScheduleAlreadyExistsError",
+    "ScheduleError",
+    "ScheduleNotFoundError",
     "StepLimitError",
     "StoreError",
     "StoreUnavailableError",
@@ -217,6 +223,32 @@ class WorkflowAlreadyStartedError(WorkflowError):
 
     def __str__(self) -> str:
         return f"workflow {self.workflow_id!r} has been started already (run {self.run_id})"
+
+
+class ScheduleError(OrchestrationError):
+    """Base of what a user of schedules can be told.
+
+    Args:
+        schedule_id: The id asked for.
+    """
+
+    def __init__(self, schedule_id: str) -> None:
+        super().__init__(schedule_id)
+        self.schedule_id = schedule_id
+
+
+class ScheduleNotFoundError(ScheduleError):
+    """No schedule has this id."""
+
+    def __str__(self) -> str:
+        return f"no schedule has the id {self.schedule_id!r}"
+
+
+class ScheduleAlreadyExistsError(ScheduleError):
+    """A schedule with this id exists; it is changed with ``update``."""
+
+    def __str__(self) -> str:
+        return f"a schedule with the id {self.schedule_id!r} exists already: update it, or take another id"
 
 
 class ApplicationError(OrchestrationError):

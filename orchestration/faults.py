@@ -13,7 +13,7 @@ import signal
 import threading
 from collections import Counter
 
-__all__ = ["FAULT_POINTS", "fault"]
+__all__ = ["FAULT_POINTS", "SCHEDULE_POINTS", "fault"]
 
 FAULT_POINTS = (
     "after_start",
@@ -31,7 +31,10 @@ FAULT_POINTS = (
     "before_fire",
     "after_fire",
 )
-"""Every point, in the order in which a step passes them."""
+"""Every point of a run, in the order in which a step passes them."""
+
+SCHEDULE_POINTS = ("before_schedule", "after_schedule", "before_schedule_start", "after_schedule_start")
+"""Points at which a schedule is fired: around the write of what is to be started, and around the starts."""
 
 _wanted = os.environ.get("ORCHESTRATION_FAULT", "")
 _passed: Counter[str] = Counter()

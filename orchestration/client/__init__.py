@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from orchestration.client.aio import AsyncClient, AsyncWorkflowHandle
+from orchestration.client.aio_schedules import AsyncScheduleHandle
 from orchestration.client.client import Client
 from orchestration.client.description import Description, PendingActivity, Place
 from orchestration.client.handle import WorkflowHandle
 from orchestration.client.listing import WorkflowPage
 from orchestration.client.options import RetryPolicy
+from orchestration.client.schedules import ScheduleDescription, ScheduledRun, ScheduledTime, ScheduleHandle
 from orchestration.store.query import Condition
 from orchestration.tasks.moving import Fit, Move
 
 __all__ = [
     "AsyncClient",
+    "AsyncScheduleHandle",
     "AsyncWorkflowHandle",
     "Client",
     "Condition",
@@ -22,6 +25,10 @@ __all__ = [
     "PendingActivity",
     "Place",
     "RetryPolicy",
+    "ScheduleDescription",
+    "ScheduleHandle",
+    "ScheduledRun",
+    "ScheduledTime",
     "WorkflowHandle",
     "WorkflowPage",
 ]

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from celery import Celery
 
+from orchestration.client.aio_schedules import AsyncScheduleHandle
 from orchestration.client.client import Client
 from orchestration.client.description import Description
 from orchestration.client.handle import WorkflowHandle
 from orchestration.client.listing import Filters, Where, WorkflowPage
+from orchestration.client.schedules import ScheduleDescription
 from orchestration.core import events
 from orchestration.tasks.moving import Move
 from orchestration.types import Pid
@@ -139,6 +141,18 @@ class AsyncClient:
     ) -> dict[str, int]:
         """Numbers of runs that are kept, see :meth:`Client.count_workflows`."""
         return await asyncio.to_thread(self._client.count_workflows, where, by=by, **filters)
+
+    async def create_schedule(self, id: str, **options: Any) -> AsyncScheduleHandle:  # noqa: A002
+        """Make a schedule."""
+        return AsyncScheduleHandle(await asyncio.to_thread(self._client.create_schedule, id, **options))
+
+    def get_schedule(self, id: str) -> AsyncScheduleHandle:  # noqa: A002
+        """Handle of a schedule."""
+        return AsyncScheduleHandle(self._client.get_schedule(id))
+
+    async def list_schedules(self, **options: Any) -> list[ScheduleDescription]:
+        """Schedules in the order of their ids."""
+        return await asyncio.to_thread(self._client.list_schedules, **options)
 
     async def call(self, function_id: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as its twin
         """Call a function on a worker and wait for its result."""

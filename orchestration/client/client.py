@@ -23,8 +23,10 @@ from orchestration.client.listing import (
     page_of_runs,
 )
 from orchestration.client.options import RetryPolicy, whole_ms
+from orchestration.client.schedules import ScheduleDescription, ScheduleHandle, create_schedule, list_schedules
 from orchestration.core import payload
 from orchestration.core.pid import parse_pid
+from orchestration.core.schedule import ScheduleAction, SchedulePolicy, ScheduleSpec
 from orchestration.errors import ConfigError, OrchestrationError, WorkflowNotFoundError
 from orchestration.registry.kinds.functions import FunctionCelery
 from orchestration.tasks.moving import Move, check_run
@@ -264,6 +266,45 @@ class Client:
             ValueError: A condition cannot be read or asked; the message says where.
         """
         return count_runs(self._runtime.store(self.namespace), conditions_of(where, **filters), by)
+
+    def create_schedule(
+        self, id: str, *, spec: ScheduleSpec, action: ScheduleAction, policy: SchedulePolicy | None = None,  # noqa: A002
+        paused: bool = False, note: str = "",
+    ) -> ScheduleHandle:  # fmt: skip
+        """Make a schedule: a workflow that is started again and again, by whichever worker is there.
+
+        Args:
+            id: Its name, 1 to 255 bytes without control characters.
+            spec: When it is due.
+            action: What it starts.
+            policy: What it does when runs meet, when it is late and when a run fails; None: the defaults.
+            paused: It starts nothing before it is resumed.
+            note: Why, for people.
+
+        Raises:
+            ScheduleAlreadyExistsError: One with this id exists.
+            EntryNotFoundError: No workflow has the action's type.
+            PayloadTooLargeError: The arguments are above the limit.
+            ValueError: The id is none.
+            StoreUnavailableError: Redis does not answer.
+        """
+        return create_schedule(
+            self._runtime, self.namespace, id, spec=spec, action=action, policy=policy, paused=paused, note=note
+        )
+
+    def get_schedule(self, id: str) -> ScheduleHandle:  # noqa: A002
+        """Handle of a schedule; whether it exists is seen at the first call on it."""
+        return ScheduleHandle(self._runtime, self.namespace, id)
+
+    def list_schedules(self, *, prefix: str = "", after: str = "", limit: int = 100) -> list[ScheduleDescription]:
+        """Schedules in the order of their ids.
+
+        Args:
+            prefix: Only those whose id begins with it.
+            after: Only those behind this id: the last one of the page before.
+            limit: Most schedules returned.
+        """
+        return list_schedules(self._runtime, self.namespace, prefix=prefix, after=after, limit=limit)
 
     def call(self, function_id: str, *args: Any, timeout: float | None = None) -> Any:
         """Call a function on a worker and wait for its result.

@@ -88,6 +88,10 @@ class ShardKeys:
         """String: one code bundle."""
         return f"{self.tag}:bundle:{digest}"
 
+    def schedule(self, schedule_id: str) -> str:
+        """Hash: definition and state of one schedule."""
+        return f"{self.tag}:sch:{_escape(schedule_id)}"
+
     def done_channel(self, run_id: str) -> str:
         """Channel: told when the run closes."""
         return f"{self.tag}:done:{run_id}"
@@ -131,6 +135,16 @@ class ShardKeys:
     def outbox_due(self) -> str:
         """Sorted set: outbox entries, by the time the sweep takes them up."""
         return f"{self.tag}:outbox-due"
+
+    @property
+    def schedules(self) -> str:
+        """Sorted set: ids of all schedules, in the order of their bytes."""
+        return f"{self.tag}:schedules"
+
+    @property
+    def schedules_due(self) -> str:
+        """Sorted set: schedules, by the time of the next look at them."""
+        return f"{self.tag}:schedules-due"
 
     @property
     def open_runs(self) -> str:

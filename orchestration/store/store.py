@@ -10,6 +10,7 @@ from orchestration.store.connection import Connection
 from orchestration.store.keys import Keyspace
 from orchestration.store.repairs import Repairs
 from orchestration.store.runs import Runs
+from orchestration.store.schedules import Schedules
 from orchestration.store.scripts import load_script
 from orchestration.store.timers import Timers
 from orchestration.store.visibility import Visibility
@@ -39,6 +40,7 @@ class Store:
         self.attempts = Attempts(connection, keyspace, options)
         self.repairs = Repairs(connection, keyspace, options)
         self.timers = Timers(connection, keyspace, options)
+        self.schedules = Schedules(connection, keyspace, options)
         self.workers = Workers(connection, keyspace, options)
         self.visibility = Visibility(connection, keyspace, options)
         self._opened = False

@@ -34,7 +34,7 @@ _IDS = uuid.UUID("6f7263e0-0000-5000-8000-63616c6c6261")
 
 
 def complete_outer(runtime: Runtime, namespace: str, run_id: RunId) -> None:
-    """Tell everyone who waits for a run that it has ended: its parent, and the Celery task that it is.
+    """Tell everyone who waits for a run that it has ended: its schedule, its parent, the Celery task that it is.
 
     Args:
         runtime: Of this process.
@@ -44,6 +44,8 @@ def complete_outer(runtime: Runtime, namespace: str, run_id: RunId) -> None:
     store = runtime.store(namespace)
     record = store.runs.record(run_id, extra=True)
     outcome = read_outcome(store.runs.last_event(run_id))
+    if record.fields.get("schedule"):
+        store.schedules.nudge(record.fields["schedule"])
     parent = record.fields.get("parent")
     if parent:
         _tell(runtime, f"{namespace}/{parent}", record, outcome, record.extra.get("pid", b"").decode())

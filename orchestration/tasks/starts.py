@@ -76,6 +76,7 @@ class StartRequest:
         sender: PID of the sender of those.
         parent: Run id and number of the parent's command.
         parent_pid: PID of the parent.
+        schedule: Id of the schedule that starts it, which is told when the run ends.
     """
 
     workflow_type: str
@@ -104,6 +105,7 @@ class StartRequest:
     sender: str = ""
     parent: tuple[str, int] | None = None
     parent_pid: str = ""
+    schedule: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,6 +317,8 @@ def _fields(wanted: StartRequest, code: _Code, run_id: RunId) -> dict[str, Any]:
         fields["task"] = wanted.task_id or run_id
     if code.queue:
         fields["queue"] = code.queue
+    if wanted.schedule:
+        fields["schedule"] = wanted.schedule
     if wanted.parent:
         fields["parent"] = f"{wanted.parent[0]}/{wanted.parent[1]}"
         fields["task"] = ""

@@ -1,7 +1,7 @@
 """The sweep: one worker at a time looks after what nobody moves. Everything it does may be done twice.
 
-Due timers and deadlines, near timers to be handed to the broker, runs with unread inputs and no live holder, outbox
-entries of holders that died, attempts claimed by dead processes, and attempts whose message seems lost.
+Due timers, deadlines and schedules, near timers to be handed to the broker, runs with unread inputs and no live holder,
+outbox entries of holders that died, attempts claimed by dead processes, and attempts whose message seems lost.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from orchestration.tasks.effects import read_activity
 from orchestration.tasks.engine import Engine
 from orchestration.tasks.owner import is_dead_here
 from orchestration.tasks.runtime import Runtime
+from orchestration.tasks.schedules import ScheduleFirer
 from orchestration.types import RunId
 
 __all__ = ["Sweeper"]
@@ -58,6 +59,7 @@ class Sweeper:
         self._runtime = runtime
         self._engine = engine
         self._attempts = attempts
+        self._schedules = ScheduleFirer(runtime)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._heard = self._listening_since = time.monotonic()
@@ -118,6 +120,7 @@ class Sweeper:
                     soonest = min(soonest, max(found.next_due_ms - found.time_ms, 5) / 1000)
                 if len(found.fire) >= settings.sweep_batch or len(found.runs) >= settings.sweep_batch:
                     soonest = 0.0
+                soonest = min(soonest, self._schedules.fire(namespace, store, shard))
             self._bury(namespace, store)
         return soonest
 

@@ -15,7 +15,7 @@ from orchestration.store.keys import Keyspace
 from orchestration.store.memory import MemoryConnection
 from orchestration.store.store import Store
 
-__all__ = ["OF_SHARD", "OF_STORE", "Backend", "MemoryBackend", "RedisBackend"]
+__all__ = ["OF_SCHEDULE", "OF_SHARD", "OF_STORE", "Backend", "MemoryBackend", "RedisBackend"]
 
 _READ: dict[str, tuple[Any, ...]] = {
     "string": ("GET",), "hash": ("HGETALL",), "list": ("LRANGE", 0, -1), "set": ("SMEMBERS",),
@@ -27,11 +27,13 @@ Dump = dict[str, tuple[str, Any, bool]]
 
 OF_SHARD = {
     "bundles", "timers", "handed", "ready", "pending", "frontier", "outbox", "outbox-due", "open-runs", "closed-runs",
-    "parked-runs", "index", "types", "ended",
+    "parked-runs", "index", "types", "ended", "schedules", "schedules-due",
 }  # fmt: skip
 """Keys that stay: one of each for a shard, whose members come and go."""
 
 OF_STORE = {"meta", "workers"}
+OF_SCHEDULE = {"<schedule id>"}
+"""Last words of the keys that stay as long as a schedule does."""
 _OF_OPEN_RUN = {"run", "extra", "hist", "inbox", "open"}
 _KEY = re.compile(r"orc:\{default\.\d+\}:([a-z-]+)(?::(.*))?\Z", re.DOTALL)
 
@@ -118,6 +120,8 @@ def _may_stay(key: str, content: Any, open_runs: set[str], dump: Dump) -> bool:
         return rest in open_runs
     if kind == "wf":
         return content[b"run"].decode() in open_runs
+    if kind == "sch":
+        return rest.encode() in dump[key.rpartition(":sch:")[0] + ":schedules"][1]
     if kind == "bundle":
         return rest.encode() in dump[key.rpartition(":bundle:")[0] + ":bundles"][1]
     return rest is None and kind in OF_SHARD
@@ -187,7 +191,7 @@ class RedisBackend(Backend):
                 for run, packed in content.items():
                     members = msgpack.unpackb(packed, raw=True)
                     self.call("HSET", key, run, pack_for_script([_earlier(member, ms) for member in members]))
-            elif kind == "zset":
+            elif kind == "zset" and not key.endswith(":schedules"):
                 for member, score in content.items():
                     self.call("ZADD", key, int(score) - ms, member)
             elif kind == "hash" and ":run:" in key:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestration.store.keys import Keyspace
 from orchestration.store.scripts import script_names
-from tests.store.backends import OF_SHARD, OF_STORE, MemoryBackend
+from tests.store.backends import OF_SCHEDULE, OF_SHARD, OF_STORE, MemoryBackend
 from tests.store.runs import DIGEST, Runs
 from tests.store.script_texts import read_header, written_keys
 
@@ -39,7 +39,7 @@ def test_the_page_has_every_name_of_the_key_module() -> None:
     names = {
         shard.workflow("<workflow id>"), shard.request("<request id>"), shard.record("<run>"), shard.extra("<run>"),
         shard.history("<run>"), shard.inbox("<run>"), shard.open("<run>"), shard.claims("<owner>"),
-        shard.bundle("<digest>"), keyspace.meta, keyspace.workers, keyspace.turn,
+        shard.bundle("<digest>"), shard.schedule("<schedule id>"), keyspace.meta, keyspace.workers, keyspace.turn,
         *(getattr(shard, name) for name, what in vars(type(shard)).items() if isinstance(what, property)),
     }  # fmt: skip
     assert {name.replace(shard.tag, "<shard>") for name in names} == set(_rows())
@@ -49,7 +49,7 @@ def test_the_page_has_every_name_of_the_key_module() -> None:
 def test_the_page_names_the_keys_that_stay() -> None:
     """The other tests check, after each of them, that nothing else is left without a lifetime."""
     stays = {pattern.split(":")[-1] for pattern, (_, _, life) in _rows().items() if life.startswith("stays")}
-    assert stays == OF_SHARD | OF_STORE
+    assert stays == OF_SHARD | OF_STORE | OF_SCHEDULE
 
 
 def test_the_page_has_the_fields_of_a_record() -> None:

@@ -36,6 +36,20 @@ def _between(low: bytes, high: bytes) -> Callable[[float], bool]:
     return within
 
 
+def _in_order(low: bytes, high: bytes) -> Callable[[bytes], bool]:
+    """Members between two borders of bytes, each ``-``, ``+``, ``[included`` or ``(excluded``."""
+    for border in (low, high):
+        if border not in (b"-", b"+") and border[:1] not in (b"[", b"("):
+            raise CommandError("ERR min or max not valid string range item")
+
+    def within(member: bytes) -> bool:
+        after = low == b"-" or (low != b"+" and (member > low[1:] or (low[:1] == b"[" and member == low[1:])))
+        before = high == b"+" or (high != b"-" and (member < high[1:] or (high[:1] == b"[" and member == high[1:])))
+        return after and before
+
+    return within
+
+
 def _reply(entries: list[Entry], *, scores: bool) -> list[bytes]:
     if scores:
         return [part for score, member in entries for part in (member, shown(score))]
@@ -113,7 +127,7 @@ def _zcount(session: Session, args: Args) -> Any:
 
 @command("ZRANGE", 3)
 def _zrange(session: Session, args: Args) -> Any:
-    by_score = reverse = scores = False
+    by_score = by_lex = reverse = scores = False
     limit: tuple[int, int] | None = None
     place = 3
     while place < len(args):
@@ -121,8 +135,9 @@ def _zrange(session: Session, args: Args) -> Any:
         if word == b"LIMIT" and place + 2 < len(args):
             limit = (integer(args[place + 1]), integer(args[place + 2]))
             place += 2
-        elif word in (b"BYSCORE", b"REV", b"WITHSCORES"):
+        elif word in (b"BYSCORE", b"BYLEX", b"REV", b"WITHSCORES"):
             by_score, reverse = by_score or word == b"BYSCORE", reverse or word == b"REV"
+            by_lex = by_lex or word == b"BYLEX"
             scores = scores or word == b"WITHSCORES"
         else:
             raise CommandError("ERR syntax error")
@@ -130,6 +145,11 @@ def _zrange(session: Session, args: Args) -> Any:
     entries = _entries(session, args[0])
     if reverse:
         entries = entries[::-1]
+    if by_lex:
+        if by_score or scores:
+            raise CommandError("ERR syntax error, WITHSCORES not supported in combination with BYLEX")
+        in_order = _in_order(args[2], args[1]) if reverse else _in_order(args[1], args[2])
+        return _reply(_limited([e for e in entries if in_order(e[1])], *(limit or (0, -1))), scores=False)
     if not by_score:
         if limit is not None:
             raise CommandError("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")
