@@ -29,7 +29,9 @@ __all__ = ["ORDER", "QUEUES", "Bench", "Follower", "assert_store_clean", "expect
 ORDER: Final = "faults:order"
 QUEUES: Final = ("faults", "celery")
 
-_KEPT: Final = ("wf", "req", "run", "extra", "hist", "bundle", "closed-runs", "frontier")
+_KEPT: Final = (
+    "wf", "req", "run", "extra", "hist", "bundle", "closed-runs", "frontier", "index", "types", "ended",
+)  # fmt: skip
 """What the store keeps of runs that have ended, until their retention is over."""
 
 
