@@ -29,6 +29,9 @@
         WorkflowCancelledError
         WorkflowTerminatedError
         WorkflowTimedOutError
+        QueryFailedError              a query has no result
+        UpdateRejectedError           an update was not let in: nothing has happened
+        UpdateFailedError             an update was let in, and its handler failed
       ScheduleError
         ScheduleNotFoundError
         ScheduleAlreadyExistsError
@@ -66,6 +69,7 @@ __all__ = [
     "OrchestrationError",
     "PayloadError",
     "PayloadTooLargeError",
+    "QueryFailedError",
     "RegistryError",
     "SandboxError",
     "ScheduleAlreadyExistsError",
@@ -75,6 +79,8 @@ __all__ = [
     "StoreError",
     "StoreUnavailableError",
     "TestingError",
+    "UpdateFailedError",
+    "UpdateRejectedError",
     "WorkflowAlreadyStartedError",
     "WorkflowCancelledError",
     "WorkflowClosedError",
@@ -327,3 +333,20 @@ class ActivityNotReplacedError(TestingError):
 
 class NothingDueError(TestingError, TimeoutError):
     """What a test waits for cannot come: nothing is left to run, and no timer to fire."""
+
+
+class QueryFailedError(ApplicationError, WorkflowError):
+    """A query has no result.
+
+    ``kind`` says why: ``NotFound`` (no handler of this name), ``Invalid`` (its handler did more than look),
+    ``Unavailable`` (the run has not begun, or its code is gone), ``Conflict`` (its history cannot be replayed),
+    ``Internal`` (it left its limits, or raised a text), or the kind of the error that the handler gave.
+    """
+
+
+class UpdateRejectedError(ApplicationError, WorkflowError):
+    """An update was not let in: there is no handler for it, or its validator refused. The history has nothing of it."""
+
+
+class UpdateFailedError(ApplicationError, WorkflowError):
+    """An update was let in, and its handler failed, or its workflow ended first (kind ``Canceled``)."""

@@ -18,6 +18,7 @@ from orchestration.errors import (
     PayloadError,
     RegistryError,
     StoreUnavailableError,
+    UpdateRejectedError,
     WorkflowAlreadyStartedError,
     WorkflowClosedError,
     WorkflowNotFoundError,
@@ -42,7 +43,7 @@ class Exit(enum.IntEnum):
     TIMEOUT = 5
     """Not within the time given."""
     REFUSED = 6
-    """The run is not in a state for this: it has ended, it is not parked, its id is taken."""
+    """The run is not in a state for this: it has ended, it is not parked, its id is taken; or it rejected an update."""
     INTERNAL = 70
     """A mistake in this program."""
     INTERRUPTED = 130
@@ -75,6 +76,7 @@ _CODES: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (StoreUnavailableError, Exit.UNAVAILABLE),
     (WorkflowAlreadyStartedError, Exit.REFUSED),
     (WorkflowClosedError, Exit.REFUSED),
+    (UpdateRejectedError, Exit.REFUSED),
     (ConfigError, Exit.USAGE),
     (PayloadError, Exit.USAGE),
     (ApplicationError, Exit.FAILED),

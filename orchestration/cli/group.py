@@ -17,6 +17,7 @@ from orchestration.cli.exits import report
 from orchestration.cli.history import history
 from orchestration.cli.list_runs import list_runs
 from orchestration.cli.pause import pause
+from orchestration.cli.query import query
 from orchestration.cli.result import result
 from orchestration.cli.resume import resume
 from orchestration.cli.retry import retry
@@ -26,6 +27,7 @@ from orchestration.cli.show import show
 from orchestration.cli.signal_run import signal_run
 from orchestration.cli.start import start
 from orchestration.cli.terminate import terminate
+from orchestration.cli.update import update
 from orchestration.cli.upgrade import upgrade
 
 __all__ = ["Commands", "add_commands", "orchestration"]
@@ -66,8 +68,8 @@ class Commands(click.Group):
 def add_commands(group: click.Group) -> None:
     """Put every command into a group."""
     for command in (
-        run, dev, check, start, list_runs, count, show, history, signal_run, result, cancel, terminate, pause, resume,
-        retry, upgrade, call,
+        run, dev, check, start, list_runs, count, show, history, signal_run, query, update, result, cancel, terminate,
+        pause, resume, retry, upgrade, call,
     ):  # fmt: skip
         group.add_command(command)
 

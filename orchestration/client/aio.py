@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -51,6 +51,20 @@ class AsyncWorkflowHandle:
     async def signal(self, topic: str, *payloads: Any, request_id: str | None = None) -> None:
         """Send a message to the workflow; stored when this returns."""
         await asyncio.to_thread(self._handle.signal, topic, *payloads, request_id=request_id)
+
+    async def query(self, name: str, *args: Any, timeout: float | timedelta | None = 5.0) -> Any:  # noqa: ASYNC109 - as its twin
+        """Ask the workflow something; answered from its history, no worker needed."""
+        return await asyncio.to_thread(self._handle.query, name, *args, timeout=timeout)
+
+    async def update(
+        self,
+        name: str,
+        *args: Any,
+        update_id: str | None = None,
+        timeout: float | timedelta | None = None,  # noqa: ASYNC109 - as its twin
+    ) -> Any:
+        """Ask the workflow to change, and wait for its answer."""
+        return await asyncio.to_thread(self._handle.update, name, *args, update_id=update_id, timeout=timeout)
 
     async def cancel(self, reason: str = "") -> None:
         """Ask the workflow to end."""
@@ -116,6 +130,21 @@ class AsyncClient:
     def get_by_pid(self, pid: str) -> AsyncWorkflowHandle:
         """Handle of the workflow with an address."""
         return AsyncWorkflowHandle(self._client.get_by_pid(pid))
+
+    async def signal_with_start(
+        self, workflow_type: str, topic: str, payloads: Sequence[Any] = (), **options: Any
+    ) -> AsyncWorkflowHandle:
+        """Send a message to a workflow, starting it if it is not open."""
+        signal = self._client.signal_with_start
+        return AsyncWorkflowHandle(await asyncio.to_thread(signal, workflow_type, topic, payloads, **options))
+
+    async def update_with_start(
+        self, workflow_type: str, update: str, update_args: Sequence[Any] = (), **options: Any
+    ) -> tuple[AsyncWorkflowHandle, Any]:
+        """Ask a workflow to change and wait for its answer, starting it if it is not open."""
+        call = self._client.update_with_start
+        handle, answer = await asyncio.to_thread(call, workflow_type, update, update_args, **options)
+        return AsyncWorkflowHandle(handle), answer
 
     def get_workflow(self, id: str, run_id: str | None = None) -> AsyncWorkflowHandle:  # noqa: A002
         """Handle of a workflow."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from celery import Celery
 
 from orchestration.client.description import Description
-from orchestration.client.handle import WorkflowHandle
+from orchestration.client.handle import WorkflowHandle, check_topic
 from orchestration.client.listing import (
     Filters,
     Where,
@@ -24,6 +24,7 @@ from orchestration.client.listing import (
 )
 from orchestration.client.options import RetryPolicy, whole_ms
 from orchestration.client.schedules import ScheduleDescription, ScheduleHandle, create_schedule, list_schedules
+from orchestration.client.updates import Update, await_update, make_update, send_update
 from orchestration.core import payload
 from orchestration.core.pid import parse_pid
 from orchestration.core.schedule import ScheduleAction, SchedulePolicy, ScheduleSpec
@@ -90,6 +91,7 @@ class Client:
         details: str = "",
         context: Mapping[str, Any] | None = None,
         signals: Sequence[tuple[str, Sequence[Any]]] = (),
+        update: Update | None = None,
     ) -> WorkflowHandle:
         """Start a workflow; it is stored when this returns.
 
@@ -117,6 +119,7 @@ class Client:
             details: More for people.
             context: Context values, read with ``ctx`` in Lua.
             signals: Startup messages, topic and payloads, delivered with the start.
+            update: A first update, delivered with the start, after them; see :meth:`update_with_start`.
 
         Returns:
             Handle of the run; with ``use_existing`` of the one that is open.
@@ -127,6 +130,7 @@ class Client:
             EncodeError: An argument cannot be carried; the message has its path.
             PayloadTooLargeError: The arguments are above the limit.
             ValueError: The id, a policy, a schedule or an attribute is none.
+            StoreError: The open run is used, and its inbox is full.
             StoreUnavailableError: Redis does not answer.
         """
         runtime = self._runtime
@@ -143,8 +147,11 @@ class Client:
                 cron=cron_schedule, search=dict(search or {}), memo=dict(memo or {}), summary=summary, details=details,
                 context=context or {},
                 signals=[(topic, payload.encode(list(values), limit=limit)) for topic, values in signals],
+                update=(update.id, update.name, update.args) if update else None,
             ),
         )  # fmt: skip
+        if update and started.status == "duplicate":  # an earlier call started it, maybe with another update
+            send_update(runtime, started.namespace, started.run_id, update, workflow_id=workflow_id)
         return WorkflowHandle(runtime, started.namespace, workflow_id, started.run_id, started.pid)
 
     def execute_workflow(self, workflow_type: str, *args: Any, timeout: float | None = None, **options: Any) -> Any:
@@ -189,6 +196,64 @@ class Client:
         if parsed is None:
             raise WorkflowNotFoundError(f"{pid!r} is no address: it is written {{node@host|id}}")
         return WorkflowHandle(self._runtime, self.namespace, parsed.unique, None, Pid(pid))
+
+    def signal_with_start(
+        self, workflow_type: str, topic: str, payloads: Sequence[Any] = (), *, args: Sequence[Any] = (),
+        id: str | None = None, id_conflict_policy: str = "use_existing", **options: Any,  # noqa: A002
+    ) -> WorkflowHandle:  # fmt: skip
+        """Send a message to a workflow, starting it if it is not open: a new run has the message from its beginning.
+
+        Args:
+            workflow_type: Entry id, or the type name that the entry declares.
+            topic: Name of the message.
+            payloads: Its values.
+            args: Arguments of the main function of a new run.
+            id: Its name.
+            id_conflict_policy: When a run of the id is open; ``use_existing`` sends the message to it.
+            options: Others of :meth:`start_workflow`, which says what is raised.
+
+        Raises:
+            ValueError: The topic is empty or begins with ``@``.
+        """
+        check_topic(topic)
+        return self.start_workflow(
+            workflow_type, *args, id=id, id_conflict_policy=id_conflict_policy, signals=[(topic, payloads)], **options
+        )
+
+    def update_with_start(
+        self, workflow_type: str, update: str, update_args: Sequence[Any] = (), *, args: Sequence[Any] = (),
+        id: str | None = None, id_conflict_policy: str = "use_existing", update_id: str | None = None,  # noqa: A002
+        timeout: float | timedelta | None = None, **options: Any,
+    ) -> tuple[WorkflowHandle, Any]:  # fmt: skip
+        """Ask a workflow to change and wait for its answer, starting it if it is not open.
+
+        A new run and its first update are stored together: there is no run that was started and not asked.
+
+        Args:
+            workflow_type: Entry id, or the type name that the entry declares.
+            update: Name of the update; the code registers it before it first waits.
+            update_args: Its arguments.
+            args: Arguments of the main function of a new run.
+            id: Its name.
+            id_conflict_policy: When a run of the id is open; ``use_existing`` asks that one.
+            update_id: The same id in the same run is carried out once; None: the ``request_id``, else a new one.
+            timeout: Longest wait for the answer, in seconds or as a timedelta; None waits for ever.
+            options: Others of :meth:`start_workflow`, which says what is raised when it cannot be started;
+                :meth:`WorkflowHandle.update` says the rest.
+
+        Returns:
+            Handle of the run, and what the update's function returned.
+        """
+        runtime = self._runtime
+        wanted = make_update(runtime, update, update_args, update_id or options.get("request_id"))
+        handle = self.start_workflow(
+            workflow_type, *args, id=id, id_conflict_policy=id_conflict_policy, update=wanted, **options
+        )
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        answer = await_update(
+            runtime, handle.namespace, handle.run_id, wanted, workflow_id=handle.id, timeout_s=seconds
+        )
+        return handle, answer
 
     def get_workflow(self, id: str, run_id: str | None = None) -> WorkflowHandle:  # noqa: A002
         """Handle of a workflow; whether it exists is seen at the first call on it.

@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 from orchestration.client.description import Description, describe_record
+from orchestration.client.queries import query_run
+from orchestration.client.updates import await_update, make_update, send_update
 from orchestration.core import events, payload
 from orchestration.core.events import Code
 from orchestration.core.failures import workflow_error
@@ -20,7 +22,7 @@ from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.waiting import wait_for_end
 from orchestration.types import Pid, RunId
 
-__all__ = ["WorkflowHandle"]
+__all__ = ["WorkflowHandle", "check_topic"]
 
 
 class WorkflowHandle:
@@ -45,6 +47,11 @@ class WorkflowHandle:
 
     def __repr__(self) -> str:
         return f"<WorkflowHandle {self.id!r} run {self._run_id or 'latest'}>"
+
+    @property
+    def namespace(self) -> str:
+        """Namespace that it is kept in."""
+        return self._namespace
 
     @property
     def run_id(self) -> RunId:
@@ -79,7 +86,7 @@ class WorkflowHandle:
             WorkflowNotFoundError: No such workflow.
             TimeoutError: It has not ended yet; wait again.
         """
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        seconds = _seconds(timeout)
         found = wait_for_end(self._runtime.store(self._namespace), self.run_id, timeout_s=seconds)
         if found is None:
             raise TimeoutError(f"workflow {self.id!r} has not ended within {seconds:g} s")
@@ -102,10 +109,61 @@ class WorkflowHandle:
             EncodeError: A value cannot be carried.
             ValueError: The topic is empty or begins with ``@``.
         """
-        if not topic or topic.startswith("@"):
-            raise ValueError(f"a topic is not empty and does not begin with '@': {topic!r}")
+        check_topic(topic)
         args = payload.encode(list(payloads), limit=self._runtime.settings.payload_bytes)
         self._deliver(encode_input(Code.SIGNAL, topic, args, ""), request_id, f"signal {topic!r}")
+
+    def query(self, name: str, *args: Any, timeout: float | timedelta | None = 5.0) -> Any:
+        """Ask the workflow something; answered here, from its history, no worker needed, also after its end.
+
+        Args:
+            name: A query that its code registers with ``workflow.query(name, fn)``. Always there are ``@handlers`` (the
+                names it registers) and ``@places`` (where its coroutines stand).
+            args: Arguments of that function.
+            timeout: Longest wait for a run that no worker has taken up yet, in seconds or as a timedelta; None waits
+                for ever.
+
+        Returns:
+            What the function returns, as of the last step that is stored.
+
+        Raises:
+            QueryFailedError: There is no such query, or it failed; ``kind`` says which.
+            WorkflowNotFoundError: No such workflow.
+            EncodeError: An argument cannot be carried.
+        """
+        packed = payload.encode(list(args), limit=self._runtime.settings.payload_bytes)
+        return query_run(self._runtime, self._namespace, self.run_id, name, packed, timeout_s=_seconds(timeout))
+
+    def update(
+        self, name: str, *args: Any, update_id: str | None = None, timeout: float | timedelta | None = None
+    ) -> Any:
+        """Ask the workflow to change, and wait for its answer.
+
+        Args:
+            name: An update that its code registers with ``workflow.update(name, fn)``.
+            args: Arguments of that function.
+            update_id: The same id in the same run is carried out once and answered alike, however often it is asked;
+                None: a new one.
+            timeout: Longest wait, in seconds or as a timedelta; None waits for ever. The update goes on.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            UpdateRejectedError: Its validator refused, or there is no such update; nothing has happened.
+            UpdateFailedError: The function failed, or the workflow ended before it was done.
+            WorkflowClosedError: The workflow ended before it took the update; nothing has happened.
+            WorkflowNotFoundError: No such workflow.
+            StoreError: Its inbox is full, or it was sent too many updates.
+            EncodeError: An argument cannot be carried.
+            ValueError: The name or the update id is empty, or the name begins with ``@``.
+            TimeoutError: No answer yet; ask again with the same update id, which the message names.
+        """
+        wanted, run_id = make_update(self._runtime, name, args, update_id), self.run_id
+        send_update(self._runtime, self._namespace, run_id, wanted, workflow_id=self.id)
+        return await_update(
+            self._runtime, self._namespace, run_id, wanted, workflow_id=self.id, timeout_s=_seconds(timeout)
+        )
 
     def cancel(self, reason: str = "") -> None:
         """Ask the workflow to end: it gets a CANCEL event and decides itself.
@@ -242,3 +300,17 @@ class WorkflowHandle:
             raise WorkflowClosedError(f"workflow {self.id!r} takes no more messages ({what}): it is {delivery.detail}")
         if delivery.status == "full":
             raise StoreError(f"the inbox of workflow {self.id!r} is full ({delivery.detail} unread): try again later")
+
+
+def check_topic(topic: str) -> None:
+    """Refuse what cannot be the name of a message.
+
+    Raises:
+        ValueError: It is empty or begins with ``@``.
+    """
+    if not topic or topic.startswith("@"):
+        raise ValueError(f"a topic is not empty and does not begin with '@': {topic!r}")
+
+
+def _seconds(timeout: float | timedelta | None) -> float | None:
+    return timeout.total_seconds() if isinstance(timeout, timedelta) else timeout

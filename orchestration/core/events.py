@@ -38,6 +38,7 @@ __all__ = [
     "RecordVersion",
     "ScheduleActivity",
     "SendSignal",
+    "SideEffect",
     "Signal",
     "StartChild",
     "StartTimer",
@@ -45,6 +46,8 @@ __all__ = [
     "Terminated",
     "TimedOut",
     "TimerFired",
+    "Update",
+    "UpdateDone",
     "UpsertAttributes",
     "Watch",
     "WatchedEnded",
@@ -73,6 +76,7 @@ class Code(enum.IntEnum):
     OPERATION_DONE = 10
     TERMINATED = 11
     TIMED_OUT = 12
+    UPDATE = 13
     WATCHED_ENDED = 14
     SCHEDULE_ACTIVITY = 64
     START_TIMER = 65
@@ -86,6 +90,8 @@ class Code(enum.IntEnum):
     CONTINUE_AS_NEW = 73
     UPSERT_ATTRIBUTES = 74
     CANCEL_EXTERNAL = 75
+    UPDATE_DONE = 76
+    SIDE_EFFECT = 77
     WATCH = 78
 
 
@@ -225,6 +231,18 @@ class TimedOut(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Update(Event):
+    """Somebody asks the run to change, and waits for the answer; ``args`` is an encoded array."""
+
+    CODE = Code.UPDATE
+    time_ms: int
+    update_id: str
+    name: str
+    args: bytes = payload.EMPTY_ARRAY
+    from_pid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WatchedEnded(Event):
     """What a function monitors or is linked to has ended; ``value`` as in :class:`ChildEnded`. In no history."""
 
@@ -352,6 +370,26 @@ class CancelExternal(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateDone(Event):
+    """The handler of an update has ended; ``value`` is its result, or its failure when not ``ok``."""
+
+    CODE = Code.UPDATE_DONE
+    update_id: str
+    ok: bool
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SideEffect(Event):
+    """What a function came to that runs once: its ``value``; a failure when ``how`` is ``error`` or ``raised``."""
+
+    CODE = Code.SIDE_EFFECT
+    seq: int
+    how: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Watch(Event):
     """A function wants to be told of the end of ``pid``. In no history."""
 
@@ -431,6 +469,7 @@ _WORDS: Mapping[int, str] = {
     Code.ACTIVITY_FAILED: "the failure of activity {e.seq}",
     Code.TIMER_FIRED: "timer {e.seq} fired",
     Code.SIGNAL: "signal {e.topic!r}",
+    Code.UPDATE: "update {e.name!r}",
     Code.SCHEDULE_ACTIVITY: "activity {e.target} (number {e.seq})",
     Code.START_TIMER: "a timer of {e.delay_ms} ms (number {e.seq})",
     Code.CANCEL_TIMER: "the end of timer {e.timer_seq}",
@@ -444,6 +483,8 @@ _WORDS: Mapping[int, str] = {
     Code.UPSERT_ATTRIBUTES: "new attributes (number {e.seq})",
     Code.WATCH: "watching {e.pid} (number {e.seq})",
     Code.CANCEL_EXTERNAL: "cancelling {e.pid} (number {e.seq})",
+    Code.UPDATE_DONE: "the answer to update {e.update_id!r}",
+    Code.SIDE_EFFECT: "a side effect (number {e.seq})",
 }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -182,6 +182,34 @@ class Machine:
             versions: Version by change id, from every RECORD_VERSION of the history.
         """
         self._call(self._lua[b"set_versions"], payload.encode(dict(versions)))
+
+    def expect_effects(self, effects: Sequence[events.SideEffect]) -> None:
+        """Tell what the side effects came to that the next input is followed by, before it is replayed."""
+        found = [[effect.seq, effect.how, effect.value] for effect in effects]
+        self._call(self._lua[b"set_effects"], payload.encode(found))
+
+    def ask(self, what: str, *args: str | bytes) -> tuple[Any, ...]:
+        """Ask the run something that its history does not show; see :mod:`orchestration.core.handlers`.
+
+        Args:
+            what: Name of a function of ``lua/prelude/handlers.lua``.
+            args: Its arguments; text becomes UTF-8.
+
+        Returns:
+            Everything it returned. Instructions count anew for each question.
+
+        Raises:
+            MemoryLimitError: The code wanted more memory; as with :meth:`apply` the machine is dead then.
+            StepLimitError: The code ran too many instructions.
+        """
+        if self._dead:
+            raise OrchestrationError("the machine is dead: an earlier input ended in an error; make a new one")
+        try:
+            given = [arg.encode() if isinstance(arg, str) else arg for arg in args]
+            return self._call(self._lua[b"ask"], what.encode(), *given)
+        except BaseException:
+            self._dead = True
+            raise
 
     def open_commands(self) -> list[int]:
         """Numbers of the commands that still wait for their answer, ascending."""

@@ -20,7 +20,9 @@ from orchestration.errors import CorruptHistoryError, NondeterminismError, Orche
 __all__ = ["Difference", "Position", "compare", "recorded_versions", "replay"]
 
 _FIRST_COMMAND = int(Code.SCHEDULE_ACTIVITY)
-_VERSION = int(Code.RECORD_VERSION)
+_COMMANDS = bytes((_FIRST_COMMAND,))
+_VERSION, _EFFECT = int(Code.RECORD_VERSION), int(Code.SIDE_EFFECT)
+_RECORDED = frozenset((_VERSION, _EFFECT))
 _MOST_DIFFERENCES = 20
 
 _TARGETS: dict[int, tuple[str, ...]] = {
@@ -33,6 +35,7 @@ _TARGETS: dict[int, tuple[str, ...]] = {
     Code.CONTINUE_AS_NEW: ("type",),
     Code.UPSERT_ATTRIBUTES: ("seq",),
     Code.CANCEL_EXTERNAL: ("seq", "pid", "terminate"),
+    Code.UPDATE_DONE: ("update_id",),
 }
 """What of a command must be as recorded even when its arguments may differ; of a kind that is not here, everything."""
 
@@ -90,9 +93,7 @@ def replay(machine: Machine, history: Iterable[bytes], *, lenient_until: int = 0
         SandboxError: The code left its limits.
     """
     recorded = history if isinstance(history, Sequence) else list(history)
-    versions = recorded_versions(recorded)
-    if versions:
-        machine.expect_versions(versions)
+    effects = _tell_recorded(machine, recorded)
     apply, total, at, last_input = machine.apply, len(recorded), 0, b""
     differences: list[Difference] = []
     while at < total:
@@ -101,6 +102,8 @@ def replay(machine: Machine, history: Iterable[bytes], *, lenient_until: int = 0
         if len(event) < 2 or event[1] >= _FIRST_COMMAND:  # the code is the second byte
             raise _missing(machine, recorded, at - 1)
         last_input = event
+        if effects and at in effects:
+            machine.expect_effects(effects[at])
         try:
             commands = apply(event, replaying=True)
         except NondeterminismError as error:
@@ -159,6 +162,30 @@ def recorded_versions(history: Iterable[bytes]) -> dict[str, int]:
     return versions
 
 
+def _tell_recorded(machine: Machine, recorded: Sequence[bytes]) -> dict[int, list[events.SideEffect]]:
+    """Tell a machine what the history records, as far as it has to be known beforehand.
+
+    Returns:
+        The side effects to tell before an input is applied, by the number of its event. All at once they could need
+        more memory than the run ever did.
+    """
+    found = [at for at, event in enumerate(recorded) if len(event) > 1 and event[1] in _RECORDED]
+    if not found:
+        return {}
+    versions = recorded_versions(recorded[at] for at in found)
+    if versions:
+        machine.expect_versions(versions)
+    effects: dict[int, list[events.SideEffect]] = {}
+    for at in found:
+        effect = events.decode(recorded[at])
+        if isinstance(effect, events.SideEffect):
+            number = at
+            while number > 0 and recorded[number - 1][1:2] >= _COMMANDS:
+                number -= 1
+            effects.setdefault(number, []).append(effect)
+    return effects
+
+
 def _time_of(event: bytes) -> int:
     time_ms = getattr(events.decode(event), "time_ms", 0) if event else 0
     return int(time_ms)
@@ -212,12 +239,12 @@ def _line_of(machine: Machine, recorded: Sequence[bytes], first_command: int, in
     """Run the history again with tracing up to the input in question; the line behind its command ``index``."""
     try:
         traced = Machine(machine.bundle, limits=machine.limits, mode=machine.mode, trace=True)
-        versions = recorded_versions(recorded)
-        if versions:
-            traced.expect_versions(versions)
+        effects = _tell_recorded(traced, recorded)
         lines: list[str] = []
-        for event in recorded[:first_command]:
+        for number, event in enumerate(recorded[:first_command], 1):
             if event[1] < _FIRST_COMMAND:
+                if number in effects:
+                    traced.expect_effects(effects[number])
                 lines = traced.apply_traced(event)
         traced.close()
     except OrchestrationError:

@@ -30,6 +30,7 @@ class StoreOptions:
         mark_ms: How long a request id is remembered.
         page: Most inputs handed over at once.
         inbox_bound: Most unread inputs of a run.
+        updates_bound: Most updates that a run remembers.
         eta_max: Most timers of a shard whose wake-up is with the broker.
     """
 
@@ -39,6 +40,7 @@ class StoreOptions:
     mark_ms: int = 7 * 86_400_000
     page: int = 200
     inbox_bound: int = 10_000
+    updates_bound: int = 20_000
     eta_max: int = 1_000
 
 

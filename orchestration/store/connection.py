@@ -61,8 +61,8 @@ class Connection(Protocol):
     def pipeline(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Run several reading commands in one round trip."""
 
-    def subscribe(self, channel: str) -> Subscription:
-        """Listen to a channel; established when this returns."""
+    def subscribe(self, *channels: str) -> Subscription:
+        """Listen to channels; established when this returns."""
 
     def server_id(self) -> str:
         """Identity of the server process, to see whether two connections meet in the same one."""
@@ -73,10 +73,11 @@ class Connection(Protocol):
 
 
 class _RedisSubscription:
-    def __init__(self, client: Any, channel: str) -> None:
+    def __init__(self, client: Any, channels: Sequence[str]) -> None:
         self._pubsub = client.pubsub(ignore_subscribe_messages=False)
-        self._pubsub.subscribe(channel)
-        self._pubsub.get_message(timeout=5)
+        self._pubsub.subscribe(*channels)
+        for _ in channels:
+            self._pubsub.get_message(timeout=5)
 
     def wait(self, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
@@ -201,9 +202,9 @@ class RedisConnection:
 
         return self._patiently(attempt, "pipeline")
 
-    def subscribe(self, channel: str) -> Subscription:
-        """Listen to a channel; established when this returns."""
-        return self._patiently(lambda: _RedisSubscription(self._client, channel), "SUBSCRIBE")
+    def subscribe(self, *channels: str) -> Subscription:
+        """Listen to channels; established when this returns."""
+        return self._patiently(lambda: _RedisSubscription(self._client, channels), "SUBSCRIBE")
 
     def server_id(self) -> str:
         """Identity of the server process (``run_id`` of ``INFO server``)."""

@@ -80,6 +80,10 @@ class ShardKeys:
         """Hash: the commands of a run that wait for something."""
         return f"{self.tag}:open:{run_id}"
 
+    def updates(self, run_id: str) -> str:
+        """Hash: the updates that a run was sent, and what they were answered."""
+        return f"{self.tag}:updates:{run_id}"
+
     def claims(self, owner: str) -> str:
         """Set: the activity attempts that one process executes."""
         return f"{self.tag}:claims:{owner}"
@@ -95,6 +99,10 @@ class ShardKeys:
     def done_channel(self, run_id: str) -> str:
         """Channel: told when the run closes."""
         return f"{self.tag}:done:{run_id}"
+
+    def told_channel(self, run_id: str) -> str:
+        """Channel: told when the run has begun, and when an update has its answer."""
+        return f"{self.tag}:told:{run_id}"
 
     @property
     def bundles(self) -> str:

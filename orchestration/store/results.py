@@ -131,9 +131,10 @@ class StartResult:
 
     Attributes:
         status: ``started``, ``duplicate`` (this request was answered before), ``exists`` (use_existing), ``open``
-            (another run of the id is open), ``refused`` (the reuse policy), ``bundle_missing``.
+            (another run of the id is open), ``refused`` (the reuse policy), ``full`` (with use_existing: its inbox
+            takes no more), ``bundle_missing``.
         run_id: The run that the answer is about.
-        detail: Status of the run in the way, with ``refused``.
+        detail: Status of the run in the way, with ``refused``; ``wake`` with ``exists``, when it has to be woken.
     """
 
     status: str

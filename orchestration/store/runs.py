@@ -36,6 +36,7 @@ class Runs(RunReads):
         extra: Mapping[str, Any],
         inputs: Sequence[bytes],
         search: Mapping[str, Any] | None = None,
+        update: str = "",
         conflict: str = "fail",
         reuse: str = "allow_duplicate",
         run_timeout_ms: int = 0,
@@ -55,17 +56,19 @@ class Runs(RunReads):
             bundle: The code bundle, stored if it is not; empty when it is believed to be.
             fields: What else goes into the record.
             extra: Larger facts.
-            inputs: The started input, then startup signals.
+            inputs: The started input, then startup signals, then a first update.
             search: Search attributes, which have been checked.
+            update: Id of that update; empty when there is none.
             conflict: ``fail`` or ``use_existing``, when a run of the id is open.
             reuse: ``allow_duplicate``, ``allow_duplicate_failed_only`` or ``reject_duplicate``, when one has ended.
             run_timeout_ms: After which the run is ended, counted from when it begins; 0 for never.
             execution_timeout_ms: After which the workflow is ended, whichever run of the chain is open; 0 for never.
             delay_ms: After which the run begins; 0 for at once.
-            pushes: The wake-up, given out with the write.
+            pushes: The wake-up of a new run, given out with the write.
 
         Returns:
-            What became of it; ``started`` only when all of it is stored.
+            What became of it; ``started`` only when all of it is stored. With ``exists`` the inputs after the first are
+            in the inbox of the run that is open, which must be woken when ``detail`` says ``wake``.
         """
         keys = self._keyspace.of_workflow(workflow_id)
         reply = self._run(
@@ -83,6 +86,7 @@ class Runs(RunReads):
                 keys.timers,
                 keys.index,
                 keys.types,
+                keys.updates(run_id),
             ],
             run_id,
             request_id,
@@ -93,7 +97,11 @@ class Runs(RunReads):
             digest,
             bundle,
             pack_for_script(
-                [flat_fields({"id": workflow_id, **fields}), flat_fields({**extra, **index_fields(search or {})})]
+                [
+                    flat_fields({"id": workflow_id, **fields}),
+                    flat_fields({**extra, **index_fields(search or {})}),
+                    [update, ""] if update else [],
+                ]
             ),
             pack_for_script(list(inputs)),
             self._pack_pushes(pushes),
@@ -101,6 +109,7 @@ class Runs(RunReads):
             run_timeout_ms,
             execution_timeout_ms,
             delay_ms,
+            self._options.inbox_bound,
         )
         found = RunId(text(reply[1])) if len(reply) > 1 else RunId("")
         return StartResult(text(reply[0]), found, " ".join(map(text, reply[2:])))
@@ -327,4 +336,5 @@ class Runs(RunReads):
             keys.ended,
             keys.outbox,
             keys.outbox_due,
+            keys.updates(run_id),
         ]

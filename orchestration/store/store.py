@@ -13,6 +13,7 @@ from orchestration.store.runs import Runs
 from orchestration.store.schedules import Schedules
 from orchestration.store.scripts import load_script
 from orchestration.store.timers import Timers
+from orchestration.store.updates import Updates
 from orchestration.store.visibility import Visibility
 from orchestration.store.workers import Workers
 
@@ -41,6 +42,7 @@ class Store:
         self.repairs = Repairs(connection, keyspace, options)
         self.timers = Timers(connection, keyspace, options)
         self.schedules = Schedules(connection, keyspace, options)
+        self.updates = Updates(connection, keyspace, options)
         self.workers = Workers(connection, keyspace, options)
         self.visibility = Visibility(connection, keyspace, options)
         self._opened = False

@@ -18,6 +18,7 @@ from orchestration.store.attempts import AttemptId, backoff_state, claimed_state
 from orchestration.store.indexing import attribute_op
 from orchestration.store.inputs import encode_input
 from orchestration.store.results import Lease, Pushes
+from orchestration.store.updates import ACCEPTED, UpdateStatus, encode_answer
 from orchestration.tasks.cache import Session
 from orchestration.tasks.children import open_child
 from orchestration.tasks.local import LocalCall, LocalCalls, local_token
@@ -138,6 +139,23 @@ class Effects:
         handler = _HANDLERS.get(code)
         if handler is not None:
             handler(self, *rest)
+
+    def answer(self, update_id: str, answer: bytes, *, refused: str = "") -> None:
+        """Keep what the sender of an update is told, and wake it.
+
+        Args:
+            update_id: Of the update.
+            answer: As :func:`orchestration.store.updates.encode_answer` makes it, or ``ACCEPTED``.
+            refused: Counter that it goes to when it was refused.
+        """
+        self.ops.append(["answer", update_id, answer, refused])
+        if answer != ACCEPTED:
+            self.tell(update_id)
+
+    def tell(self, text: str) -> None:
+        """Wake those who wait outside for news of the run."""
+        store = self._runtime.store(self._session.namespace)
+        self.ops.append(["tell", store.updates.told_channel(self._lease.run_id), text])
 
     def pushes(self) -> Pushes:
         """The messages, for the commit; empty when they have to be published after it."""
@@ -299,6 +317,9 @@ class Effects:
         self.ops += [attribute_op(name, value) for name, value in (search or {}).items()]
         self.ops += [["extra", f"memo:{name}", payload.encode(value)] for name, value in (memo or {}).items()]
 
+    def _update_done(self, update_id: str, ok: bool, value: bytes) -> None:
+        self.answer(update_id, encode_answer(UpdateStatus.DONE if ok else UpdateStatus.FAILED, value))
+
     def _complete(self, _result: bytes) -> None:
         self._end("completed", None)
 
@@ -356,6 +377,7 @@ _HANDLERS: dict[int, Callable[..., None]] = {
     Code.CANCEL_EXTERNAL: Effects._cancel_external,
     Code.START_CHILD: Effects._start_child,
     Code.UPSERT_ATTRIBUTES: Effects._upsert,
+    Code.UPDATE_DONE: Effects._update_done,
     Code.COMPLETE: Effects._complete,
     Code.FAIL: Effects._fail,
     Code.CONTINUE_AS_NEW: Effects._continue_as_new,

@@ -28,6 +28,7 @@ from orchestration.tasks.local import LocalCall
 from orchestration.tasks.outcomes import Outcome
 from orchestration.tasks.presence import Presence
 from orchestration.tasks.runtime import Runtime
+from orchestration.tasks.updates import admit_update
 
 __all__ = ["ANSWERS", "Hand", "ParkError", "StepMaking"]
 
@@ -125,6 +126,8 @@ class StepMaking:
         if session.length + len(self._written) > runtime.settings.history_limit:
             raise ParkError("limit", f"the history would have more than {runtime.settings.history_limit} events")
         fault("after_advance")
+        if not session.length:
+            effects.tell("begun")
         if not machine.closed:
             for call in effects.locals.left():
                 effects.adopt(call, self._now_ms())
@@ -161,6 +164,10 @@ class StepMaking:
         cancelled = self.session.cancelled
         if cancelled and item[1] in ANSWERS and self.effects.number_of(item) in cancelled:
             self._dropped += 1
+            return
+        if item[1] == Code.UPDATE and not admit_update(
+            self._runtime, self._presence, self.session, item, effects=self.effects, written=self._written
+        ):
             return
         self._apply(item, max(self._leased_ms, self.lease.time_ms))
         self.effects.input_applied(item)

@@ -70,6 +70,19 @@ class Presence:
             with self._changed:
                 self._lua_since.pop(me, None)
 
+    @contextmanager
+    def outside_lua(self) -> Iterator[None]:
+        """Inside :meth:`in_lua`, around what may wait for Redis: its time does not count, what follows counts anew."""
+        me = threading.get_ident()
+        with self._changed:
+            is_watched = self._lua_since.pop(me, None) is not None
+        try:
+            yield
+        finally:
+            if is_watched:
+                with self._changed:
+                    self._lua_since[me] = time.monotonic()
+
     def close(self) -> None:
         """Stop, and say that this process is gone."""
         with self._changed:

@@ -19,6 +19,7 @@ from orchestration.core.pid import make_pid
 from orchestration.errors import (
     EntryNotFoundError,
     OrchestrationError,
+    StoreError,
     WorkflowAlreadyStartedError,
 )
 from orchestration.faults import fault
@@ -73,6 +74,7 @@ class StartRequest:
         details: More for people.
         context: Context values.
         signals: Startup messages: topic and encoded array of payloads.
+        update: A first update, taken in after them: its id, name and encoded array of arguments.
         sender: PID of the sender of those.
         parent: Run id and number of the parent's command.
         parent_pid: PID of the parent.
@@ -102,6 +104,7 @@ class StartRequest:
     details: str = ""
     context: Mapping[str, Any] = field(default_factory=dict)
     signals: Sequence[tuple[str, bytes]] = ()
+    update: tuple[str, str, bytes] | None = None
     sender: str = ""
     parent: tuple[str, int] | None = None
     parent_pid: str = ""
@@ -171,6 +174,7 @@ def start(
     Raises:
         EntryNotFoundError: No workflow has this type.
         WorkflowAlreadyStartedError: The policies refuse another run of this workflow id.
+        StoreError: The open run is used, and its inbox is full.
         ValueError: The workflow id cannot be one, or a policy is unknown.
         StoreUnavailableError: Redis does not answer.
     """
@@ -190,11 +194,14 @@ def start(
         meta = _meta(runtime, wanted, run_id, code, pid)
         inputs = [encode_input(Code.STARTED, meta, wanted.args)]
         inputs += [encode_input(Code.SIGNAL, topic, args, wanted.sender) for topic, args in wanted.signals]
+        if wanted.update:
+            inputs.append(encode_input(Code.UPDATE, *wanted.update, wanted.sender))
         pushes = runtime.messages.pushes(send)
         result = store.runs.start(
             run_id, workflow_id, request_id=wanted.request_id, digest=digest,
             bundle=b"" if bundle is None or digest in runtime.stored_bundles else bundle.encode(),
             fields=_fields(wanted, code, run_id), extra=_extra(wanted, pid), inputs=inputs,
+            update=wanted.update[0] if wanted.update else "",
             conflict="use_existing" if wanted.conflict == "use_existing" else "fail", reuse=wanted.reuse,
             run_timeout_ms=wanted.run_timeout_ms, execution_timeout_ms=wanted.execution_timeout_ms, delay_ms=delay_ms,
             search=wanted.search, pushes=pushes,
@@ -210,6 +217,8 @@ def start(
         break
     if result.status in ("open", "refused"):
         raise WorkflowAlreadyStartedError(workflow_id, result.run_id)
+    if result.status == "full":
+        raise StoreError(f"the inbox of workflow {workflow_id!r} is full ({result.detail} unread): try again later")
     if result.status not in ("started", "duplicate", "exists"):
         raise OrchestrationError(f"workflow {workflow_id!r} could not be started: {result.status}")
     if bundle is not None:
@@ -217,8 +226,9 @@ def start(
     fault("after_start")
     if result.status == "started" and not pushes.commands and not delay_ms:
         runtime.messages.publish(send)
-    if result.status == "exists":
-        _signal_existing(runtime, namespace, result.run_id, wanted)
+    if result.status == "exists" and result.detail == "wake":
+        its_queue = store.runs.record(result.run_id).fields.get("queue", "")
+        runtime.messages.publish(runtime.messages.resume(namespace, result.run_id, queue=its_queue))
     return Started(
         namespace=namespace, workflow_id=workflow_id, run_id=result.run_id, pid=pid, queue=queue, status=result.status
     )
@@ -349,10 +359,3 @@ def _jsonable(value: Any) -> Any:
     """Celery keeps signatures as dict subclasses, ids and times as objects."""
     return dict(value) if isinstance(value, Mapping) else str(value)
 
-
-def _signal_existing(runtime: Runtime, namespace: str, run_id: RunId, wanted: StartRequest) -> None:
-    from orchestration.tasks.outbox import deliver
-
-    for index, (topic, args) in enumerate(wanted.signals):
-        item = encode_input(Code.SIGNAL, topic, args, wanted.sender)
-        deliver(runtime, namespace, run_id, item, request_id=f"{wanted.request_id}/{index}")

@@ -110,9 +110,9 @@ class InMemoryConnection(MemoryConnection):
         self._drive = drive
         self._waiting = waiting
 
-    def subscribe(self, channel: str) -> Subscription:
-        """Listen to a channel; established when this returns."""
-        return _DrivingSubscription(super().subscribe(channel), self._drive, self._waiting)
+    def subscribe(self, *channels: str) -> Subscription:
+        """Listen to channels; established when this returns."""
+        return _DrivingSubscription(super().subscribe(*channels), self._drive, self._waiting)
 
 
 class _DrivingSubscription:

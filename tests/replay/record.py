@@ -70,6 +70,63 @@ end
 """.replace("%OTHER%", OTHER)
 
 
+UPDATES = """local workflow, funcs, time, uuid = require("workflow"), require("funcs"), require("time"), require("uuid")
+
+return function(limit)
+  local items, total, done = {}, 0, false
+  local saga = workflow.saga()
+  workflow.query("items", function() return items end)
+  workflow.update("add", function(item, price)
+    items[#items + 1] = item
+    total = total + price
+    saga:add("release " .. item, funcs.call, "app:release", item)
+    return (funcs.call("app:reserve", item))
+  end, { validate = function(_, price) if price < 0 then error("a price is not negative") end end })
+  workflow.update("finish", function() done = true return total end)
+  workflow.update("fail", function(text) return nil, errors.new{ message = text, kind = "Given" } end)
+
+  local token = workflow.side_effect(function() return { uuid.v4(), math.random(1000) } end)
+  local ok, err = pcall(workflow.side_effect, function() error(errors.new{ message = "no", kind = "Never" }) end)
+  local none, problem = workflow.side_effect(function() return nil, "nothing" end)
+  local early = workflow.wait(function() return done end, "10s")
+  local late = workflow.wait(function() return done or total > limit end)
+  local undone, failures = true, nil
+  if total > limit then undone, failures = saga:compensate() end
+  return {
+    token = token, err = { ok, err:kind(), tostring(none), problem:message() }, waits = { early, late }, items = items,
+    undone = undone, failed = failures and failures[1].name, random = math.random(1000), id = uuid.v4(),
+    line = workflow.now_line(),
+  }
+end
+"""
+
+
+def updates() -> Run:
+    """A basket that others fill, until it is too dear and is undone."""
+    run = Run(bundle(UPDATES, ("funcs", "time", "uuid", "workflow"), "updates.lua"))
+    run.start(100)
+
+    def update(update_id: str, name: str, *args: object) -> None:
+        run.apply(events.Update(run.tick(), update_id, name, payload.encode(list(args)), OTHER))
+
+    update("u-1", "add", "chair", 40)
+    update("u-2", "add", "table", 50)
+    update("u-3", "fail", "as wished")
+    run.complete(6, "r-2")
+    run.complete(5, "r-1")
+    run.fire(4, 10_000)
+    update("u-4", "add", "lamp", 60)
+    for _ in range(3):
+        command = run.last[-1]
+        assert isinstance(command, events.ScheduleActivity)
+        if payload.decode(command.args) == ["table"]:
+            run.fail(command.seq, "stuck", "Busy", retryable=False)
+        else:
+            run.complete(command.seq)
+    assert run.result["undone"] is False
+    return run
+
+
 def everything() -> Run:
     """One run through every command and every input."""
     run = Run(bundle(EVERYTHING, ("funcs", "time", "uuid", "workflow", "ctx", "json"), "everything.lua"))
@@ -122,7 +179,7 @@ def approval() -> Run:
     return run
 
 
-CASES = {"everything": everything, "order_processor": order, "approval": approval}
+CASES = {"everything": everything, "order_processor": order, "approval": approval, "updates": updates}
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ OF_SHARD = {
 OF_STORE = {"meta", "workers"}
 OF_SCHEDULE = {"<schedule id>"}
 """Last words of the keys that stay as long as a schedule does."""
-_OF_OPEN_RUN = {"run", "extra", "hist", "inbox", "open"}
+_OF_OPEN_RUN = {"run", "extra", "hist", "inbox", "open", "updates"}
 _KEY = re.compile(r"orc:\{default\.\d+\}:([a-z-]+)(?::(.*))?\Z", re.DOTALL)
 
 

@@ -39,7 +39,8 @@ def test_the_page_has_every_name_of_the_key_module() -> None:
     names = {
         shard.workflow("<workflow id>"), shard.request("<request id>"), shard.record("<run>"), shard.extra("<run>"),
         shard.history("<run>"), shard.inbox("<run>"), shard.open("<run>"), shard.claims("<owner>"),
-        shard.bundle("<digest>"), shard.schedule("<schedule id>"), keyspace.meta, keyspace.workers, keyspace.turn,
+        shard.bundle("<digest>"), shard.updates("<run>"), shard.schedule("<schedule id>"), keyspace.meta,
+        keyspace.workers, keyspace.turn,
         *(getattr(shard, name) for name, what in vars(type(shard)).items() if isinstance(what, property)),
     }  # fmt: skip
     assert {name.replace(shard.tag, "<shard>") for name in names} == set(_rows())

@@ -31,12 +31,13 @@ def _system_clock_ms() -> int:
 
 
 class _MemorySubscription:
-    def __init__(self, server: MemoryServer, channel: bytes) -> None:
+    def __init__(self, server: MemoryServer, channels: Sequence[bytes]) -> None:
         self._server = server
-        self._channel = channel
+        self._channels = channels
         self._box: list[bytes] = []
         with server.lock:
-            server.listeners.setdefault(channel, []).append(self._box)
+            for channel in channels:
+                server.listeners.setdefault(channel, []).append(self._box)
 
     def wait(self, timeout_s: float) -> bool:
         with self._server.told:
@@ -47,10 +48,11 @@ class _MemorySubscription:
 
     def close(self) -> None:
         with self._server.lock:
-            boxes = self._server.listeners.get(self._channel, [])
-            boxes[:] = [box for box in boxes if box is not self._box]
-            if not boxes:
-                self._server.listeners.pop(self._channel, None)
+            for channel in self._channels:
+                boxes = self._server.listeners.get(channel, [])
+                boxes[:] = [box for box in boxes if box is not self._box]
+                if not boxes:
+                    self._server.listeners.pop(channel, None)
 
 
 class MemoryConnection:
@@ -114,9 +116,9 @@ class MemoryConnection:
         what = str(commands[0][0]) if len(commands) == 1 else "pipeline"
         return self._locked(what, lambda: [self._command(parts) for parts in packed])
 
-    def subscribe(self, channel: str) -> Subscription:
-        """Listen to a channel; established when this returns."""
-        return _MemorySubscription(self._server, channel.encode())
+    def subscribe(self, *channels: str) -> Subscription:
+        """Listen to channels; established when this returns."""
+        return _MemorySubscription(self._server, [channel.encode() for channel in channels])
 
     def server_id(self) -> str:
         """Identity of the server in memory."""

@@ -19,6 +19,7 @@
 -- KEYS[18] ended       hash  <shard>:ended
 -- KEYS[19] outbox      hash  <shard>:outbox
 -- KEYS[20] outbox_due  zset  <shard>:outbox-due
+-- KEYS[21] updates     hash  <shard>:updates:<run>
 -- ARGV[1]  run         string
 -- ARGV[2]  status      string terminated | timed_out
 -- ARGV[3]  head        bytes  msgpack head of the closing event up to its time: the code

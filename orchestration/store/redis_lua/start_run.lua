@@ -11,6 +11,7 @@
 -- KEYS[10] timers     zset    <shard>:timers
 -- KEYS[11] index      zset    <shard>:index
 -- KEYS[12] types      hash    <shard>:types
+-- KEYS[13] updates    hash    <shard>:updates:<run>
 -- ARGV[1]  run        string  id of the new run
 -- ARGV[2]  request    string  id of the request
 -- ARGV[3]  conflict   string  fail | use_existing | terminate_existing: another run of the id is open
@@ -19,22 +20,24 @@
 -- ARGV[6]  grace_ms   int     after which the sweep looks after the run
 -- ARGV[7]  digest     string  of the code bundle
 -- ARGV[8]  bundle     bytes   the bundle, or empty when the caller believes it is stored
--- ARGV[9]  fields     bytes   msgpack: {name, value, ...} of the record, {name, value, ...} of extra
--- ARGV[10] inputs     bytes   msgpack: inputs, the started input first, then startup signals
+-- ARGV[9]  fields     bytes   msgpack: {name, value, ...} of the record, of extra, of updates
+-- ARGV[10] inputs     bytes   msgpack: inputs, the started input first, then startup signals and updates
 -- ARGV[11] pushes     bytes   msgpack: {db, own_db, {{command, key, argument...}, ...}}
 -- ARGV[12] tag        string  beginning of the shard's keys, to find the record of an earlier run
 -- ARGV[13] timeout    int     run timeout in ms, 0 for none
 -- ARGV[14] deadline   int     execution timeout in ms, 0 for none
 -- ARGV[15] delay      int     ms until the run begins, 0 for at once
--- Returns  {"started", run, fence} | {"duplicate", run} | {"exists", run} | {"open", run} | {"refused", run, status}
---          | {"bundle_missing"}
--- Holds    one request starts at most one run; all or nothing
+-- ARGV[16] bound      int     most unread inputs of a run
+-- Returns  {"started", run, fence} | {"duplicate", run} | {"exists", run, "wake" (the caller must publish a wake-up) or ""}
+--          | {"open", run} | {"refused", run, status} | {"full", run, n} | {"bundle_missing"}
+-- Holds    one request starts at most one run; all or nothing; startup signals and updates reach the run answered with,
+--          new or not
 -- Cost     O(inputs)
 -- @include run
 -- @include index
 local workflow, request, record, extra, inbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local ready, open_runs, bundle, bundles, timers = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local index, types = KEYS[11], KEYS[12]
+local index, types, updates = KEYS[11], KEYS[12], KEYS[13]
 local run, request_id, conflict, reuse = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local mark_ms, grace_ms, digest, code = ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local fields, inputs, push = cmsgpack.unpack(ARGV[9]), cmsgpack.unpack(ARGV[10]), cmsgpack.unpack(ARGV[11])
@@ -50,8 +53,21 @@ if current[1] then
   local status = redis.call('HGET', ARGV[12] .. ':run:' .. current[1], 'status')
   if status and is_open(status) then
     if conflict == 'use_existing' then
+      local woken = ''
+      if #inputs > 1 then
+        local its_inbox, its_updates = ARGV[12] .. ':inbox:' .. current[1], ARGV[12] .. ':updates:' .. current[1]
+        local unread = redis.call('LLEN', its_inbox)
+        if unread + #inputs - 1 > tonumber(ARGV[16]) then return {'full', current[1], unread} end
+        for i = 2, #inputs do
+          -- An update is the last input; the run may have been sent it before.
+          if i < #inputs or not fields[3][1] or redis.call('HSETNX', its_updates, fields[3][1], '') == 1 then
+            redis.call('RPUSH', its_inbox, inputs[i])
+          end
+        end
+        if wake(ARGV[12] .. ':run:' .. current[1], ready, current[1], grace_ms) then woken = 'wake' end
+      end
       redis.call('SET', request, current[1], 'PX', mark_ms)
-      return {'exists', current[1]}
+      return {'exists', current[1], woken}
     end
     return {'open', current[1]}
   end
@@ -78,6 +94,7 @@ end
 redis.call('HSET', record, 'status', 'running', 'bundle', digest, 'fence', 1, 'time', int(now), 'length', 0, 'bytes', 0,
   'started', int(now), unpack(fields[1]))
 if #fields[2] > 0 then redis.call('HSET', extra, unpack(fields[2])) end
+if #fields[3] > 0 then redis.call('HSET', updates, unpack(fields[3])) end
 for _, input in ipairs(inputs) do redis.call('RPUSH', inbox, input) end
 redis.call('ZADD', open_runs, int(now), run)
 index_run(index, types, record, extra, run)

@@ -1,7 +1,7 @@
 -- machine: puts one run together: the parts of the library that each run needs, the user's code and its modules.
 -- Called by core/machine.py as start(program, payload_limit); rt.mode is set before. program is an encoded map:
 --   entry = unit, libraries = { id = unit }, method; unit = { id, name, source, modules, imports = { alias = id } }
--- Returns { start, apply, more_commands, places, open_commands, versions, trace, command_lines }
+-- Returns { start, apply, apply_traced, more_commands, places, trace, open_commands, set_versions, set_effects, ask }
 local rt = ...
 local raw = rt.raw
 local rawtype, error, next = raw.type, raw.error, raw.next
@@ -124,8 +124,9 @@ end
 
 -- places() -> bytes: a list of lists: task, file, line, function, waits_for, since_ms. Without names: each sleeping run
 -- keeps it, and Redis keeps a hash small while its values have at most 64 bytes.
-local function places()
+local function place_list()
   local list = {}
+  if rt.is_closed() then return list end
   local tasks, last = rt.living_tasks()
   for id = 1, last do
     local task = tasks[id]
@@ -138,7 +139,17 @@ local function places()
       }
     end
   end
-  return rt.pack(list)
+  return list
+end
+
+-- The same for a query handler, with names.
+function rt.places()
+  local list = place_list()
+  for i = 1, #list do
+    local task, file, line, name, waits_for, since_ms = raw.table.unpack(list[i])
+    list[i] = { task = task, file = file, line = line, ["function"] = name, waits_for = waits_for, since_ms = since_ms }
+  end
+  return list
 end
 
 -- Tracing: the line of user code that gave each command, for reports about replays that differ.
@@ -164,12 +175,22 @@ return {
     return rt.pack(lines)
   end,
   more_commands = rt.more_commands,
-  places = places,
+  places = function() return rt.pack(place_list()) end,
   trace = trace,
   open_commands = function() return rt.pack(rt.open_commands()) end,
   set_versions = function(bytes)
     local found = rt.unpack(bytes)
     rt.markers = rt.markers or {}
     for id, version in next, found do rt.markers[id] = version end
+  end,
+  set_effects = function(bytes)
+    local found = rt.unpack(bytes)
+    rt.effects = rt.effects or {}
+    for i = 1, #found do rt.effects[found[i][1]] = found[i] end
+  end,
+  -- Questions from outside the history: handlers.lua says which there are.
+  ask = function(what, ...)
+    rt.reset_budget()
+    return rt.require_prelude("handlers")[what](...)
   end,
 }

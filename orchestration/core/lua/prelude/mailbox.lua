@@ -27,6 +27,7 @@ local by_topic = {}
 local arrived, waiting = 0, 0
 
 local function store(message)
+  rt.check_seal()
   arrived = arrived + 1
   message.number = arrived
   waiting = waiting + 1
@@ -154,6 +155,7 @@ local function deliver()
 end
 
 local function open(source, size, label)
+  rt.check_seal()
   if not source.object or source.state.closed then
     if source.object then end_subscription(source) end
     source.object = channel.new(size, label)
@@ -180,6 +182,7 @@ local function subscribe(topic, object, form)
 end
 
 local function check_topic(topic)
+  rt.check_seal()
   if topic == "" then return rt.fail("Invalid", "topic cannot be empty") end
   if sub(topic, 1, 1) == "@" then return rt.fail("Invalid", "cannot listen to @ topics") end
   return true
@@ -216,6 +219,7 @@ local function bind(topic, object)
 end
 
 local function unlisten(object, keep_open)
+  rt.check_seal()
   for i = 1, #sources do
     local source = sources[i]
     if source.object == object and object ~= nil then

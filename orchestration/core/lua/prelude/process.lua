@@ -133,6 +133,7 @@ function rt.traps_links() return own_options.trap_links end
 
 function process.get_options() return { trap_links = own_options.trap_links } end
 function process.set_options(given)
+  rt.check_seal()
   if rawtype(given) ~= "table" or rt.class_of(given) then
     return false, rt.new_error({ message = "options parameter must be a table", kind = "Invalid", retryable = false })
   end

@@ -101,8 +101,14 @@ end
 
 function lib.yield(...)
   local thread = crunning()
-  if tasks[thread] then cerror("attempt to yield from outside a coroutine", 2) end
-  if rt.unblockable and rt.unblockable_in == thread then cerror("attempt to yield across " .. rt.unblockable, 2) end
+  if tasks[thread] then
+    if rt.check_seal then rt.check_seal() end
+    cerror("attempt to yield from outside a coroutine", 2)
+  end
+  if rt.unblockable and rt.unblockable_in == thread then
+    if rt.check_seal then rt.check_seal() end
+    cerror("attempt to yield across " .. rt.unblockable, 2)
+  end
   return cyield(...)
 end
 

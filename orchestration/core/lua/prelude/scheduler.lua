@@ -3,6 +3,7 @@
 --   current, block, wake, pause, waiter, spawn, is_queued (tasks); command, on_result, forget (commands that are answered);
 --   on_cancel, cancel_pending (what cancels a command);
 --   start_timer, cancel_timer; now_ns, now_ms, random; finish (ends the run); fatal (parks it); on_input, on_quiet, has_waits
+--   set_seal, check_seal (seal.lua); launch, note, outcome, next_number, random_aside (handlers.lua, side_effect.lua)
 -- A task is a coroutine that the scheduler owns. It gives up control only by yielding rt.block_token, also from inside
 -- coroutines that user code made itself (resume and wrap pass the token on).
 local rt = ...
@@ -33,6 +34,7 @@ local random_buffer, random_at, random_block = "", 1, 0
 
 local history_length, history_size = 0, 0
 local on_command = nil
+local seal = nil -- raises; set while a function runs that may have no effect on the run
 local reset_budget = rt.reset_budget
 
 -- Tasks ---------------------------------------------------------------------------------------------------------
@@ -51,6 +53,7 @@ end
 
 -- waiter() -> task: the calling task; raises where it cannot wait. Called before anything is registered.
 local function waiter()
+  if seal then seal() end
   if not current then rt.raise("cannot wait here: no task is running") end
   if rt.unblockable or not isyieldable() then
     rt.raise("cannot wait here: inside " .. (rt.unblockable or "a function of the C library"))
@@ -110,6 +113,7 @@ end
 
 -- command(code, fields, tail) -> seq: ask for something; tail is the encoding of the fields after the number
 local function command(code, fields, tail)
+  if seal then seal() end
   if closed then error("the run has ended", 0) end
   seq = seq + 1
   emit(char(0x92 + fields, code) .. pack_int(seq) .. tail)
@@ -119,6 +123,11 @@ end
 -- notice(code, about): a command that has no number of its own, about one that has
 local function notice(code, about)
   emit(char(0x92, code) .. pack_int(about))
+end
+
+-- note(code, fields, tail): a command that nothing answers, so it has no number
+local function note(code, fields, tail)
+  emit(char(0x91 + fields, code) .. tail)
 end
 
 -- on_result(seq, receiver): a task (woken with ok, bytes, info) or a function (called with them) gets the answer
@@ -153,6 +162,7 @@ local function on_cancel(number, take_back) cancels[number] = take_back end
 -- cancel_pending() -> n: take back every command that still waits, in the order in which they were given. A task that
 -- waits for one itself is told by its own way of waiting: task.take_back(number, task), set before block().
 function rt.cancel_pending()
+  if seal then seal() end
   local numbers = {}
   for number, receiver in raw.next, pending do
     if cancels[number] or (rawtype(receiver) == "table" and receiver.take_back) then numbers[#numbers + 1] = number end
@@ -173,9 +183,12 @@ local function finish(code, tail, fields)
   closed = true
 end
 
+-- misfit(text): the input at hand does not belong to this code; for those who handle inputs, outside any task
+function rt.misfit(text) fatal = fatal or text end
+
 -- fatal(text): the run cannot go on and must not end: it is parked. Cannot be caught by user code.
 function rt.fatal(text)
-  fatal = fatal or text
+  rt.misfit(text)
   while true do
     if current then yield(TOKEN) else error(text, 0) end
   end
@@ -203,6 +216,12 @@ else
   end
 end
 rt.now_ms = function() return now_ms end
+-- random_aside(number) -> restore: a stream of its own for what a replay may leave out
+function rt.random_aside(number)
+  local buffer, at, block = random_buffer, random_at, random_block
+  random_buffer, random_at, random_block = "", 1, number << 24
+  return function() random_buffer, random_at, random_block = buffer, at, block end
+end
 rt.history = function() return history_length, history_size end
 rt.set_on_command = function(hook) on_command = hook end
 
@@ -215,6 +234,7 @@ end
 
 -- cancel_timer(id) -> true if it had not fired
 function rt.cancel_timer(number)
+  if seal then seal() end
   if not forget(number) then return false end
   notice(66, number)
   return true
@@ -230,22 +250,9 @@ local function fail_with(value, thread)
   fail(rt.failure_bytes(value, thread))
 end
 
--- The result rule of functions and workflows: first value, unless the second is an error or a text.
 local function settle(value, problem)
-  if rawtype(problem) == "string" then
-    return fail(rt.failure_bytes(rt.new_error({ message = problem, kind = "Internal", retryable = false })))
-  end
-  if problem ~= nil and rt.is_error(problem) then return fail_with(problem) end
-  local ok, bytes = rt.pcall(rt.pack, value)
-  if ok and #bytes > rt.payload_limit then
-    ok, bytes = false, "the result takes " .. #bytes .. " bytes, the limit is " .. rt.payload_limit
-  end
-  if ok then return finish(71, pack_bin(bytes)) end
-  fail(rt.failure_bytes(rt.new_error({
-    message = "failed to encode result: " .. rt.tostring(rt.is_error(bytes) and rt.error_text(bytes) or bytes),
-    kind = "Internal",
-    retryable = false,
-  })))
+  local ok, bytes = rt.outcome(value, problem)
+  finish(ok and 71 or 72, pack_bin(bytes))
 end
 
 -- run(): resume ready tasks until none is left, then give the mailbox its turn, and so on until all is quiet
@@ -274,7 +281,10 @@ local function run()
       if closed or fatal then return end
     end
     first, last = 1, 0
-    for i = 1, #quiet_hooks do quiet_hooks[i]() end
+    for i = 1, #quiet_hooks do
+      quiet_hooks[i]()
+      if first <= last then break end -- quiet no more: first the tasks, then the others again
+    end
     if first > last then break end
   end
   if closed or fatal or pending_count > 0 then return end
@@ -346,6 +356,9 @@ input_handlers[10] = function(event, pos)
   answer(number, ok, bytes)
 end
 
+-- UPDATE, until the code has a handler for one
+input_handlers[13] = function() rt.misfit("an update handler, and the code has none") end
+
 -- TERMINATED, TIMED_OUT: ended from outside, the code has no say
 input_handlers[11] = function() closed = true end
 input_handlers[12] = input_handlers[11]
@@ -377,6 +390,16 @@ function rt.more_commands(from)
 end
 
 rt.answer = answer
+rt.launch = function(fn) ready(new_task(fn)) end -- a new task at the end of the queue
+rt.set_seal = function(new)
+  local old = seal
+  seal = new
+  return old
+end
+rt.check_seal = function() if seal then seal() end end
+rt.is_closed = function() return closed end
+rt.next_number = function() return seq + 1 end
+rt.note, rt.outcome = note, rt.require_prelude("outcome")
 rt.current = function() return current end
 rt.waiter, rt.block, rt.wake, rt.pause, rt.ready, rt.spawn = waiter, block, wake, pause, ready, spawn
 rt.is_queued, rt.on_cancel = is_queued, on_cancel

@@ -1,5 +1,6 @@
 -- workflow: what a run can know and say about itself.
--- Returns { info, history_length, history_size, version, exec, attrs, cancel_pending }; outside workflows it gives the outside answers.
+-- Returns { info, history_length, history_size, version, exec, attrs, cancel_pending, query, update, side_effect, wait, saga,
+--   now_line, where }; outside workflows it gives the outside answers.
 local rt = ...
 local raw = rt.raw
 local rawtype, find, select = raw.type, raw.string.find, raw.select
@@ -31,6 +32,7 @@ function workflow.version(change_id, min, max)
   if not is_workflow then return max, nil end
   local version = versions[change_id]
   if not version then
+    rt.check_seal()
     version = rt.markers and rt.markers[change_id]
     if not version and rt.replaying then
       version = -1
@@ -79,6 +81,34 @@ end
 function workflow.cancel_pending()
   if not is_workflow then return rt.fail("Invalid", "workflow.cancel_pending only available in workflow context") end
   return rt.cancel_pending(), nil
+end
+
+-- What has a file of its own, loaded when it is first used.
+local function late(name, file)
+  workflow[name] = function(...)
+    local module = rt.require_prelude(file)
+    local fn = rawtype(module) == "table" and module[name] or module
+    workflow[name] = fn
+    return fn(...)
+  end
+end
+late("query", "handlers")
+late("update", "handlers")
+late("side_effect", "side_effect")
+late("wait", "wait")
+late("saga", "saga")
+
+-- now_line() -> "file:line" of the caller
+function workflow.now_line()
+  local frame = rt.user_frames(raw.coroutine.running(), 1, 1)[1]
+  return frame and frame.source .. ":" .. frame.line or "", nil
+end
+
+-- where() -> list of { file, line, name }: the calls that led here in this coroutine, innermost first
+function workflow.where()
+  local frames = rt.user_frames(raw.coroutine.running(), 1, 64)
+  for i = 1, #frames do frames[i] = { file = frames[i].source, line = frames[i].line, name = frames[i].name } end
+  return frames, nil
 end
 
 return rt.readonly("workflow", workflow)

@@ -2,7 +2,7 @@
 
 -- Takes everything of an ended run out of the ways that lead to a worker, and gives what is kept a lifetime.
 -- keys: record, extra, history, inbox, open, timers, handed, ready, pending, open_runs, closed_runs, parked_runs,
---       workflow, bundle, bundles, index, types, ended, outbox, outbox_due
+--       workflow, bundle, bundles, index, types, ended, outbox, outbox_due, updates
 -- carried: how many unread inputs another run has been given
 local function close_run(keys, run, status, now, retention_ms, mark_ms, carried)
   local undelivered = redis.call('LLEN', keys.inbox) - (carried or 0)
@@ -36,6 +36,7 @@ local function close_run(keys, run, status, now, retention_ms, mark_ms, carried)
   redis.call('PEXPIRE', keys.record, retention_ms)
   redis.call('PEXPIRE', keys.extra, retention_ms)
   redis.call('PEXPIRE', keys.history, retention_ms)
+  redis.call('PEXPIRE', keys.updates, retention_ms)
   if redis.call('HGET', keys.workflow, 'run') == run then
     redis.call('PEXPIRE', keys.workflow, int(math.max(retention_ms, mark_ms)))
   end
@@ -50,6 +51,6 @@ local function close_keys(keys)
     record = keys[1], extra = keys[2], history = keys[3], inbox = keys[4], open = keys[5], timers = keys[6],
     handed = keys[7], ready = keys[8], pending = keys[9], open_runs = keys[10], closed_runs = keys[11],
     parked_runs = keys[12], workflow = keys[13], bundle = keys[14], bundles = keys[15],
-    index = keys[16], types = keys[17], ended = keys[18], outbox = keys[19], outbox_due = keys[20],
+    index = keys[16], types = keys[17], ended = keys[18], outbox = keys[19], outbox_due = keys[20], updates = keys[21],
   }
 end

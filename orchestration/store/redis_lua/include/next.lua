@@ -16,6 +16,13 @@ local function next_problem(n)
   if n.code == '' and redis.call('EXISTS', n.tag .. ':bundle:' .. n.digest) == 0 then return 'ERR the bundle is missing' end
 end
 
+-- The id in an update, whose third byte says how long it is.
+local function update_id(input)
+  local head = string.byte(input, 3)
+  if head == 0xd9 then return string.sub(input, 5, 4 + string.byte(input, 4)) end
+  return string.sub(input, 4, 3 + head - 0xa0)
+end
+
 -- Moves what a run has not read to the one that follows; to be called before the run is closed.
 -- Returns how many inputs were moved.
 local function carry_inbox(keys, n)
@@ -26,6 +33,7 @@ local function carry_inbox(keys, n)
     for _, input in ipairs(page) do
       if for_everyone[string.byte(input, 2)] then
         redis.call('RPUSH', inbox, input)
+        if string.byte(input, 2) == 13 then redis.call('HSET', n.tag .. ':updates:' .. n.run, update_id(input), '') end
         moved = moved + 1
       end
     end

@@ -4,7 +4,8 @@
 
 -- Number of elements of each op, its name included. Ops are checked before anything is written: an error in the
 -- middle would leave a step half done.
-local sizes = {open = 3, timer = 3, eta = 4, sent = 2, shut = 3, extra = 3, out = 3, input = 2, search = 4, claim = 2}
+local sizes = {open = 3, timer = 3, eta = 4, sent = 2, shut = 3, extra = 3, out = 3, input = 2, search = 4, claim = 2,
+  answer = 4, tell = 3}
 local function bad_op(op)
   if sizes[op[1]] ~= #op then return true end
   for i = 2, #op do
@@ -92,6 +93,11 @@ local function write_step(keys, s, old)
     elseif name == 'out' then -- id, entry
       redis.call('HSET', keys.outbox, op[2], op[3])
       redis.call('ZADD', keys.outbox_due, int(now + s.grace_ms), op[2])
+    elseif name == 'answer' then -- update, answer, why refused or empty: what the sender of an update is told
+      redis.call('HSET', keys.updates, op[2], op[3])
+      if op[4] ~= '' then redis.call('HINCRBY', keys.record, 'refused:' .. op[4], 1) end
+    elseif name == 'tell' then -- channel, text: to those who wait outside
+      redis.call('PUBLISH', op[2], op[3])
     elseif name == 'input' then -- input that the step itself caused
       redis.call('RPUSH', keys.inbox, op[2])
     end
