@@ -17,6 +17,8 @@ from orchestration.errors import (
     OrchestrationError,
     PayloadError,
     RegistryError,
+    ScheduleAlreadyExistsError,
+    ScheduleNotFoundError,
     StoreUnavailableError,
     UpdateRejectedError,
     WorkflowAlreadyStartedError,
@@ -37,7 +39,7 @@ class Exit(enum.IntEnum):
     USAGE = 2
     """The command line, a value on it, a setting or the application is wrong."""
     NOT_FOUND = 3
-    """No workflow, run or entry has this id."""
+    """No workflow, run, schedule or entry has this id."""
     UNAVAILABLE = 4
     """Redis, or the broker, does not answer."""
     TIMEOUT = 5
@@ -73,10 +75,12 @@ _CODES: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (KeyboardInterrupt, Exit.INTERRUPTED),
     (EntryNotFoundError, Exit.NOT_FOUND),
     (WorkflowNotFoundError, Exit.NOT_FOUND),
+    (ScheduleNotFoundError, Exit.NOT_FOUND),
     (StoreUnavailableError, Exit.UNAVAILABLE),
     (WorkflowAlreadyStartedError, Exit.REFUSED),
     (WorkflowClosedError, Exit.REFUSED),
     (UpdateRejectedError, Exit.REFUSED),
+    (ScheduleAlreadyExistsError, Exit.REFUSED),
     (ConfigError, Exit.USAGE),
     (PayloadError, Exit.USAGE),
     (ApplicationError, Exit.FAILED),
@@ -90,6 +94,7 @@ _CODES: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
 
 _CURES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (WorkflowNotFoundError, "`orchestration list` shows those that are"),
+    (ScheduleNotFoundError, "`orchestration schedule list` shows those that are there"),
     (EntryNotFoundError, "`orchestration check` lists the entries"),
     (WorkflowAlreadyStartedError, "take another --id, or say what to do with --conflict or --reuse"),
     (WorkflowClosedError, "`orchestration show` says how it stands"),

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import click
 
 from orchestration.cli.call import call
 from orchestration.cli.cancel import cancel
 from orchestration.cli.check import check
+from orchestration.cli.commands import Commands
 from orchestration.cli.count import count
 from orchestration.cli.dev import dev
-from orchestration.cli.exits import report
 from orchestration.cli.history import history
 from orchestration.cli.list_runs import list_runs
 from orchestration.cli.pause import pause
@@ -22,7 +20,8 @@ from orchestration.cli.result import result
 from orchestration.cli.resume import resume
 from orchestration.cli.retry import retry
 from orchestration.cli.run import run
-from orchestration.cli.session import session_of, shared_options
+from orchestration.cli.schedules import schedule
+from orchestration.cli.session import shared_options
 from orchestration.cli.show import show
 from orchestration.cli.signal_run import signal_run
 from orchestration.cli.start import start
@@ -33,43 +32,11 @@ from orchestration.cli.upgrade import upgrade
 __all__ = ["Commands", "add_commands", "orchestration"]
 
 
-class Commands(click.Group):
-    """Commands in the order in which people meet them; errors as one line and an exit code."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order in which they were added."""
-        return list(self.commands)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command; a name that is none is told what is close to it."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            close = difflib.get_close_matches(args[0], list(self.commands), n=2)
-            if close:
-                text = f"there is no command {args[0]!r}: did you mean {' or '.join(map(repr, close))}?"
-                raise click.UsageError(text, ctx) from error
-            raise
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
-        try:
-            return super().invoke(ctx)
-        except (click.exceptions.Exit, BrokenPipeError):
-            raise
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, it is told and has a code
-            shown = KeyboardInterrupt() if isinstance(error, click.Abort) else error
-            session = session_of(ctx)
-            ctx.exit(report(shown, debug=session.debug, as_json=session.json))
-
-
 def add_commands(group: click.Group) -> None:
     """Put every command into a group."""
     for command in (
         run, dev, check, start, list_runs, count, show, history, signal_run, query, update, result, cancel, terminate,
-        pause, resume, retry, upgrade, call,
+        pause, resume, retry, upgrade, call, schedule,
     ):  # fmt: skip
         group.add_command(command)
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from orchestration.cli.exits import Exit
 from orchestration.cli.group import orchestration
+from orchestration.cli.schedules import schedule
 
 COMMANDS = sorted(orchestration.commands)
 
@@ -17,7 +18,7 @@ COMMANDS = sorted(orchestration.commands)
 def test_the_commands_are_those_of_the_documentation() -> None:
     assert sorted([
         "run", "dev", "start", "list", "show", "history", "signal", "cancel", "terminate", "result", "call", "retry",
-        "check", "pause", "resume", "upgrade", "count", "query", "update",
+        "check", "pause", "resume", "upgrade", "count", "query", "update", "schedule",
     ]) == COMMANDS  # fmt: skip
 
 
@@ -27,6 +28,16 @@ def test_every_help_has_an_example(name: str) -> None:
     assert result.exit_code == 0
     assert f"orchestration {name}" in result.output.split("Example", 1)[1]
     assert "--json" in result.output
+
+
+@pytest.mark.parametrize("name", sorted(schedule.commands))
+def test_every_help_about_schedules_has_an_example(name: str) -> None:
+    result = CliRunner().invoke(orchestration, ["schedule", name, "--help"])
+    assert result.exit_code == 0
+    assert f"orchestration schedule {name}" in result.output.split("Example", 1)[1]
+    assert "--json" in result.output
+    page = (Path(__file__).resolve().parents[3] / "docs/reference/cli.md").read_text("utf-8")
+    assert re.search(rf"`schedule {name}\b", page), name
 
 
 @pytest.mark.parametrize(
@@ -42,6 +53,17 @@ def test_every_help_has_an_example(name: str) -> None:
         (["count", "--where", 'status = "asleep"'], "'asleep' is no status"),
         (["list", "--started-after", "soon"], "'soon' is no time"),
         (["show"], "Missing argument 'ID'"),
+        (["schedule", "lst"], "did you mean 'list'?"),
+        (["schedule", "create", "s", "a:b"], "needs --cron or --every"),
+        (["schedule", "create", "s", "a:b", "--cron", "0 25 * * *"], "bad cron expression '0 25 * * *'"),
+        (["schedule", "create", "s", "a:b", "--cron", "@daily", "--zone", "Mars"], "unknown time zone 'Mars'"),
+        (["schedule", "create", "s", "a:b", "--every", "10ms"], "one second"),
+        (["schedule", "create", "s", "a:b", "--every", "1h", "--start-at", "2026-01-01T00:00"], "no time zone"),
+        (["schedule", "create", "s", "a:b", "--every", "1h", "--start-at", "2026-01-02", "--end-at", "2026-01-01"],
+         "before the start"),
+        (["schedule", "create", "s", "a:b", "--every", "1h", "--context", "[1]"], "--context takes a JSON object"),
+        (["schedule", "backfill", "s", "yesterday", "today"], "'yesterday' is no time"),
+        (["schedule", "trigger", "s", "--overlap", "twice"], "'twice' is not one of"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(words: list[str], part: str) -> None:

@@ -1,0 +1,89 @@
+"""``orchestration schedule pause``, ``resume``, ``trigger`` and ``delete``."""
+
+from __future__ import annotations
+
+import click
+
+from orchestration.cli.application import load_application
+from orchestration.cli.output import print_json
+from orchestration.cli.schedules.options import OVERLAP, find_schedule
+from orchestration.cli.schedules.texts import next_text
+from orchestration.cli.session import session_of, shared_options
+
+__all__ = ["delete", "pause", "resume", "trigger"]
+
+
+@click.command()
+@click.argument("schedule_id", metavar="ID")
+@click.option("--note", default="", metavar="TEXT", help="Why; `show` and `list` tell it.")
+@shared_options
+@click.pass_context
+def pause(context: click.Context, schedule_id: str, note: str) -> None:
+    """Start nothing more until it is resumed. Open runs go on; what waits for them to end is given up.
+
+    \b
+    Example:
+      orchestration schedule pause nightly --note "the warehouse is being moved"
+    """
+    session = session_of(context)
+    find_schedule(load_application(session), schedule_id).pause(note)
+    _done(context, schedule_id, f"{schedule_id} is paused")
+
+
+@click.command()
+@click.argument("schedule_id", metavar="ID")
+@click.option("--note", default="", metavar="TEXT", help="Why; `show` tells it.")
+@shared_options
+@click.pass_context
+def resume(context: click.Context, schedule_id: str, note: str) -> None:
+    """Go on with the times that come from now on. `backfill` takes those of the pause.
+
+    \b
+    Example:
+      orchestration schedule resume nightly
+    """
+    session = session_of(context)
+    handle = find_schedule(load_application(session), schedule_id)
+    handle.resume(note)
+    _done(context, schedule_id, f"{schedule_id} goes on: {next_text(handle.describe())}")
+
+
+@click.command()
+@click.argument("schedule_id", metavar="ID")
+@click.option("--overlap", type=OVERLAP, help="For this once. Default: the schedule's own.")
+@shared_options
+@click.pass_context
+def trigger(context: click.Context, schedule_id: str, overlap: str | None) -> None:
+    """Start it once, now; also while it is paused.
+
+    \b
+    Example:
+      orchestration schedule trigger nightly --overlap allow_all
+    """
+    session = session_of(context)
+    find_schedule(load_application(session), schedule_id).trigger(overlap)
+    said = f"{schedule_id} is started by the next worker that looks; `orchestration schedule show {schedule_id}` tells"
+    _done(context, schedule_id, said)
+
+
+@click.command()
+@click.argument("schedule_id", metavar="ID")
+@shared_options
+@click.pass_context
+def delete(context: click.Context, schedule_id: str) -> None:
+    """Forget a schedule. Runs that it has started are left alone.
+
+    \b
+    Example:
+      orchestration schedule delete nightly
+    """
+    session = session_of(context)
+    find_schedule(load_application(session), schedule_id).delete()
+    _done(context, schedule_id, f"{schedule_id} is deleted")
+
+
+def _done(context: click.Context, schedule_id: str, said: str) -> None:
+    if session_of(context).json:
+        print_json({"id": schedule_id, "done": context.info_name})
+    else:
+        print(said)
