@@ -73,7 +73,7 @@ def start_child(
     from orchestration.tasks.starts import StartRequest, start
 
     run_id, seq, parent_pid = parent
-    child_queue, worker = where(runtime, host, queue)
+    child_queue, worker = where(runtime, host, str(options.get("task_queue") or queue))
     if options.get("namespace") not in (None, "", namespace):
         raise ValueError(f"a child lives in its parent's namespace {namespace!r}, not in {options['namespace']!r}")
     started = start(

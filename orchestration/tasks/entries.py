@@ -12,6 +12,7 @@ from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from orchestration.errors import RegistryError, StoreError, StoreUnavailableError, WorkflowAlreadyStartedError
 from orchestration.registry.kinds.functions import FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, WorkflowLua
+from orchestration.tasks.calls import with_retries
 from orchestration.tasks.dispatch import retry_attempt
 from orchestration.tasks.functions import run_function
 from orchestration.tasks.messages import RESUME_TASK
@@ -114,7 +115,10 @@ def _resume(orchestration: Orchestration) -> Any:
 def _function(orchestration: Orchestration, entry: FunctionLua) -> Any:
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
         values = [*args, kwargs] if kwargs else list(args)
-        return run_function(orchestration.runtime, entry.id, values, task_id=self.request.id)
+        task_id = self.request.id
+        return with_retries(
+            lambda: run_function(orchestration.runtime, entry.id, values, task_id=task_id), entry.options
+        )
 
     return run
 
@@ -122,7 +126,7 @@ def _function(orchestration: Orchestration, entry: FunctionLua) -> Any:
 def _python(entry: FunctionPython) -> Any:
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
         del self
-        return resolve_callable(entry)(*args, **kwargs)
+        return with_retries(lambda: resolve_callable(entry)(*args, **kwargs), entry.options)
 
     return run
 

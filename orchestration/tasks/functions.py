@@ -15,6 +15,7 @@ import msgpack
 
 from orchestration.activity import in_activity, info
 from orchestration.core import payload
+from orchestration.core.call_options import call_timeout_ms
 from orchestration.core.events import Code
 from orchestration.core.failures import application_error, failure_of
 from orchestration.core.machine import Machine, Mode
@@ -23,6 +24,7 @@ from orchestration.errors import ApplicationError
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua
 from orchestration.store.inputs import encode_input, stamp
+from orchestration.tasks.calls import with_retries
 from orchestration.tasks.neighbours import Neighbours
 from orchestration.tasks.runtime import Runtime
 
@@ -98,7 +100,8 @@ class _Driver:
         self._context = dict(context)
         self._pid = make_pid("celery", function_id, call_id)
         self._answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._timers: list[tuple[float, int]] = []
+        self._timers: list[tuple[float, int, bytes]] = []
+        self._ended = threading.Event()
         self._cancelled: set[int] = set()
         self._neighbours = Neighbours(runtime, self._pid, self._context, self._answers.put)
 
@@ -126,6 +129,7 @@ class _Driver:
                     self._perform(code, rest)
                 item = self._next()
         finally:
+            self._ended.set()
             self._neighbours.close()
             machine.close()
 
@@ -134,7 +138,7 @@ class _Driver:
             seq, target, args, options = rest
             self._spawn(seq, target, args, options)
         elif code == Code.START_TIMER:
-            heapq.heappush(self._timers, (time.monotonic() + rest[1] / 1000, rest[0]))
+            self._at(rest[1], rest[0], encode_input(Code.TIMER_FIRED, rest[0]))
         elif code in (Code.CANCEL_TIMER, Code.CANCEL_ACTIVITY):
             self._cancelled.add(rest[0])
         elif code == Code.SEND_SIGNAL:
@@ -146,6 +150,9 @@ class _Driver:
         elif code == Code.WATCH:
             self._neighbours.watch(*rest)
 
+    def _at(self, delay_ms: int, seq: int, item: bytes) -> None:
+        heapq.heappush(self._timers, (time.monotonic() + delay_ms / 1000, seq, item))
+
     def _next(self) -> bytes:
         """Wait for the next answer or timer."""
         while True:
@@ -156,15 +163,31 @@ class _Driver:
                 return self._answers.get(timeout=wait)
             except queue.Empty:
                 if self._timers[0][0] <= time.monotonic():
-                    return encode_input(Code.TIMER_FIRED, heapq.heappop(self._timers)[1])
+                    return heapq.heappop(self._timers)[2]
 
     def _spawn(self, seq: int, target: str, args: bytes, options: dict[str, Any]) -> None:
         context = {**self._context, **options.get("ctx", {})}
         values = payload.decode(args)
+        wanted = {**getattr(self._runtime.registry.find(target), "options", {}), **options.get("options", {})}
+        try:
+            timeout_ms = call_timeout_ms(wanted)
+        except ValueError as error:
+            failure = payload.encode_failure(f"invalid options: {error}", kind="Invalid", retryable=False)
+            self._answers.put(encode_input(Code.ACTIVITY_FAILED, seq, failure))
+            return
+        deadline = None
+        if timeout_ms:  # what the call answers later finds its command closed
+            deadline = time.monotonic() + timeout_ms / 1000
+            failure = payload.encode_failure(f"{target} took too long", kind="Timeout", retryable=False)
+            self._at(timeout_ms, seq, encode_input(Code.ACTIVITY_FAILED, seq, failure))
+
+        def perform() -> Any:
+            return self._call(target, values, context)
 
         def call() -> None:
             try:
-                result = payload.encode(self._call(target, values, context), limit=self._runtime.settings.payload_bytes)
+                answer = with_retries(perform, wanted, stop=self._ended, deadline=deadline)
+                result = payload.encode(answer, limit=self._runtime.settings.payload_bytes)
                 self._answers.put(encode_input(Code.ACTIVITY_COMPLETED, seq, result))
             except Exception as error:  # noqa: BLE001 - whatever the callee raises is its answer
                 failure = payload.encode(failure_of(error))

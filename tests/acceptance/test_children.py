@@ -325,3 +325,69 @@ def test_cancelling_a_workflow_that_waits_in_nested_coroutines(client: Client) -
     assert handle.describe().status == "cancelled"
     names = [type(event).__name__ for event in handle.history()]
     assert {"CancelActivity", "CancelTimer", "CancelExternal"} <= set(names)
+
+
+speaker = project.workflow(
+    "speaker",
+    """
+    local function plain(err)
+        return err and { kind = err:kind(), retryable = err:retryable(), message = err:message() }
+    end
+    local function main(verb, pid, ...)
+        local ok, err = process[verb](pid, ...)
+        return { ok = ok, me = process.pid(), error = plain(err) }
+    end
+    return main
+    """,
+    **OURS,
+)
+
+
+def test_a_workflow_signals_another_and_is_named_as_the_sender(client: Client) -> None:
+    listening = client.start_workflow(child, "wait")
+    said = client.execute_workflow(speaker, "send", listening.pid, "hello", {"n": 1}, timeout=10)
+    assert said["ok"] is True
+    assert listening.result(timeout=10) == {"topic": "hello", "from": said["me"], "data": {"n": 1}}
+
+
+def test_a_signal_to_what_is_not_there_is_not_found(client: Client) -> None:
+    ended = client.start_workflow(child, "value", 1)
+    ended.result(timeout=10)
+    for pid in (ended.pid, "{app:client@app:worker|nobody}", "app:client@app:worker|no-braces"):
+        error = client.execute_workflow(speaker, "send", pid, "hello", timeout=10)["error"]
+        assert (error["kind"], error["retryable"]) == ("NotFound", False)
+        assert pid.strip("{}").split("|")[1] in error["message"]
+
+
+def test_a_workflow_cancels_another_with_its_reason(client: Client) -> None:
+    other = client.start_workflow(obedient)
+    assert client.execute_workflow(speaker, "cancel", other.pid, "enough of it", timeout=10)["ok"] is True
+    with pytest.raises(WorkflowFailedError, match="stopped: enough of it"):
+        other.result(timeout=10)
+
+
+def test_a_workflow_terminates_another_at_once(client: Client) -> None:
+    other = client.start_workflow(obedient)
+    assert client.execute_workflow(speaker, "terminate", other.pid, timeout=10)["ok"] is True
+    with pytest.raises(WorkflowFailedError, match="workflow terminated"):
+        other.result(timeout=10)
+
+
+def test_a_childs_queue_is_its_hosts_then_the_options_then_its_parents(client: Client) -> None:
+    for host, options, queue in (
+        ("app:elsewhere", {"workflow.task_queue": "ignored"}, "elsewhere"),
+        ("by-name", {"workflow.task_queue": "ignored"}, "by-name"),
+        ("", {"workflow.task_queue": "wanted"}, "wanted"),
+        ("", {}, "shop"),
+    ):
+        child_id = f"queue-{queue}"
+        given = {**options, "workflow.id": child_id, "workflow.parent_close_policy": "abandon"}
+        client.execute_workflow(start, given, obedient, host, timeout=10)
+        found = client.get_workflow(child_id)
+        assert found.describe().task_queue == queue
+        found.terminate()
+
+
+def test_a_childs_id_is_made_from_its_parents_run(client: Client) -> None:
+    handle = client.start_workflow(start, {}, child, "app:worker", [], "exit")
+    assert f"|{handle.run_id}_1}}" in handle.result(timeout=10)["pid"]

@@ -146,6 +146,34 @@ def test_modules_that_are_always_there_may_be_listed(tree):
     assert len(tree.load()) == 1
 
 
+@pytest.mark.parametrize(
+    "module",
+    ["base64", "channel", "crypto", "ctx", "errors", "funcs", "hash", "json", "os", "payload", "process", "text",
+     "time", "uuid", "workflow", "yaml"],
+)  # fmt: skip
+def test_a_workflow_may_list_every_deterministic_module(tree, module):
+    tree.write("a.yaml", "namespace: a\nentries:\n" + workflow(modules=f"[{module}]"))
+    assert len(tree.load()) == 1
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["cdc", "cloudstorage", "env", "events", "excel", "exec", "fs", "http", "http_client", "hub", "io", "logger",
+     "metrics", "pg", "queue", "registry", "security", "sql", "store", "stream", "system", "tty", "websocket"],
+)  # fmt: skip
+def test_a_workflow_may_list_no_module_with_effects_that_are_not_recorded(tree, module):
+    tree.write("a.yaml", "namespace: a\nentries:\n" + workflow(modules=f"[{module}]"))
+    (problem,) = tree.problems()
+    assert f"= '{module}': module does not have any allowed class" in problem
+
+
+@pytest.mark.parametrize("module", ["compress", "contract", "expr", "html", "templates", "treesitter"])
+def test_a_module_that_is_not_there_yet_is_refused_in_workflows_too(tree, module):
+    tree.write("a.yaml", "namespace: a\nentries:\n" + workflow(modules=f"[{module}]"))
+    (problem,) = tree.problems()
+    assert f"the module {module} is not part of this release" in problem
+
+
 def test_services_need_a_process_and_a_host(tree):
     tree.write(
         "a.yaml",
