@@ -41,6 +41,22 @@ order = project.workflow(
     modules=["workflow"],
 )
 
+stuck = project.workflow(
+    "stuck",
+    """
+    local workflow = require("workflow")
+
+    return function()
+        local state = "waiting"
+        workflow.query("state", function() return state end)
+        process.inbox():receive()
+        state = "spinning"
+        while true do end
+    end
+    """,
+    modules=["workflow"],
+)
+
 ITEMS = [{"price": 30}, {"price": 70}]
 
 
@@ -72,6 +88,14 @@ def test_a_query_works_on_a_workflow_that_has_ended(client):
     handle.signal("decision", "sent")
     handle.result(timeout=10)
     assert handle.query("state") == "sent"
+
+
+def test_a_query_works_on_a_parked_workflow_up_to_where_it_stands(client):
+    handle = client.start_workflow(stuck)
+    handle.signal("spin")
+    wait_until(lambda: handle.describe().status == "parked")
+    assert handle.query("state") == "waiting"
+    handle.terminate()
 
 
 def test_a_query_fails_with_an_error_of_its_own(client):

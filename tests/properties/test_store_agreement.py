@@ -21,6 +21,7 @@ from orchestration.store.base import StoreOptions
 from orchestration.store.indexing import attribute_op
 from orchestration.store.query import Condition
 from orchestration.store.results import Delivery, Lease, Pushes, Sweep
+from orchestration.store.updates import ACCEPTED, UpdateStatus, encode_answer
 from orchestration.types import RunId
 from tests.store.backends import Backend, MemoryBackend, RedisBackend
 from tests.store.runs import DIGEST
@@ -90,11 +91,13 @@ class Player:
         return answer
 
 
-def start(run_id: RunId, workflow_id: str, request: str, conflict: str, reuse: str, push: bool, timeout: int) -> Step:
+def start(
+    run_id: RunId, workflow_id: str, request: str, conflict: str, reuse: str, push: bool, timeout: int, update: str = ""
+) -> Step:
     return lambda p: p.store.runs.start(
         run_id, workflow_id, request_id=request, digest=DIGEST, bundle=b"code" if run_id == RUNS[0] else b"",
-        fields={"type": "t"}, extra={"x": b"\xff"} if push else {}, inputs=[b"a", b"b"], conflict=conflict, reuse=reuse,
-        run_timeout_ms=timeout, pushes=p.pushes(push),
+        fields={"type": "t"}, extra={"x": b"\xff"} if push else {}, inputs=[b"a", b"b"], update=update,
+        conflict=conflict, reuse=reuse, run_timeout_ms=timeout, pushes=p.pushes(push),
     )  # fmt: skip
 
 
@@ -112,6 +115,10 @@ def deliver(run_id: RunId, request: str, owner: str, push: bool) -> Step:
     return lambda p: p.noted(
         run_id, owner, p.store.runs.deliver(run_id, b"in", request_id=request, owner=owner, pushes=p.pushes(push))
     )
+
+
+def send_update(run_id: RunId, update: str, push: bool) -> Step:
+    return lambda p: p.store.updates.send(run_id, update, b"in", pushes=p.pushes(push))
 
 
 def commit(
@@ -178,6 +185,9 @@ def written(p: Player, run_id: RunId, ops: list[tuple[str, int, int]]) -> list[l
             found.append(["eta", f"{member}/timer", due, ["lpush", "broker:eta", member.encode()]])
         elif name == "search":
             found.append(attribute_op("n", delay) if seq == 1 else attribute_op("l", ["a", str(delay)]))
+        elif name == "answer":
+            rejected = encode_answer(UpdateStatus.REJECTED, b"\xc0")
+            found.append(["answer", f"u{seq}", *((ACCEPTED, "") if delay > 0 else (rejected, "update"))])
         elif name == "out":
             found.append(["out", f"o/{member}", b"entry"])
         else:
@@ -260,7 +270,8 @@ def read(run_id: RunId) -> Step:
         ids = [found for found, _ in p.store.runs.listing(closed=False, limit=9)]
         conditions = [Condition("n", ">=", 300), Condition("type", "=", "t")]
         found = {run_id for run_id, _ in p.store.visibility.page(conditions, page_size=9).runs}
-        return claims, set(ids), found, p.store.runs.counts(), p.store.runs.open_commands(run_id).keys()
+        updates = [p.store.updates.read(run_id, update) for update in ("u1", "u2")]
+        return claims, set(ids), found, updates, p.store.runs.counts(), p.store.runs.open_commands(run_id).keys()
 
     return step
 
@@ -269,7 +280,9 @@ a_run, an_owner, a_seq = st.sampled_from([*RUNS, RUNS[0], RUNS[0]]), st.sampled_
 a_request = st.sampled_from(["r1", "r2", "{r3}%"])
 an_attempt = st.sampled_from([1, 1, 1, 2])
 an_effect = st.tuples(
-    st.sampled_from(["activity", "activity", "timer", "eta", "out", "search", "shut"]), a_seq, st.sampled_from(DELAYS)
+    st.sampled_from(["activity", "activity", "timer", "eta", "out", "search", "answer", "shut"]),
+    a_seq,
+    st.sampled_from(DELAYS),
 )
 a_commit = st.builds(
     commit,
@@ -298,8 +311,9 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.builds(
         fresh_start, a_run, st.sampled_from(WORKFLOWS), a_request, st.sampled_from(["fail", "use_existing"]),
         st.sampled_from(["allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate"]), st.booleans(),
-        st.sampled_from([0, 2_700]),
+        st.sampled_from([0, 2_700]), st.sampled_from(["", "u1"]),
     ),
+    st.builds(send_update, a_run, st.sampled_from(["u1", "u2"]), st.booleans()),
     st.builds(lease, a_run, an_owner, st.integers(-1, 2)),
     st.builds(lease, a_run, an_owner, st.integers(-1, 2)),
     st.builds(deliver, a_run, st.sampled_from(["", "s1", "s2"]), st.sampled_from(["", *OWNERS]), st.booleans()),

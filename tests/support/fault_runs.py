@@ -30,7 +30,7 @@ ORDER: Final = "faults:order"
 QUEUES: Final = ("faults", "celery")
 
 _KEPT: Final = (
-    "wf", "req", "run", "extra", "hist", "bundle", "closed-runs", "frontier", "index", "types", "ended",
+    "wf", "req", "run", "extra", "hist", "bundle", "closed-runs", "frontier", "index", "types", "ended", "updates",
 )  # fmt: skip
 """What the store keeps of runs that have ended, until their retention is over."""
 

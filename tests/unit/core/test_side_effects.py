@@ -36,10 +36,12 @@ def test_a_replay_takes_the_recorded_value_and_does_not_run_the_function() -> No
 
 
 def test_writes_to_captured_variables_are_lost_on_replay() -> None:
-    """Documented: a function that writes to what it captures makes the code differ from its own history."""
-    run = run_of('local count = 0 workflow.side_effect(function() count = count + 1 end) funcs.call("app:x", count)')
+    """Documented: a function that writes to what it captures makes the code differ from its own history.
+
+    Replaying everything shows it at the first step.
+    """
     with pytest.raises(NondeterminismError, match="app:x"):
-        run.replayed()
+        run_of('local n = 0 workflow.side_effect(function() n = n + 1 end) funcs.call("app:x", n)').replayed()
 
 
 def test_the_catch_up_of_a_machine_is_told_the_effects_of_the_tail() -> None:

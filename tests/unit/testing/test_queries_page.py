@@ -9,7 +9,14 @@ from unittest.mock import Mock
 
 import pytest
 
-from orchestration.errors import ApplicationError, UpdateFailedError, UpdateRejectedError, WorkflowFailedError
+from orchestration.core import events
+from orchestration.errors import (
+    ApplicationError,
+    QueryFailedError,
+    UpdateFailedError,
+    UpdateRejectedError,
+    WorkflowFailedError,
+)
 from orchestration.testing import WorkflowEnvironment
 from tests.support.projects import Project
 from tests.support.replaying import is_replaying_everything
@@ -60,6 +67,18 @@ def test_an_account_is_started_and_asked_in_one_step(env: WorkflowEnvironment) -
     first, left = env.client.update_with_start("app:account", "withdraw", [30], **options)
     second, less = env.client.update_with_start("app:account", "withdraw", [30], **options)
     assert (left, less, first.run_id) == (70, 40, second.run_id)
+
+
+def test_a_query_of_a_history_that_cannot_be_replayed_says_so(env: WorkflowEnvironment) -> None:
+    handle = env.start("app:account", 100)
+    env.run()
+    store = handle._runtime.store(handle.namespace)
+    key = store.keyspace.of_run(handle.run_id).history(handle.run_id)
+    store.connection.call("RPUSH", key, events.encode(events.TimerFired(1, 5)))
+    store.connection.call("HSET", store.keyspace.of_run(handle.run_id).record(handle.run_id), "length", 2)
+    with pytest.raises(QueryFailedError, match="cannot be replayed: non-deterministic replay at event 2") as caught:
+        handle.query("balance")
+    assert caught.value.kind == "Conflict"
 
 
 def test_an_order_is_undone(env: WorkflowEnvironment) -> None:
