@@ -30,7 +30,7 @@ from orchestration.store.inputs import encode_input
 from orchestration.store.keys import check_workflow_id
 from orchestration.tasks.chain_options import ChainOptions, first_delay_ms
 from orchestration.tasks.runtime import Runtime
-from orchestration.types import Pid, RunId
+from orchestration.types import Limits, Pid, RunId
 
 __all__ = ["RUN_MARK", "StartRequest", "Started", "kept_request", "start", "workflow_args"]
 
@@ -314,6 +314,8 @@ def _meta(runtime: Runtime, wanted: StartRequest, run_id: RunId, code: _Code, pi
     }  # fmt: skip
     if wanted.context:
         meta["ctx"] = dict(wanted.context)
+    if runtime.settings.payload_bytes != Limits().payload_bytes:
+        meta["payload_bytes"] = runtime.settings.payload_bytes
     if current_flags():
         meta["flags"] = current_flags()
     if wanted.parent_pid:

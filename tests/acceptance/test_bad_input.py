@@ -27,7 +27,9 @@ from tests.support import wait_until
 from tests.support.projects import Project, deployed
 
 TOO_LARGE = "limit|more than"
-project = Project(tasks=["tests.acceptance.tasks"], env={"ORCHESTRATION_PAYLOAD_BYTES": "20000"})
+project = Project(
+    tasks=["tests.acceptance.tasks"], env={"ORCHESTRATION_PAYLOAD_BYTES": "20000"}, settings={"payload_bytes": 20_000}
+)
 for task in ("add", "echo", "uncarried", "bytes", "sleeps"):
     project.celery_task(task, f"accept.{task}")
 

@@ -28,7 +28,6 @@ from celery import Celery
 
 from orchestration import Client, Orchestration
 from orchestration.errors import RegistryError
-from orchestration.types import Limits
 from tests.support.replaying import is_replaying_everything, replay_store
 from tests.support.workers import ROOT, WorkerProcess, start_worker
 
@@ -44,17 +43,19 @@ class Project:
         namespace: Of its entries.
         tasks: Python modules with Celery tasks that its workers import.
         env: Environment variables of its workers.
+        settings: Of the client beside them.
         pool: Pool of the worker that serves the module.
         concurrency: Size of that pool.
     """
 
     def __init__(
         self, namespace: str = "app", *, tasks: Sequence[str] = (), env: Mapping[str, str] | None = None,
-        pool: str = "threads", concurrency: int = 4,
+        settings: Mapping[str, Any] | None = None, pool: str = "threads", concurrency: int = 4,
     ) -> None:  # fmt: skip
         self.namespace = namespace
         self.tasks = tuple(tasks)
         self.env = dict(env or {})
+        self.settings = dict(settings or {})
         self.pool = pool
         self.concurrency = concurrency
         self._trees: dict[str, list[dict[str, Any]]] = {}
@@ -118,7 +119,7 @@ class Deployment:
         self.config = project.write(folder / "config")
         self.workers: list[WorkerProcess] = []
         self.app = Celery("client", broker=redis_url, backend=redis_url, set_as_current=False)
-        self.orchestration = Orchestration(self.app, config=str(self.config), **settings)
+        self.orchestration = Orchestration(self.app, config=str(self.config), **{**project.settings, **settings})
         self.client = Client(self.app)
 
     def worker(self, config: Path | None = None, **options: Any) -> WorkerProcess:
@@ -145,8 +146,7 @@ class Deployment:
             AssertionError: Some do not replay.
         """
         with contextlib.suppress(RegistryError):  # a deployment that was never meant to work
-            payload_bytes = int(self.project.env.get("ORCHESTRATION_PAYLOAD_BYTES") or Limits().payload_bytes)
-            problems = replay_store(self.client, Limits(payload_bytes=payload_bytes))
+            problems = replay_store(self.client)
             assert not problems, "these runs do not replay:\n" + "\n".join(problems)
 
     def close(self) -> None:

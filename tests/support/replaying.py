@@ -15,7 +15,6 @@ from orchestration.core.bundle import Bundle
 from orchestration.core.events import Code, code_of
 from orchestration.core.machine import Machine
 from orchestration.core.replay import replay
-from orchestration.types import Limits
 
 if TYPE_CHECKING:
     from orchestration.client import Client
@@ -62,22 +61,21 @@ def replayed_machine(machine: Machine, history: list[bytes], *, replayed: int) -
     return fresh
 
 
-def replay_store(client: Client, limits: Limits) -> list[str]:
+def replay_store(client: Client) -> list[str]:
     """Replay the history of every run that a client's application keeps; parked runs may have reasons not to.
 
     Args:
         client: Of the application.
-        limits: Of the workers that made the histories.
 
     Returns:
         The runs that do not replay, each with the reason.
     """
     runtime = client._runtime
     stores = [runtime.store(namespace) for namespace in runtime.namespaces]
-    return [problem for store in stores for problem in _replay_namespace(store, limits)]
+    return [problem for store in stores for problem in _replay_namespace(store)]
 
 
-def _replay_namespace(store: Store, limits: Limits) -> list[str]:
+def _replay_namespace(store: Store) -> list[str]:
     problems = []
     for closed in (False, True):
         for run_id, _ in store.runs.listing(closed=closed, limit=100_000):
@@ -86,7 +84,7 @@ def _replay_namespace(store: Store, limits: Limits) -> list[str]:
             if record.status in ("parked", "paused") or code is None:
                 continue
             try:
-                _replay_run(store, record, Machine(Bundle.decode(code), limits=limits))
+                _replay_run(store, record, Machine(Bundle.decode(code)))
             except Exception as error:
                 problems.append(f"{record.fields['id']} ({record.fields['type']}, {record.status}): {error}")
     return problems

@@ -12,6 +12,7 @@ import pytest
 from orchestration.core import events, payload
 from orchestration.core.bundle import Bundle, Import, Unit
 from orchestration.core.machine import Machine, Mode
+from orchestration.core.replay import replay
 from orchestration.errors import (
     CorruptHistoryError,
     LuaSourceError,
@@ -281,13 +282,22 @@ def test_memory_has_a_limit() -> None:
 
 
 def test_results_and_arguments_have_a_limit() -> None:
-    limits = Limits(payload_bytes=1000)
-    run = Run("return function() return string.rep('x', 2000) end", limits=limits)
-    run.start()
+    run = Run("return function() return string.rep('x', 2000) end")
+    run.start(payload_bytes=1000)
     assert "the limit is 1000" in run.failure["message"]
-    run = Run("return function() return require('funcs').call('a:b', string.rep('x', 2000)) end", limits=limits)
-    run.start()
+    run = Run("return function() return require('funcs').call('a:b', string.rep('x', 2000)) end")
+    run.start(payload_bytes=1000)
     assert "the limit is 1000" in run.failure["message"]
+
+
+def test_a_run_keeps_the_limit_that_it_was_started_with() -> None:
+    """A setting that changes under a run must not change what its code sees: a replay would go another way."""
+    source = "return function() return require('funcs').call('a:b', string.rep('x', 3000000)) end"
+    for started_with in ({}, {"payload_bytes": 4_000_000}):
+        run = Run(source)
+        run.start(**started_with)
+        for now in (1000, 10_000_000):
+            replay(Machine(run.bundle, limits=Limits(payload_bytes=now)), run.history)
 
 
 # Time and chance.

@@ -79,6 +79,18 @@ project.workflow("doubled", "local funcs = require('funcs') return function(n) r
 project.workflow("quoted", "local funcs = require('funcs') return function(n) return funcs.call('app:quote', n) end")
 project.workflow("told", "local funcs = require('funcs') return function(n) return funcs.call('app:notify', n) end")
 project.workflow("ticks", "local time = require('time') return function() while true do time.sleep('1m') end end")
+project.workflow("broken", "return function() error('never works') end")
+project.workflow(
+    "again",
+    """
+    local time = require("time")
+    return function(n)
+        time.sleep("1h")
+        if n > 0 then process.upgrade(nil, n - 1) end
+        return "done"
+    end
+    """,
+)
 project.workflow(
     "moments",
     """

@@ -10,6 +10,7 @@ from unittest.mock import Mock
 import pytest
 
 from orchestration import activity
+from orchestration.client.options import RetryPolicy
 from orchestration.core import events
 from orchestration.errors import (
     ActivityNotReplacedError,
@@ -344,3 +345,24 @@ class TestSurroundings:
             counts.append(len(machines))
         steps = 4  # start, charged, slept, shipped
         assert counts[1] == steps > counts[0]
+
+
+class TestFollowingRuns:
+    def test_a_workflow_that_continues_as_new_is_followed_to_its_last_run(self, env):
+        before = env.now
+        assert env.start("app:again", 3).result() == "done"
+        assert env.now - before == timedelta(hours=4)
+
+    def test_a_delayed_start_and_the_pauses_of_a_retry_policy_are_skipped(self, env):
+        before = env.now
+        policy = RetryPolicy(maximum_attempts=3, initial_interval=timedelta(minutes=1))
+        handle = env.start("app:broken", start_delay=timedelta(hours=5), retry_policy=policy)
+        with pytest.raises(WorkflowFailedError, match="never works"):
+            handle.result()
+        assert env.now - before == timedelta(hours=5, minutes=3)
+
+    def test_a_cron_schedule_runs_as_time_is_skipped(self, make_env):
+        env = make_env(start=datetime(2030, 1, 1, 0, 30, tzinfo=UTC))
+        env.start("app:doubled", 1, id="hourly", cron_schedule="0 * * * *")
+        env.skip("5h")
+        assert [seen.status for seen in env.client.list_workflows()] == ["running", *["completed"] * 5]

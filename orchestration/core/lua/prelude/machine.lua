@@ -108,7 +108,11 @@ function rt.load_main()
   }), 0)
 end
 
+local PAYLOAD_BYTES <const> = 2097152 -- where a start says nothing else
+
 function rt.start_hook()
+  -- The start says how much a value may take: a setting that changes later must not change what the code sees.
+  if rt.mode == "workflow" then rt.payload_limit = rt.meta.payload_bytes or PAYLOAD_BYTES end
   rt.tz = rt.meta.tz or "UTC"
   local seed = rt.seed
   if #seed < 16 then seed = rt.random(16) or raw.string.rep("\0", 16) end
