@@ -18,6 +18,7 @@ from orchestration.registry import Registry
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, WorkflowLua
 from orchestration.settings import Settings
+from orchestration.store.keys import ShardKeys
 from orchestration.tasks.messages import MARK, AttemptMark
 from orchestration.tasks.sweep import Sweeper
 from orchestration.testing.application import InMemoryCelery, InMemoryConnection, InMemoryOrchestration
@@ -289,7 +290,7 @@ class WorkflowEnvironment:
         """When something becomes due: a timer or deadline in the store, a message with an ETA."""
         runtime = self._parts.runtime
         shards = [shard for name in runtime.namespaces for shard in runtime.store(name).timers.shards]
-        sets = [key for shard in shards for key in (shard.timers, shard.ready, shard.outbox_due)]
+        sets = [key for shard in shards for key in _due_keys(shard)]
         heads = self._connection.pipeline([("ZRANGE", key, 0, 0, "WITHSCORES") for key in sets])
         found = [int(head[0][1]) for head in heads if head]
         later = self.deliveries.next_due_ms()
@@ -304,3 +305,8 @@ class WorkflowEnvironment:
                 lines.append(f"  {seen.type} {seen.workflow_id!r} is {seen.status} {seen.parked}".rstrip())
                 lines += [f"    {place.file}:{place.line} waits for {place.waits_for}" for place in seen.places]
         return os.linesep.join(lines if len(lines) > 1 else [*lines, "  no run is open"])
+
+
+def _due_keys(shard: ShardKeys) -> tuple[str, ...]:
+    """Sorted sets of a shard that hold something by the time when it is due."""
+    return shard.timers, shard.schedules_due, shard.ready, shard.outbox_due

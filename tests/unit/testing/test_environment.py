@@ -9,8 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from orchestration import activity
-from orchestration.client.options import RetryPolicy
+from orchestration import RetryPolicy, ScheduleAction, ScheduleSpec, activity
 from orchestration.core import events
 from orchestration.errors import (
     ActivityNotReplacedError,
@@ -366,3 +365,10 @@ class TestFollowingRuns:
         env.start("app:doubled", 1, id="hourly", cron_schedule="0 * * * *")
         env.skip("5h")
         assert [seen.status for seen in env.client.list_workflows()] == ["running", *["completed"] * 5]
+
+    def test_a_schedule_fires_as_time_is_skipped(self, make_env):
+        env = make_env(start=datetime(2030, 1, 1, 0, 30, tzinfo=UTC))
+        spec, action = ScheduleSpec(cron="0 * * * *"), ScheduleAction(workflow_type="app:doubled", args=[1])
+        env.client.create_schedule("hourly", spec=spec, action=action)
+        env.skip("5h")
+        assert [seen.status for seen in env.client.list_workflows()] == ["completed"] * 5
