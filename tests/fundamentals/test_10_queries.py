@@ -91,7 +91,7 @@ def test_a_query_works_on_a_workflow_that_has_ended(client):
 
 
 def test_a_query_works_on_a_parked_workflow_up_to_where_it_stands(client):
-    handle = client.start_workflow(stuck)
+    handle = begun(client.start_workflow(stuck))  # else its first step is the one that is not kept
     handle.signal("spin")
     wait_until(lambda: handle.describe().status == "parked")
     assert handle.query("state") == "waiting"
