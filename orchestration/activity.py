@@ -1,4 +1,4 @@
-"""What the body of an activity can ask and say: ``info()``, ``heartbeat()``.
+"""What the body of an activity can ask and say: ``info()``, ``heartbeat()``, ``is_cancelled()``, ``complete_later()``.
 
 Works inside any Celery task (or function) that a workflow called on a worker with the extension; elsewhere
 :func:`info` says that there is none.
@@ -6,14 +6,31 @@ Works inside any Celery task (or function) that a workflow called on a worker wi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
+
+from celery.exceptions import Ignore
 
 from orchestration.errors import ApplicationError, OrchestrationError
 
-__all__ = ["ActivityInfo", "Cancelled", "NotInActivityError", "heartbeat", "in_activity", "info"]
+__all__ = [
+    "ActivityInfo",
+    "Cancelled",
+    "CompleteLater",
+    "NotInActivityError",
+    "complete_later",
+    "heartbeat",
+    "in_activity",
+    "info",
+    "is_cancelled",
+    "raise_if_cancelled",
+    "token",
+]
+
+_LOOK_EVERY_S = 0.5
 
 
 class NotInActivityError(OrchestrationError):
@@ -21,7 +38,11 @@ class NotInActivityError(OrchestrationError):
 
 
 class Cancelled(ApplicationError):  # noqa: N818 - a cancellation is no error of the body
-    """The attempt is not wanted any more; raised by :func:`heartbeat`."""
+    """The attempt is not wanted any more; raised by :func:`heartbeat` and :func:`raise_if_cancelled`."""
+
+
+class CompleteLater(Ignore):  # type: ignore[misc]
+    """Ends a body without an outcome; raised by :func:`complete_later`. Celery leaves such a task alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +73,33 @@ class ActivityInfo:
     heartbeat_details: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Running:
-    """The attempt and how to say that it lives; set by the worker around the body."""
+    """The attempt, and what its body can have done; set by the worker around the body.
+
+    Attributes:
+        info: Of the attempt.
+        beat: Says that it lives, with progress; answers as :attr:`look`.
+        look: Asks the store why the attempt is not wanted any more; empty while it is.
+        token: Makes the token of the attempt.
+    """
 
     info: ActivityInfo
     beat: Callable[[Any], str]
+    look: Callable[[], str]
+    token: Callable[[], str]
+    why: str = ""
+    looked_s: float = 0.0
 
 
 _running: ContextVar[Running | None] = ContextVar("orchestration_activity", default=None)
+
+
+def _current() -> Running:
+    running = _running.get()
+    if running is None:
+        raise NotInActivityError("not inside an activity: the task was not called by a workflow on this worker")
+    return running
 
 
 def in_activity() -> bool:
@@ -74,10 +113,7 @@ def info() -> ActivityInfo:
     Raises:
         NotInActivityError: This code was not called by a workflow; see :func:`in_activity`.
     """
-    running = _running.get()
-    if running is None:
-        raise NotInActivityError("not inside an activity: the task was not called by a workflow on this worker")
-    return running.info
+    return _current().info
 
 
 def heartbeat(details: Any = None) -> None:
@@ -88,12 +124,62 @@ def heartbeat(details: Any = None) -> None:
 
     Raises:
         NotInActivityError: This code was not called by a workflow.
-        Cancelled: The attempt is not wanted any more: cancelled, timed out, or its run has ended. Let it through.
+        Cancelled: The attempt is not wanted any more: cancelled, timed out, or its run has ended. Clean up, then let it
+            through: a workflow that waits for the cancellation is told by it.
         EncodeError: The details cannot be carried.
     """
-    running = _running.get()
-    if running is None:
-        raise NotInActivityError("not inside an activity: the task was not called by a workflow on this worker")
-    why = running.beat(details)
-    if why:
-        raise Cancelled(f"this attempt is not wanted any more: {why}", kind="Canceled", retryable=False)
+    running = _current()
+    running.why = running.beat(details)
+    running.looked_s = time.monotonic()
+    raise_if_cancelled()
+
+
+def is_cancelled() -> bool:
+    """Whether the attempt is not wanted any more. Cheap: the store is asked twice a second at most.
+
+    Raises:
+        NotInActivityError: This code was not called by a workflow.
+    """
+    running, now = _current(), time.monotonic()
+    if not running.why and now - running.looked_s >= _LOOK_EVERY_S:
+        running.looked_s = now
+        running.why = running.look()
+    return bool(running.why)
+
+
+def raise_if_cancelled() -> None:
+    """End the body here if the attempt is not wanted any more.
+
+    Raises:
+        NotInActivityError: This code was not called by a workflow.
+        Cancelled: See :func:`heartbeat`.
+    """
+    if is_cancelled():
+        why = _current().why
+        text = "operation canceled" if why == "cancelled" else f"this attempt is not wanted any more: {why}"
+        raise Cancelled(text, kind="Canceled", retryable=False)
+
+
+def token() -> str:
+    """Name of this attempt, for somebody else to complete it: ``client.complete_activity(token, result)``.
+
+    Keep it before :func:`complete_later` is called. It is good as long as the attempt is open.
+
+    Raises:
+        NotInActivityError: This code was not called by a workflow.
+        Cancelled: A local activity, and the step that called it could not be written.
+    """
+    return _current().token()
+
+
+def complete_later() -> NoReturn:
+    """End the body without an outcome: somebody who has the :func:`token` completes the activity, or its time runs out.
+
+    No worker is needed until then, and none that dies fails it. Start-to-close and heartbeat timeouts go on.
+
+    Raises:
+        CompleteLater: Always; let it through.
+        NotInActivityError: This code was not called by a workflow.
+    """
+    _current()
+    raise CompleteLater("somebody else completes this activity")

@@ -37,6 +37,8 @@
         ScheduleAlreadyExistsError
       ApplicationError                a failure that workflow code can read: kind, message, retryable, details
         ActivityError                 the same, as an activity attempt reported it
+        ActivityTokenError            what should be the token of an activity is none
+        ActivityClosedError           the attempt that a token names is not open any more
       TestingError                    raised by orchestration.testing alone
         ActivityNotReplacedError      a test would run a real task
         NothingDueError               what a test waits for cannot come
@@ -48,11 +50,14 @@ they cross processes and result backends unchanged.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 __all__ = [
+    "ActivityClosedError",
     "ActivityError",
     "ActivityNotReplacedError",
+    "ActivityTokenError",
     "ApplicationError",
     "ConfigError",
     "CorruptHistoryError",
@@ -90,6 +95,9 @@ __all__ = [
     "WorkflowTerminatedError",
     "WorkflowTimedOutError",
 ]
+
+
+_LONGEST_S = 100 * 365 * 86_400
 
 
 class OrchestrationError(Exception):
@@ -265,6 +273,11 @@ class ApplicationError(OrchestrationError):
         kind: One word for code, such as ``"NotFound"`` or ``"Unavailable"``; any text is allowed.
         retryable: False ends the retries, True allows them, None leaves it to the retry policy (which retries).
         details: More facts, with text keys; they must be values that can be carried.
+        retry_after: Of an activity: the pause before its next attempt, instead of that of the retry policy; seconds or
+            a timedelta. It travels in the details, as ``retry_after_ms``, which code in Lua may set as well.
+
+    Raises:
+        ValueError: ``retry_after`` is negative, or no number.
     """
 
     def __init__(
@@ -273,12 +286,26 @@ class ApplicationError(OrchestrationError):
         kind: str = "",
         retryable: bool | None = None,
         details: Mapping[str, Any] | None = None,
+        *,
+        retry_after: timedelta | float | None = None,
     ) -> None:
-        super().__init__(message, kind, retryable, dict(details) if details else None)
+        facts = dict(details) if details else {}
+        if retry_after is not None:
+            seconds = retry_after.total_seconds() if isinstance(retry_after, timedelta) else float(retry_after)
+            if not 0 <= seconds < _LONGEST_S:
+                raise ValueError(f"retry_after is at least 0 seconds and less than a century, not {retry_after!r}")
+            facts["retry_after_ms"] = round(seconds * 1000)
+        super().__init__(message, kind, retryable, facts or None)
         self.message = message
         self.kind = kind
         self.retryable = retryable
-        self.details: dict[str, Any] | None = dict(details) if details else None
+        self.details: dict[str, Any] | None = facts or None
+
+    @property
+    def retry_after(self) -> timedelta | None:
+        """The pause before the next attempt that the failure asks for."""
+        asked = (self.details or {}).get("retry_after_ms")
+        return timedelta(milliseconds=asked) if isinstance(asked, (int, float)) else None
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}" if self.kind else self.message
@@ -286,6 +313,18 @@ class ApplicationError(OrchestrationError):
 
 class ActivityError(ApplicationError):
     """What an activity's last attempt reported."""
+
+
+class ActivityTokenError(ApplicationError):
+    """The text is no token of an activity, or one of another deployment; kind ``Invalid``."""
+
+
+class ActivityClosedError(ApplicationError):
+    """The attempt that a token names takes no outcome any more.
+
+    Kind ``NotFound`` when its run is not known (any more), else ``Conflict``: it has ended in another way, was
+    cancelled or timed out, or its run has ended.
+    """
 
 
 class WorkflowFailedError(ApplicationError, WorkflowError):

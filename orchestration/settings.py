@@ -147,7 +147,7 @@ class Settings:
     local_activity_budget_ms: int = _setting(
         1 * _SECOND, "ms",
         "How long a step waits for its local activities; at most half of `orchestration_lease_ms`. What takes longer "
-        "becomes an ordinary activity.",
+        "becomes an ordinary activity. 0: all are ordinary ones.",
         0, 600 * _SECOND,
     )  # fmt: skip
     connect_timeout_ms: int = _setting(

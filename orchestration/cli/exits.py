@@ -11,6 +11,8 @@ from typing import Final
 import click
 
 from orchestration.errors import (
+    ActivityClosedError,
+    ActivityTokenError,
     ApplicationError,
     ConfigError,
     EntryNotFoundError,
@@ -45,7 +47,8 @@ class Exit(enum.IntEnum):
     TIMEOUT = 5
     """Not within the time given."""
     REFUSED = 6
-    """The run is not in a state for this: it has ended, it is not parked, its id is taken; or it rejected an update."""
+    """The run or activity is not in a state for this: it has ended, is not parked, its id is taken; or it rejected an
+    update."""
     INTERNAL = 70
     """A mistake in this program."""
     INTERRUPTED = 130
@@ -81,6 +84,8 @@ _CODES: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (WorkflowClosedError, Exit.REFUSED),
     (UpdateRejectedError, Exit.REFUSED),
     (ScheduleAlreadyExistsError, Exit.REFUSED),
+    (ActivityTokenError, Exit.USAGE),
+    (ActivityClosedError, Exit.REFUSED),
     (ConfigError, Exit.USAGE),
     (PayloadError, Exit.USAGE),
     (ApplicationError, Exit.FAILED),

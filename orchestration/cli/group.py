@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from orchestration.cli.activity import activity
 from orchestration.cli.call import call
 from orchestration.cli.cancel import cancel
 from orchestration.cli.check import check
@@ -36,7 +37,7 @@ def add_commands(group: click.Group) -> None:
     """Put every command into a group."""
     for command in (
         run, dev, check, start, list_runs, count, show, history, signal_run, query, update, result, cancel, terminate,
-        pause, resume, retry, upgrade, call, schedule,
+        pause, resume, retry, upgrade, call, activity, schedule,
     ):  # fmt: skip
         group.add_command(command)
 

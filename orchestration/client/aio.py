@@ -183,6 +183,18 @@ class AsyncClient:
         """Schedules in the order of their ids."""
         return await asyncio.to_thread(self._client.list_schedules, **options)
 
+    async def complete_activity(self, token: str, result: Any = None) -> None:
+        """Give an activity its result, from anywhere."""
+        await asyncio.to_thread(self._client.complete_activity, token, result)
+
+    async def fail_activity(self, token: str, error: BaseException | str) -> None:
+        """Report that an activity attempt has failed."""
+        await asyncio.to_thread(self._client.fail_activity, token, error)
+
+    async def heartbeat_activity(self, token: str, details: Any = None) -> None:
+        """Say that somebody is at work on an activity."""
+        await asyncio.to_thread(self._client.heartbeat_activity, token, details)
+
     async def call(self, function_id: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as its twin
         """Call a function on a worker and wait for its result."""
         return await asyncio.to_thread(self._client.call, function_id, *args, timeout=timeout)

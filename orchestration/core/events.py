@@ -283,10 +283,12 @@ class CancelTimer(Event):
 
 @dataclass(frozen=True, slots=True)
 class CancelActivity(Event):
-    """Ask activity ``activity_seq`` to stop."""
+    """Ask activity ``activity_seq`` to stop; with ``wait`` its answer still counts, else it is over at once."""
 
     CODE = Code.CANCEL_ACTIVITY
+    OPTIONAL = 1
     activity_seq: int
+    wait: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

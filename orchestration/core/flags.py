@@ -22,7 +22,10 @@ LUA = "5.4"
 
 
 class Flag(enum.IntEnum):
-    """A change of behaviour that old histories must not see. There is none yet."""
+    """A change of behaviour that old histories must not see."""
+
+    WAIT_FOR_CANCELLATION = 1
+    """A future whose call has ``wait_for_cancellation`` is completed by the activity's own answer to a cancel."""
 
 
 def current_flags() -> list[int]:

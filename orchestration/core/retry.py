@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ __all__ = ["retry_delay_ms"]
 _INITIAL_MS = 1_000
 _COEFFICIENT = 2.0
 _MAXIMUM_FACTOR = 100
+_LONGEST_MS = 100 * 365 * 86_400_000
 
 
 def retry_delay_ms(
@@ -20,7 +22,8 @@ def retry_delay_ms(
     Args:
         options: Of the activity; ``retry`` holds the policy, ``schedule_to_close_timeout_ms`` bounds the whole.
         attempt: The one that failed, counted from 1.
-        failure: What it failed with: kind, retryable, details.
+        failure: What it failed with: kind, retryable, details; ``details.retry_after_ms`` asks for a pause of its own,
+            which no maximum bounds.
         elapsed_ms: Since the activity was scheduled for the first time.
 
     Returns:
@@ -47,8 +50,8 @@ def retry_delay_ms(
         grown = float(longest)
     delay = int(min(grown, longest))
     asked = details.get("retry_after_ms") if isinstance(details, Mapping) else None
-    if isinstance(asked, int) and not isinstance(asked, bool) and asked >= 0:
-        delay = asked
+    if isinstance(asked, (int, float)) and not isinstance(asked, bool) and 0 <= asked < _LONGEST_MS:
+        delay = math.ceil(asked)
     whole = int(options.get("schedule_to_close_timeout_ms") or 0)
     if whole and elapsed_ms + delay >= whole:
         return None

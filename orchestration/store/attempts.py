@@ -55,7 +55,8 @@ class AttemptState:
     Attributes:
         attempt: The open attempt.
         token: Of the scheduled command.
-        state: scheduled, claimed, waiting, backoff or reported.
+        state: scheduled, claimed, waiting (Celery's own retry has sent it again), external (its body has ended and
+            somebody else reports), backoff or reported.
         owner: The process that claimed it.
         since_ms: When it got into this state; with ``backoff`` when the next attempt is due.
     """
@@ -149,12 +150,14 @@ class Attempts(Aggregate):
         known: int = -1,
         retries: int = 0,
         timer: str = "",
+        request_id: str = "",
     ) -> Delivery:
         """Record how an attempt ended.
 
         Args:
             attempt: The attempt.
-            outcome: ``completed``, ``failed``, ``retry`` or ``waiting`` (Celery's own retry has sent it again).
+            outcome: ``completed``, ``failed``, ``retry``, ``waiting`` (Celery's own retry has sent it again) or
+                ``external`` (the body has ended, somebody else will report; deadlines go on).
             item: The input for the workflow; with ``retry`` and ``waiting`` the failure, kept to be shown.
             claimed_by: The process that had claimed it.
             delay_ms: With ``retry``: until the next attempt; with ``waiting``: until the attempt is given up.
@@ -164,6 +167,11 @@ class Attempts(Aggregate):
             known: Events that the owner knows: the lease brings the few after them; -1 for none.
             retries: With ``waiting``: how often Celery's own retry had sent the message that is done now.
             timer: The deadline that says so; answered ``early`` when it is not due, or not any more.
+            request_id: Repeats of it are answered ``duplicate``, with the outcome that counted; empty: no check.
+
+        Returns:
+            Among others ``cancelled`` for a ``retry`` of an activity that is asked to stop: it has to be reported as
+            failed; nothing was written.
         """
         keys = self._keyspace.of_run(attempt.run_id)
         reply = self._run(
@@ -177,6 +185,7 @@ class Attempts(Aggregate):
                 keys.ready,
                 keys.claims(claimed_by),
                 keys.history(attempt.run_id),
+                keys.request(request_id),
             ],
             attempt.run_id,
             attempt.seq,
@@ -195,6 +204,8 @@ class Attempts(Aggregate):
             known,
             retries,
             timer,
+            request_id,
+            self._options.mark_ms,
         )
         return self._delivery(attempt.run_id, reply)
 
@@ -237,10 +248,11 @@ class Attempts(Aggregate):
         return self._delivery(attempt.run_id, reply)
 
     def heartbeat(self, attempt: AttemptId, *, details: bytes, beat_ms: int) -> str:
-        """Say that an attempt is alive.
+        """Say that an attempt is alive; with neither details nor a timeout it is only looked at.
 
         Returns:
-            Empty while the attempt is wanted, else why it is not.
+            Empty while the attempt is wanted, ``cancelled`` when the workflow asks it to stop and waits for how that
+            ends, else why nobody wants its outcome.
         """
         keys = self._keyspace.of_run(attempt.run_id)
         reply = self._run(
@@ -253,7 +265,8 @@ class Attempts(Aggregate):
             details,
             beat_ms,
         )
-        return "" if text(reply[0]) == "ok" else text(reply[1])
+        status = text(reply[0])
+        return text(reply[1]) if status == "gone" else "" if status == "ok" else status
 
     def read(self, run_id: RunId, seq: int) -> tuple[bytes, AttemptState] | None:
         """The command of an activity as stored, and where it stands; None when it is closed."""

@@ -27,6 +27,7 @@ from orchestration.tasks.messages import MARK, AttemptMark
 from orchestration.tasks.outcomes import Outcome, activity_info, completed_item, failed_item, final_failure, outcome_of
 from orchestration.tasks.presence import Presence
 from orchestration.tasks.runtime import Runtime
+from orchestration.tasks.tokens import encode_token
 
 __all__ = ["Attempts", "Trace"]
 
@@ -104,7 +105,10 @@ class Attempts:
             encoded = b"" if value is None else payload.encode(value, limit=limit)
             return store.attempts.heartbeat(mark.attempt, details=encoded, beat_ms=mark.beat_ms)
 
-        return Running(activity_info(mark, details), beat)
+        def look() -> str:
+            return store.attempts.heartbeat(mark.attempt, details=b"", beat_ms=0)
+
+        return Running(activity_info(mark, details), beat, look, lambda: encode_token(mark.namespace, mark.attempt))
 
     def _report(self, mark: AttemptMark, outcome: Outcome, now_ms: int, retries: int = 0) -> Delivery:
         if outcome.kind == "completed":
@@ -114,6 +118,8 @@ class Attempts:
             return self.settle(mark.namespace, mark.attempt, mark.queue, outcome="completed", item=item)
         if outcome.kind == "waiting":
             return self._waiting(mark, outcome, retries)
+        if outcome.kind == "later":
+            return self.settle(mark.namespace, mark.attempt, mark.queue, outcome="external", item=b"")
         return self.fail(mark, outcome.failure)
 
     def _waiting(self, mark: AttemptMark, outcome: Outcome, retries: int) -> Delivery:
@@ -157,6 +163,7 @@ class Attempts:
     def decide(
         self, namespace: str, attempt: AttemptId, queue: str, activity: Activity, state: AttemptState,
         failure: dict[str, Any], *, claimed_by: str | None, final: bool = False, states: str = "", timer: str = "",
+        request_id: str = "",
     ) -> Delivery:  # fmt: skip
         """Settle a failed attempt as the retry policy says.
 
@@ -171,6 +178,7 @@ class Attempts:
             final: No further attempt, whatever the policy says.
             states: States in which the report counts, joined by commas; empty: any.
             timer: The deadline that says so, if one does; it must be due.
+            request_id: Repeats of it are answered ``duplicate``; empty: no check.
         """
         elapsed = max(self._runtime.redis_now_ms() - int(activity.scheduled_ms), 0)
         delay = None
@@ -178,19 +186,22 @@ class Attempts:
             delay = retry_delay_ms(activity.options, attempt=attempt.attempt, failure=failure, elapsed_ms=elapsed)
         failure = final_failure(failure)
         if delay is not None:
-            return self.settle(
+            delivery = self.settle(
                 namespace, attempt, queue, outcome="retry", item=payload.encode(failure), delay_ms=delay,
-                claimed_by=claimed_by, states=states, timer=timer,
+                claimed_by=claimed_by, states=states, timer=timer, request_id=request_id,
             )  # fmt: skip
+            if delivery.status != "cancelled":
+                return delivery
         retry_state = "timeout" if state.state == "backoff" else ""
         item = failed_item(attempt, failure, activity.options, retry_state=retry_state)
         return self.settle(
-            namespace, attempt, queue, outcome="failed", item=item, claimed_by=claimed_by, states=states, timer=timer
-        )
+            namespace, attempt, queue, outcome="failed", item=item, claimed_by=claimed_by, states=states, timer=timer,
+            request_id=request_id,
+        )  # fmt: skip
 
     def settle(
         self, namespace: str, attempt: AttemptId, queue: str, *, outcome: str, item: bytes, delay_ms: int = 0,
-        claimed_by: str | None = None, states: str = "", retries: int = 0, timer: str = "",
+        claimed_by: str | None = None, states: str = "", retries: int = 0, timer: str = "", request_id: str = "",
     ) -> Delivery:  # fmt: skip
         """Report an outcome; a worker of the workflow's queue takes the run's lease with it, others wake one."""
         runtime = self._runtime
@@ -205,7 +216,7 @@ class Attempts:
         delivery = runtime.store(namespace).attempts.report(
             attempt, outcome=outcome, item=item, claimed_by=claimed_by or runtime.owner, delay_ms=delay_ms,
             states=states, owner=runtime.holder if here else "", pushes=pushes, known=known,
-            retries=retries, timer=timer,
+            retries=retries, timer=timer, request_id=request_id,
         )  # fmt: skip
         if delivery.status == "wake":
             runtime.messages.publish(send)

@@ -23,6 +23,7 @@ from orchestration.tasks.cache import Session
 from orchestration.tasks.children import open_child
 from orchestration.tasks.local import LocalCall, LocalCalls, local_token
 from orchestration.tasks.messages import AttemptMark, idempotency_key
+from orchestration.tasks.outcomes import canceled_item
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.successors import Successor, after_end, continued
 
@@ -188,7 +189,8 @@ class Effects:
         queue = own_queue or (registry.task_queue(target) if entry is not None else None)
         if queue is None:
             queue = "" if isinstance(entry, FunctionCelery) else session.queue
-        is_local = bool(options.get("local")) and entry is not None and task in self._runtime.app.tasks
+        has_budget = self._runtime.settings.local_activity_budget_ms > 0
+        is_local = bool(options.get("local")) and has_budget and entry is not None and task in self._runtime.app.tasks
         token = local_token(session.run_id, seq, target, args) if is_local else os.urandom(4).hex()
         context = {**session.context, **options.pop("ctx", {})}
         blob = Activity.encode(
@@ -248,6 +250,8 @@ class Effects:
         session.in_flight.add(seq)
         self.ops.append(["open", str(seq), call.blob])
         self._bound(activity, member, "whole")
+        if call.is_asked_to_stop:
+            self.ops.append(["open", f"{seq}:c", str(now_ms)])
         if call.details:
             self.ops.append(["open", f"{seq}:h", call.details])
         if call.failure is not None:
@@ -288,10 +292,17 @@ class Effects:
         else:
             self.sends.append(send)
 
+    def _cancel_activity(self, seq: int, wait: bool = False) -> None:
+        if wait:
+            if not self.locals.ask_to_stop(seq):
+                self.ops.append(["cancel", str(seq), canceled_item(seq)])
+        elif self.locals.drop(seq):
+            self._session.cancelled.add(seq)
+        else:
+            self._cancel(seq)
+
     def _cancel(self, seq: int) -> None:
         self._session.cancelled.add(seq)
-        if self.locals.drop(seq):
-            return
         self._shut(seq, "cancelled")
 
     def _send_signal(self, seq: int, pid: str, topic: str, args: bytes) -> None:
@@ -372,7 +383,7 @@ _HANDLERS: dict[int, Callable[..., None]] = {
     Code.SCHEDULE_ACTIVITY: Effects._schedule_activity,
     Code.START_TIMER: Effects._start_timer,
     Code.CANCEL_TIMER: Effects._cancel,
-    Code.CANCEL_ACTIVITY: Effects._cancel,
+    Code.CANCEL_ACTIVITY: Effects._cancel_activity,
     Code.SEND_SIGNAL: Effects._send_signal,
     Code.CANCEL_EXTERNAL: Effects._cancel_external,
     Code.START_CHILD: Effects._start_child,

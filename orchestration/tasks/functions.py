@@ -13,7 +13,7 @@ from typing import Any
 
 import msgpack
 
-from orchestration.activity import in_activity, info
+from orchestration.activity import in_activity, info, is_cancelled
 from orchestration.core import payload
 from orchestration.core.call_options import call_timeout_ms
 from orchestration.core.events import Code
@@ -33,6 +33,7 @@ __all__ = ["run_function"]
 logger = logging.getLogger(__name__)
 
 _DEPTH_LIMIT = 64
+_LOOK_EVERY_S = 1.0
 _depth = threading.local()
 
 
@@ -104,6 +105,8 @@ class _Driver:
         self._ended = threading.Event()
         self._cancelled: set[int] = set()
         self._neighbours = Neighbours(runtime, self._pid, self._context, self._answers.put)
+        # The activity itself is told on process.events(); functions that it calls are its own business.
+        self._hears_of_cancel = in_activity() and getattr(_depth, "value", 0) <= 1
 
     def run(self, args: Sequence[Any]) -> Any:
         limits = self._runtime.settings.limits
@@ -159,11 +162,16 @@ class _Driver:
             while self._timers and self._timers[0][1] in self._cancelled:
                 heapq.heappop(self._timers)
             wait = max(self._timers[0][0] - time.monotonic(), 0) if self._timers else None
+            if self._hears_of_cancel:
+                wait = _LOOK_EVERY_S if wait is None else min(wait, _LOOK_EVERY_S)
             try:
                 return self._answers.get(timeout=wait)
             except queue.Empty:
-                if self._timers[0][0] <= time.monotonic():
+                if self._timers and self._timers[0][0] <= time.monotonic():
                     return heapq.heappop(self._timers)[2]
+                if self._hears_of_cancel and is_cancelled():
+                    self._hears_of_cancel = False
+                    return encode_input(Code.CANCEL_REQUESTED, "activity canceled", "")
 
     def _spawn(self, seq: int, target: str, args: bytes, options: dict[str, Any]) -> None:
         context = {**self._context, **options.get("ctx", {})}

@@ -21,13 +21,22 @@ from celery import states
 from celery.app.trace import TraceInfo, build_tracer, trace_ok_t
 from celery.exceptions import SoftTimeLimitExceeded
 
-from orchestration.activity import Running, _running
+from orchestration.activity import Cancelled, Running, _running
 from orchestration.core import payload
 from orchestration.core.retry import retry_delay_ms
 from orchestration.store.attempts import AttemptId
 from orchestration.tasks.messages import AttemptMark
-from orchestration.tasks.outcomes import Outcome, activity_info, completed_item, failed_item, final_failure, outcome_of
+from orchestration.tasks.outcomes import (
+    Outcome,
+    activity_info,
+    canceled_item,
+    completed_item,
+    failed_item,
+    final_failure,
+    outcome_of,
+)
 from orchestration.tasks.runtime import Runtime
+from orchestration.tasks.tokens import encode_token
 
 __all__ = ["LocalCall", "LocalCalls", "local_token"]
 
@@ -77,7 +86,7 @@ class LocalCall:
         self.failure: dict[str, Any] | None = None
         self.outcome: Outcome | None = None
         self.unwanted = ""
-        self.wants_commit = False
+        self.is_asked_to_stop = False
         self.committed = threading.Event()
 
     @property
@@ -153,14 +162,34 @@ class LocalCall:
         mark = self.mark
         store, limit = self._runtime.store(mark.namespace), self._runtime.settings.payload_bytes
 
-        def beat(value: Any) -> str:
+        def look(value: Any = None, *, beats: bool = False) -> str:
             details = b"" if value is None else payload.encode(value, limit=limit)
-            if self.committed.is_set() and not self.unwanted:
-                return store.attempts.heartbeat(mark.attempt, details=details, beat_ms=mark.beat_ms)
-            self.beaten, self.details = time.monotonic(), details or self.details
-            return self.unwanted
+            if self.unwanted:
+                return self.unwanted
+            if self.committed.is_set():
+                beat_ms = mark.beat_ms if beats else 0
+                return store.attempts.heartbeat(mark.attempt, details=details, beat_ms=beat_ms)
+            if beats:
+                self.beaten, self.details = time.monotonic(), details or self.details
+            return "cancelled" if self.is_asked_to_stop else ""
 
-        return Running(activity_info(mark, self.details), beat)
+        return Running(activity_info(mark, self.details), lambda value: look(value, beats=True), look, self._token)
+
+    def _token(self) -> str:
+        """Name the attempt; what it names must be in the store by then, so the step is written without the result."""
+        if not self.committed.is_set():
+            with self._lock:
+                assert self._sink is not None
+                self._sink.put(self)  # not ended: see :meth:`LocalCalls._settle`
+            self.committed.wait()
+        if self.unwanted:
+            raise Cancelled(f"this attempt is not wanted: {self.unwanted}", kind="Canceled", retryable=False)
+        return encode_token(self.mark.namespace, self.mark.attempt)
+
+    def give_up(self, why: str) -> None:
+        """Nobody wants the outcome."""
+        self.unwanted = self.unwanted or why
+        self.committed.set()
 
 
 class LocalCalls:
@@ -200,7 +229,14 @@ class LocalCalls:
         """The code has taken a call back: its outcome is not waited for. False when there is none of this number."""
         call = self._open.pop(seq, None)
         if call is not None:
-            call.unwanted = "cancelled"
+            call.give_up("cancelled")
+        return call is not None
+
+    def ask_to_stop(self, seq: int) -> bool:
+        """The code has taken a call back, and waits for how it ends. False when there is none of this number."""
+        call = self._open.get(seq)
+        if call is not None:
+            call.is_asked_to_stop = True
         return call is not None
 
     def answer(self, now_ms: Callable[[], int]) -> bytes | None:
@@ -214,6 +250,9 @@ class LocalCalls:
         """
         try:
             while self._open and not self._spent:
+                stopped = self._stopped()
+                if stopped is not None:
+                    return stopped
                 pause = self._start_due()
                 if pause <= 0 or self._bytes > _MOST_BYTES:
                     break
@@ -257,6 +296,14 @@ class LocalCalls:
             return 0.0  # nothing will come in time
         return min(self._deadline, soonest) - now
 
+    def _stopped(self) -> bytes | None:
+        """The answer of a call that is asked to stop while no body of it runs."""
+        for call in self._open.values():
+            if call.is_asked_to_stop and not call.is_running and call.outcome is None:
+                del self._open[call.seq]
+                return canceled_item(call.seq)
+        return None
+
     def _settle(self, call: LocalCall, now_ms: int) -> bytes | None:
         outcome, a = call.outcome, call.mark.attempt
         if outcome is None or outcome.kind == "later":
@@ -266,7 +313,7 @@ class LocalCalls:
             return completed_item(a, outcome.result, local=True)
         elapsed = max(now_ms - call.scheduled_ms, 0)
         delay = retry_delay_ms(call.options, attempt=a.attempt, failure=outcome.failure, elapsed_ms=elapsed)
-        if delay is None:
+        if delay is None or call.is_asked_to_stop:
             return failed_item(a, final_failure(outcome.failure), call.options)
         call.try_again(outcome.failure, delay)
         return None
@@ -278,5 +325,5 @@ class LocalCalls:
     def give_up(self) -> None:
         """The step is not written: whatever still runs is wanted by nobody."""
         for call in self._open.values():
-            call.unwanted = call.unwanted or "the step that called it could not be written"
+            call.give_up("the step that called it could not be written")
         self._open.clear()

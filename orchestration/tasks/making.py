@@ -245,12 +245,12 @@ class Hand(threading.local):
         try:
             while not self._is_expired:
                 call = self._ended.get()
-                if call in self._adopted:
+                if call in self._adopted and call.outcome is not None:
                     return call
         except SoftTimeLimitExceeded:
             self._is_expired = True
         call = self._adopted[0]
         if call.outcome is None:
-            call.unwanted = "the soft time limit of the task that ran it is over"
+            call.give_up("the soft time limit of the task that ran it is over")
             call.outcome = Outcome("failed", failure=failure_of(SoftTimeLimitExceeded()))
         return call

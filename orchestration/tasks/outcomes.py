@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import states
 
-from orchestration.activity import ActivityInfo
+from orchestration.activity import ActivityInfo, CompleteLater
 from orchestration.core import payload
 from orchestration.core.events import Code
 from orchestration.core.failures import failure_of
@@ -17,7 +17,15 @@ from orchestration.store.attempts import AttemptId
 from orchestration.store.inputs import encode_input
 from orchestration.tasks.messages import AttemptMark
 
-__all__ = ["Outcome", "activity_info", "completed_item", "failed_item", "final_failure", "outcome_of"]
+__all__ = [
+    "Outcome",
+    "activity_info",
+    "canceled_item",
+    "completed_item",
+    "failed_item",
+    "final_failure",
+    "outcome_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +33,8 @@ class Outcome:
     """How a body has ended.
 
     Attributes:
-        kind: ``completed``, ``failed`` or ``waiting`` (it asked Celery to run it again).
+        kind: ``completed``, ``failed``, ``waiting`` (it asked Celery to run it again) or ``later`` (somebody else
+            reports).
         result: Encoded, when completed.
         failure: When it has failed, or why it wants to run again.
         retry: What it raised to run again.
@@ -55,6 +64,8 @@ def outcome_of(traced: Any, target: str, limit: int) -> Outcome:
     cause = info.retval
     if info.state == states.RETRY:
         return Outcome("waiting", failure=failure_of(getattr(cause, "exc", None) or cause), retry=cause)
+    if isinstance(cause, CompleteLater):
+        return Outcome("later")
     if info.state in (states.IGNORED, states.REJECTED):
         text = f"the task ended without an outcome ({info.state})"
         return _failed(ApplicationError(text, kind="Unavailable", retryable=False))
@@ -85,6 +96,12 @@ def failed_item(
     if retry_state:
         info["retry_state"] = retry_state
     return encode_input(Code.ACTIVITY_FAILED, attempt.seq, payload.encode(dict(failure)), info)
+
+
+def canceled_item(seq: int) -> bytes:
+    """The input that tells a workflow that an activity was cancelled before a body of it ran."""
+    failure = payload.encode_failure("operation canceled", kind="Canceled", retryable=False)
+    return encode_input(Code.ACTIVITY_FAILED, seq, failure, {"activity_id": str(seq)})
 
 
 def final_failure(failure: dict[str, Any]) -> dict[str, Any]:

@@ -40,8 +40,8 @@ _IN_HANDS_MS = 5_000
 _TIMEOUTS = {
     "start": ("schedule_to_start", "scheduled", True),
     "whole": ("schedule_to_close", "", True),
-    "close": ("start_to_close", "claimed,waiting", False),
-    "beat": ("heartbeat", "claimed", False),
+    "close": ("start_to_close", "claimed,waiting,external", False),
+    "beat": ("heartbeat", "claimed,external", False),
 }
 """By the timer's last word: type of the timeout, states in which it counts, whether it is final."""
 

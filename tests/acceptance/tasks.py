@@ -158,3 +158,45 @@ def remember_failure(task_id: str) -> None:
 @shared_task(name="accept.remembered")
 def remembered() -> list[list[Any]]:
     return _remembered
+
+
+_tokens: dict[str, list[str]] = {}
+
+
+@shared_task(name="accept.asks_outside")
+def asks_outside(key: str, ends: bool = True) -> Any:
+    """Leave the outcome to somebody who has the token."""
+    _note(key)
+    _tokens.setdefault(key, []).append(activity.token())
+    details = activity.info().heartbeat_details
+    if details is None and ends:
+        activity.complete_later()
+    return "by itself" if details is None else details
+
+
+@shared_task(name="accept.tokens")
+def tokens(key: str) -> list[str]:
+    return _tokens.get(key, [])
+
+
+@shared_task(name="accept.watches")
+def watches(key: str, ack: bool = True, after: float = 0) -> str:
+    """Work until it is cancelled; then say so, or be done all the same."""
+    _note(f"{key} began")
+    for _ in range(2000):
+        if activity.is_cancelled():
+            _note(key)
+            time.sleep(after)
+            if ack:
+                activity.raise_if_cancelled()
+            return "done all the same"
+        time.sleep(0.005)
+    return "never cancelled"
+
+
+@shared_task(name="accept.asks_for_pause")
+def asks_for_pause(key: str, seconds: float) -> int:
+    """Fail once, and name the pause before the next attempt."""
+    if _note(key) == 1:
+        raise ApplicationError("later", retry_after=seconds)
+    return activity.info().attempt

@@ -59,19 +59,22 @@ class Runs:
         assert delivery.lease is not None, delivery
         return delivery.lease
 
-    def commit(self, lease: Lease, *ops: Sequence[Any], **changed: Any) -> Delivery:
+    def step(self, *ops: Sequence[Any], **changed: Any) -> Step:
         options: dict[str, Any] = {
             "workflow_id": "order-1",
             "digest": DIGEST,
             "commit_id": f"commit-{self.number()}",
             "owner": "me",
-            "consumed": len(lease.inputs),
+            "consumed": 1,
             "dropped": 0,
             "events": [b"event"],
             "ops": list(ops),
             **changed,
         }
-        return self.store.runs.commit(lease, Step(**options))
+        return Step(**options)
+
+    def commit(self, lease: Lease, *ops: Sequence[Any], **changed: Any) -> Delivery:
+        return self.store.runs.commit(lease, self.step(*ops, **{"consumed": len(lease.inputs), **changed}))
 
     def sleeping(self, *ops: Sequence[Any], workflow_id: str = "order-1") -> RunId:
         """A run whose first step is done, with these effects."""

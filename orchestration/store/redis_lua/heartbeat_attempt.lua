@@ -8,7 +8,7 @@
 -- ARGV[4]  token    string
 -- ARGV[5]  details  bytes   progress, given to the next attempt; empty: unchanged
 -- ARGV[6]  beat_ms  int     heartbeat timeout, 0 for none
--- Returns  {"ok"} | {"gone", why}
+-- Returns  {"ok"} | {"cancelled"} (still open: the workflow waits for how it ends) | {"gone", why}
 -- Cost     O(log timers)
 -- @include run
 local record, open, timers = KEYS[1], KEYS[2], KEYS[3]
@@ -19,9 +19,11 @@ if not status or not is_open(status) then return {'gone', 'run ' .. (status or '
 local packed = redis.call('HGET', open, seq .. ':s')
 local state = packed and cmsgpack.unpack(packed)
 if not state then return {'gone', 'activity closed'} end
-if state[2] ~= ARGV[4] or state[1] ~= tonumber(ARGV[3]) or state[3] ~= 'claimed' then return {'gone', 'other attempt'} end
+local at_work = state[3] == 'claimed' or state[3] == 'external'
+if state[2] ~= ARGV[4] or state[1] ~= tonumber(ARGV[3]) or not at_work then return {'gone', 'other attempt'} end
 if ARGV[5] ~= '' then redis.call('HSET', open, seq .. ':h', ARGV[5]) end
 if tonumber(ARGV[6]) > 0 then
   redis.call('ZADD', timers, int(now_ms() + ARGV[6]), run .. '/' .. seq .. '/beat')
 end
+if redis.call('HEXISTS', open, seq .. ':c') == 1 then return {'cancelled'} end
 return {'ok'}

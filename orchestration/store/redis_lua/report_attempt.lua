@@ -7,11 +7,13 @@
 -- KEYS[6]  ready     zset    <shard>:ready
 -- KEYS[7]  claims    set     <shard>:claims:<owner of the claim, as the reporter knows it>
 -- KEYS[8]  history   list    <shard>:hist:<run>
+-- KEYS[9]  request   string  <shard>:req:<request id>; unused when ARGV[18] is empty
 -- ARGV[1]  run       string
 -- ARGV[2]  seq       int
 -- ARGV[3]  attempt   int
 -- ARGV[4]  token     string  of the scheduled command
--- ARGV[5]  outcome   string  completed | failed | retry | waiting (Celery's own retry has sent it again)
+-- ARGV[5]  outcome   string  completed | failed | retry | waiting (Celery's own retry has sent it again) |
+--                            external (the body has ended, somebody else will report)
 -- ARGV[6]  input     bytes   the input for the workflow; with retry and waiting: the failure, kept to be shown
 -- ARGV[7]  delay_ms  int     with retry: until the next attempt
 -- ARGV[8]  states    string  states in which the report counts, joined by commas; empty: any
@@ -24,23 +26,28 @@
 -- ARGV[15] known     int     events that the asker knows, -1 for none: it is sent the few after them
 -- ARGV[16] retries   int     with waiting: how often Celery's own retry had sent the attempt that asks for another
 -- ARGV[17] timer    string member of the deadline that asks for it, which must be due; empty: none
--- Returns  {"dropped", why} | {"accepted"} | {"wake"} | {"retry", attempt, due} | {"waiting"} | {"early"}
+-- ARGV[18] request  string  the same request reports once; empty for no check
+-- ARGV[19] mark_ms  int     how long a request is remembered
+-- Returns  {"dropped", why} | {"accepted"} | {"wake"} | {"retry", attempt, due} | {"waiting"} | {"external"} | {"early"}
+--          | {"duplicate", outcome} | {"cancelled"} (it is not tried again: report how it failed)
 --          | {"lease", fence, time, length, tries, tail, input...}
 -- Holds    an activity ends once; a success of an earlier attempt counts while it is open, its failure does not
 -- Cost     O(log timers)
 -- @include run
 local record, open, timers, pending = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local inbox, ready, claims = KEYS[5], KEYS[6], KEYS[7]
+local inbox, ready, claims, request = KEYS[5], KEYS[6], KEYS[7], KEYS[9]
 local run, seq, attempt, token, outcome = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local push = cmsgpack.unpack(ARGV[10])
 local member = run .. '/' .. seq
 
 -- Who saw a deadline pass may come late: by now it may be another attempt's, or put off by a heartbeat.
-local timer = ARGV[17]
+local timer, request_id = ARGV[17], ARGV[18]
 if timer ~= '' then
   local due = redis.call('ZSCORE', timers, timer)
   if not due or tonumber(due) > now_ms() then return {'early'} end
 end
+
+if request_id ~= '' and redis.call('EXISTS', request) == 1 then return {'duplicate', redis.call('GET', request)} end
 
 local function drop(why)
   if timer ~= '' then redis.call('ZREM', timers, timer) end
@@ -63,12 +70,19 @@ if state[3] == 'reported' then return drop('reported already') end
 if ARGV[8] ~= '' and not string.find(',' .. ARGV[8] .. ',', ',' .. state[3] .. ',', 1, true) then
   return drop('attempt ' .. state[3])
 end
+if outcome == 'retry' and redis.call('HEXISTS', open, seq .. ':c') == 1 then return {'cancelled'} end
+if outcome == 'external' and state[3] ~= 'claimed' then return drop('attempt ' .. state[3]) end
 if outcome == 'waiting' and (state[7] or 0) > tonumber(ARGV[16]) then return {'waiting'} end -- it runs already
 local bad = bad_push(push[3], push[1], push[2])
 if bad then return redis.error_reply('ERR the broker key ' .. bad .. ' is no list') end
 
 local now = now_ms()
+if request_id ~= '' then redis.call('SET', request, outcome, 'PX', ARGV[19]) end
 if not over then redis.call('SREM', claims, member) end
+if outcome == 'external' then -- its deadlines go on
+  redis.call('HSET', open, seq .. ':s', cmsgpack.pack({attempt, token, 'external', '', '', int(now)}))
+  return {'external'}
+end
 redis.call('ZREM', timers, member .. '/close', member .. '/beat', member .. '/start', member .. '/retry')
 redis.call('ZREM', pending, member)
 if outcome == 'retry' then

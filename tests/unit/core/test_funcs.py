@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from orchestration.core import events, payload
+from orchestration.core.flags import Flag
 from orchestration.core.machine import Mode
 from tests.support.lua_runs import Run, returned
 
@@ -89,6 +90,34 @@ def test_cancelling_a_future_asks_the_activity_to_stop() -> None:
     run.start()
     assert run.last[:2] == [events.ScheduleActivity(1, "a:b", payload.EMPTY_ARRAY, {}), events.CancelActivity(1)]
     assert run.result == [True, "nil", "Canceled", "canceled", False, "nil", False]
+
+
+WAITS = """return function()
+      local f = require('funcs').new():with_options{["activity.wait_for_cancellation"] = true}:async('a:b')
+      f:cancel() f:cancel()
+      local pending = {f:is_canceled(), f:is_complete(), tostring(f:result()), (select(2, f:error()))}
+      local got, ok = f:response():receive()
+      local p, e = f:result()
+      return {pending, ok, tostring(p and p:data()), tostring(e and e:kind()), f:is_complete(), (select(2, f:error()))} end"""
+
+
+def test_a_future_that_waits_for_cancellation_is_completed_by_the_activitys_answer() -> None:
+    run = Run(WAITS)
+    run.start(flags=[Flag.WAIT_FOR_CANCELLATION])
+    assert run.last[1:] == [events.CancelActivity(1, wait=True)]
+    run.fail(1, "operation canceled", "Canceled", False)
+    assert run.result == [[True, False, "nil", False], True, "nil", "Canceled", True, True]
+    run = Run(WAITS)
+    run.start(flags=[Flag.WAIT_FOR_CANCELLATION])
+    run.complete(1, "done all the same")
+    assert run.result == [[True, False, "nil", False], True, "done all the same", "nil", True, False]
+
+
+def test_a_run_of_before_waits_for_no_cancellation() -> None:
+    run = Run(WAITS)
+    run.start(flags=[])
+    assert run.last[1] == events.CancelActivity(1)
+    assert run.result == [[True, True, "nil", False], False, "nil", "Canceled", True, False]
 
 
 def test_results_are_recorded_when_nobody_listens() -> None:

@@ -6,6 +6,8 @@ local rawtype, find, sub, select, pcall, next = raw.type, raw.string.find, raw.s
 local command, on_result, block, waiter, wake = rt.command, rt.on_result, rt.block, rt.waiter, rt.wake
 local pack_list, pack_bin, pack_str, unpack_at = rt.pack_list, rt.pack_bin, rt.pack_str, rt.unpack_at
 local is_workflow <const> = rt.mode == "workflow"
+local WAIT_FOR_CANCELLATION <const> = 1 -- flag
+local TRUE <const> = "\xc3" -- encoded
 
 local known = {} -- targets that have passed the checks, with their encoding
 
@@ -35,6 +37,7 @@ local function options_of(executor, target)
     local problem
     map, problem = rt.require_prelude("options").activity(executor.options)
     if not map then return rt.fail("Invalid", "invalid temporal activity options for " .. target .. ": " .. problem) end
+    executor.waits = map.wait_for_cancellation
   elseif next(executor.options) ~= nil then
     map.options = executor.options
   end
@@ -80,6 +83,15 @@ local function failure(seq, bytes, info)
   })
 end
 
+local function asks_to_stop(seq, task) -- and goes on waiting: the activity answers
+  task.take_back = nil
+  rt.notice(67, seq, TRUE)
+end
+
+local function waits_for_cancellation(executor)
+  return executor and executor.waits and rt.has_flag(WAIT_FOR_CANCELLATION) or false
+end
+
 local function give_up(seq, task)
   rt.forget(seq)
   if is_workflow then rt.notice(67, seq) end
@@ -92,7 +104,7 @@ local function call(executor, target, ...)
   local seq, problem = schedule(executor, "call", target, ...)
   if not seq then return nil, problem end
   on_result(seq, task)
-  task.take_back = give_up
+  task.take_back = waits_for_cancellation(executor) and asks_to_stop or give_up
   local ok, bytes, info = block("funcs.call", target)
   if ok then return (unpack_at(bytes, 1)), nil end
   return nil, failure(seq, bytes, info)
@@ -112,19 +124,19 @@ function methods.response(self) return future_of(self, "response").channel end
 methods.channel = methods.response
 function methods.is_complete(self)
   local state = future_of(self, "is_complete")
-  return state.done or state.canceled or false
+  return state.done or (state.canceled and not state.waits) or false
 end
 function methods.is_canceled(self) return future_of(self, "is_canceled").canceled or false end
 function methods.result(self)
   local state = future_of(self, "result")
-  if state.canceled then return rt.fail("Canceled", "canceled") end
+  if state.canceled and not state.waits then return rt.fail("Canceled", "canceled") end
   if not state.done then return nil, nil end
   if state.problem then return nil, state.problem end
   return state.payload, nil
 end
 function methods.error(self)
   local state = future_of(self, "error")
-  if state.done and not state.canceled and state.problem then return state.problem, true end
+  if state.done and state.problem and (state.waits or not state.canceled) then return state.problem, true end
   return nil, false
 end
 function methods.cancel(self)
@@ -132,6 +144,10 @@ function methods.cancel(self)
   if state.canceled then return true, nil end
   local task = waiter()
   state.canceled = true
+  if state.waits then -- the activity answers, and that completes the future
+    if not state.done then rt.notice(67, state.seq, TRUE) end
+    return true, nil
+  end
   if rt.forget(state.seq) and is_workflow then rt.notice(67, state.seq) end
   rt.channel.close(rt.channel.state(state.channel), task)
   return true, nil
@@ -141,7 +157,7 @@ local function async(executor, target, ...)
   local seq, problem = schedule(executor, "async", target, ...)
   if not seq then return nil, problem end
   local channel = rt.channel.new(1, "future:receive " .. target)
-  local state = { seq = seq, channel = channel }
+  local state = { seq = seq, channel = channel, waits = waits_for_cancellation(executor) }
   on_result(seq, function(ok, bytes, info)
     state.done = true
     if ok then
@@ -154,6 +170,11 @@ local function async(executor, target, ...)
     rt.channel.close(inner)
   end)
   rt.on_cancel(seq, function()
+    if state.waits then
+      if not state.canceled then rt.notice(67, seq, TRUE) end
+      state.canceled = true
+      return
+    end
     state.canceled = true
     rt.forget(seq)
     if is_workflow then rt.notice(67, seq) end

@@ -120,9 +120,9 @@ local function command(code, fields, tail)
   return seq
 end
 
--- notice(code, about): a command that has no number of its own, about one that has
-local function notice(code, about)
-  emit(char(0x92, code) .. pack_int(about))
+-- notice(code, about, tail): a command that has no number of its own, about one that has; tail is one more element
+local function notice(code, about, tail)
+  emit(char(tail and 0x93 or 0x92, code) .. pack_int(about) .. (tail or ""))
 end
 
 -- note(code, fields, tail): a command that nothing answers, so it has no number
@@ -221,6 +221,15 @@ function rt.random_aside(number)
   local buffer, at, block = random_buffer, random_at, random_block
   random_buffer, random_at, random_block = "", 1, number << 24
   return function() random_buffer, random_at, random_block = buffer, at, block end
+end
+
+-- has_flag(number): whether the run began with a change of behaviour, see core/flags.py
+function rt.has_flag(number)
+  local flags = rt.meta.flags or {}
+  for i = 1, #flags do
+    if flags[i] == number then return true end
+  end
+  return false
 end
 rt.history = function() return history_length, history_size end
 rt.set_on_command = function(hook) on_command = hook end

@@ -5,7 +5,7 @@
 -- Number of elements of each op, its name included. Ops are checked before anything is written: an error in the
 -- middle would leave a step half done.
 local sizes = {open = 3, timer = 3, eta = 4, sent = 2, shut = 3, extra = 3, out = 3, input = 2, search = 4, claim = 2,
-  answer = 4, tell = 3}
+  cancel = 3, answer = 4, tell = 3}
 local function bad_op(op)
   if sizes[op[1]] ~= #op then return true end
   for i = 2, #op do
@@ -47,6 +47,27 @@ local function answer_step(keys, s)
   return reply
 end
 
+local function forget_deadlines(keys, member)
+  redis.call('ZREM', keys.timers, member .. '/timer', member .. '/start', member .. '/close', member .. '/beat',
+    member .. '/retry', member .. '/whole')
+  redis.call('ZREM', keys.handed, member .. '/timer')
+  redis.call('ZREM', keys.pending, member)
+end
+
+-- Asks an activity to stop and waits for its answer: its body is told; when none runs, the answer is the input given.
+local function cancel_activity(keys, run, seq, input, now)
+  local packed = redis.call('HGET', keys.open, seq .. ':s')
+  local state = packed and cmsgpack.unpack(packed) -- {attempt, token, state, ...}
+  if not state or state[3] == 'reported' then return end
+  if state[3] == 'claimed' or state[3] == 'external' then
+    redis.call('HSET', keys.open, seq .. ':c', int(now))
+    return
+  end
+  forget_deadlines(keys, run .. '/' .. seq)
+  redis.call('HSET', keys.open, seq .. ':s', cmsgpack.pack({state[1], state[2], 'reported', '', '', int(now)}))
+  redis.call('RPUSH', keys.inbox, input)
+end
+
 -- Writes a step that has been checked. old: fence, length and bytes of the record before it.
 -- Returns what answer_step does.
 local function write_step(keys, s, old)
@@ -75,14 +96,10 @@ local function write_step(keys, s, old)
     elseif name == 'sent' then -- member: an attempt's message is among the pushes or in the outbox
       redis.call('ZADD', keys.pending, int(now), op[2])
     elseif name == 'shut' then -- seq, how: the command waits no more; its answer came, or it was taken back
-      redis.call('HDEL', keys.open, op[2], op[2] .. ':s', op[2] .. ':e', op[2] .. ':h')
-      if op[3] == 'cancelled' then
-        local member = s.run .. '/' .. op[2]
-        redis.call('ZREM', keys.timers, member .. '/timer', member .. '/start', member .. '/close', member .. '/beat',
-          member .. '/retry', member .. '/whole')
-        redis.call('ZREM', keys.handed, member .. '/timer')
-        redis.call('ZREM', keys.pending, member)
-      end
+      redis.call('HDEL', keys.open, op[2], op[2] .. ':s', op[2] .. ':e', op[2] .. ':h', op[2] .. ':c')
+      if op[3] == 'cancelled' then forget_deadlines(keys, s.run .. '/' .. op[2]) end
+    elseif name == 'cancel' then -- seq, input
+      cancel_activity(keys, s.run, op[2], op[3], now)
     elseif name == 'claim' then -- member: the holder's process runs the body of an attempt
       redis.call('SADD', s.claims, op[2])
       redis.call('PEXPIRE', s.claims, s.retention_ms)
