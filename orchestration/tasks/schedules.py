@@ -20,6 +20,7 @@ from orchestration.core.schedule import time_text, unpack
 from orchestration.core.schedule_state import Asked, Definition, Ending, Running, ScheduleState
 from orchestration.errors import (
     PayloadError,
+    StoreError,
     StoreUnavailableError,
     WorkflowAlreadyStartedError,
     WorkflowNotFoundError,
@@ -149,9 +150,16 @@ class ScheduleFirer:
             StoreUnavailableError: Redis does not answer.
         """
         limit = max(self._runtime.settings.sweep_batch // len(store.schedules.shards), 1)
-        due = store.schedules.take(shard, limit=limit, hold_ms=_HOLD_MS)
+        try:
+            due = store.schedules.take(shard, limit=limit, hold_ms=_HOLD_MS)
+            found = store.schedules.read(due.ids)
+        except StoreUnavailableError:
+            raise
+        except StoreError:
+            logger.exception("schedules left to the next sweep", extra={"shard": shard.tag})
+            return _LONG_S
         looks = [due.next_ms] if due.next_ms else []
-        for stored in store.schedules.read(due.ids):
+        for stored in found:
             try:
                 loaded = self._move(namespace, store, stored, due.time_ms)
             except StoreUnavailableError:
