@@ -8,6 +8,7 @@
         EntryNotFoundError            no entry has this id
         EntryConflictError            two entries claim the same thing
       StoreError
+        InboxFullError                a run has not read what it was sent before: try again later
         StoreUnavailableError         Redis did not answer
         FencedError                   something else has changed the run since
         CorruptHistoryError           what is stored cannot be read
@@ -67,6 +68,7 @@ __all__ = [
     "EntryNotFoundError",
     "FencedError",
     "ForbiddenNameError",
+    "InboxFullError",
     "LuaSourceError",
     "MemoryLimitError",
     "NondeterminismError",
@@ -139,6 +141,23 @@ class StoreError(OrchestrationError):
 
 class StoreUnavailableError(StoreError):
     """No reply from Redis; a write may or may not have happened."""
+
+
+class InboxFullError(StoreError):
+    """A run has too much unread to take more; nothing was delivered, and the sender may try again later.
+
+    Args:
+        workflow_id: Whose inbox is full.
+        unread: How many inputs are in it.
+    """
+
+    def __init__(self, workflow_id: str, unread: int = 0) -> None:
+        super().__init__(workflow_id, unread)
+        self.workflow_id = workflow_id
+        self.unread = unread
+
+    def __str__(self) -> str:
+        return f"the inbox of workflow {self.workflow_id!r} is full ({self.unread:,} unread): try again later"
 
 
 class FencedError(StoreError):

@@ -141,6 +141,12 @@ class Settings:
         50_000, "events", "Longest history; a run that would exceed it is parked.",
         100, 10_000_000,
     )  # fmt: skip
+    history_bytes: int = _setting(
+        50 * _MIB, "bytes", "Largest history; a run that would exceed it is parked.", 64 * 1024,
+    )
+    inbox_limit: int = _setting(
+        10_000, "count", "Most inputs of a run that it has not read; above it, signals are refused.", 10, 1_000_000,
+    )
     start_to_close_ms: int = _setting(
         10 * 60 * _SECOND, "ms", "Time one attempt of an activity may take when its options do not say.", 1
     )

@@ -16,6 +16,7 @@ from orchestration.errors import (
     ApplicationError,
     ConfigError,
     EntryNotFoundError,
+    InboxFullError,
     OrchestrationError,
     PayloadError,
     RegistryError,
@@ -47,8 +48,8 @@ class Exit(enum.IntEnum):
     TIMEOUT = 5
     """Not within the time given."""
     REFUSED = 6
-    """The run or activity is not in a state for this: it has ended, is not parked, its id is taken; or it rejected an
-    update."""
+    """The run or activity is not in a state for this: it has ended, is not parked, its id is taken, its inbox is
+    full; or it rejected an update."""
     INTERNAL = 70
     """A mistake in this program."""
     INTERRUPTED = 130
@@ -86,6 +87,7 @@ _CODES: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (ScheduleAlreadyExistsError, Exit.REFUSED),
     (ActivityTokenError, Exit.USAGE),
     (ActivityClosedError, Exit.REFUSED),
+    (InboxFullError, Exit.REFUSED),
     (ConfigError, Exit.USAGE),
     (PayloadError, Exit.USAGE),
     (ApplicationError, Exit.FAILED),

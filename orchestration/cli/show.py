@@ -79,6 +79,8 @@ def _print(seen: Description, outcome: dict[str, Any]) -> None:
         facts.add_row("paused", Text(f"{told}(`orchestration resume {seen.workflow_id}` lets it go on)", "blue"))
     unread = f", {seen.unread} input{'s'[: seen.unread != 1]} not taken yet" if seen.unread else ""
     facts.add_row("history", f"{seen.history_length} events, {size(seen.history_bytes)}{unread}")
+    for warning in seen.warnings:
+        facts.add_row("near", Text(warning, "yellow"))
     facts.add_row("queue", f"{seen.task_queue or 'default'} (namespace {seen.namespace})")
     facts.add_row("code", f"sha256 {seen.bundle[:16]}")
     for name, values in (("search", seen.search), ("memo", seen.memo)):

@@ -131,7 +131,7 @@ class Client:
             EncodeError: An argument cannot be carried; the message has its path.
             PayloadTooLargeError: The arguments are above the limit.
             ValueError: The id, a policy, a schedule or an attribute is none.
-            StoreError: The open run is used, and its inbox is full.
+            InboxFullError: The open run is used, and its inbox is full.
             StoreUnavailableError: Redis does not answer.
         """
         runtime = self._runtime
@@ -286,10 +286,11 @@ class Client:
         Raises:
             ValueError: A condition cannot be read or asked; the message says where. Or the cursor is none.
         """
-        conditions, store = conditions_of(where, **filters), self._runtime.store(self.namespace)
+        store, settings = self._runtime.store(self.namespace), self._runtime.settings
+        conditions = conditions_of(where, **filters)
         if page_size is not None:
-            return page_of_runs(store, self.namespace, conditions, page_size=page_size, cursor=cursor)
-        return list_runs(store, self.namespace, conditions, limit=limit, cursor=cursor)
+            return page_of_runs(store, self.namespace, settings, conditions, page_size=page_size, cursor=cursor)
+        return list_runs(store, self.namespace, settings, conditions, limit=limit, cursor=cursor)
 
     def each_workflow(self, where: Where = None, **filters: Unpack[Filters]) -> Iterator[Description]:
         """Every run like that, the latest first, read page by page: for work on many, however many there are.
@@ -299,7 +300,8 @@ class Client:
             **filters: The same.
         """
         conditions = conditions_of(where, **filters)
-        return each_run(self._runtime.store(self.namespace), self.namespace, conditions)
+        runtime, namespace = self._runtime, self.namespace
+        return each_run(runtime.store(namespace), namespace, runtime.settings, conditions)
 
     def check_running(self, *, type: str | None = None) -> Iterator[Move]:  # noqa: A002
         """Replay the history of every open run against the code that this application has; nothing is written.

@@ -8,10 +8,13 @@ from typing import Any
 import msgpack
 
 from orchestration.core import payload
+from orchestration.core.machine import Usage
+from orchestration.settings import Settings
 from orchestration.store.attempts import read_state
 from orchestration.store.results import RunRecord
 from orchestration.tasks.chain_options import ChainOptions
 from orchestration.tasks.effects import read_activity
+from orchestration.tasks.limits import near_limits
 
 __all__ = ["Description", "PendingActivity", "Place", "describe_record"]
 
@@ -93,6 +96,7 @@ class Description:
         cron: Its schedule; empty: none.
         summary: A line for people.
         details: More for people.
+        warnings: What is at four fifths of a limit or above: events, bytes, pending commands, unread inputs.
     """
 
     workflow_id: str
@@ -122,16 +126,22 @@ class Description:
     cron: str = ""
     summary: str = ""
     details: str = ""
+    warnings: tuple[str, ...] = ()
 
 
-def describe_record(record: RunRecord, namespace: str, open_commands: dict[str, bytes] | None = None) -> Description:
+def describe_record(
+    record: RunRecord, namespace: str, open_commands: dict[str, bytes] | None = None, *, settings: Settings
+) -> Description:
     """Make a description of what the store says.
 
     Args:
         record: The run's record; with its larger facts, places and attributes are shown.
         namespace: It is kept in.
         open_commands: Its open commands, for the pending activities.
+        settings: The limits, for the warnings.
     """
+    waiting = sum(":" not in name for name in open_commands or ())
+    usage = Usage(record.number("length"), record.number("bytes"), waiting)
     fields, extra = record.fields, record.extra
     is_open = record.status in ("running", "parked", "paused")
     places = payload.decode(extra["places"]) if is_open and "places" in extra else []
@@ -156,6 +166,7 @@ def describe_record(record: RunRecord, namespace: str, open_commands: dict[str, 
             Place(**dict(zip(Place.__dataclass_fields__, map(_text, place), strict=True))) for place in places
         ),
         pending=tuple(_pending(open_commands or {})),
+        warnings=near_limits(settings, usage, record.unread) if is_open else (),
         counters={
             name: int(value)
             for name, value in fields.items()

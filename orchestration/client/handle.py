@@ -14,7 +14,7 @@ from orchestration.core import events, payload
 from orchestration.core.events import Code
 from orchestration.core.failures import workflow_error
 from orchestration.core.pid import make_pid
-from orchestration.errors import StoreError, WorkflowClosedError
+from orchestration.errors import InboxFullError, WorkflowClosedError
 from orchestration.store.inputs import encode_input
 from orchestration.tasks.moving import Move, check_run, move_run
 from orchestration.tasks.outbox import deliver, terminate_run
@@ -106,6 +106,7 @@ class WorkflowHandle:
         Raises:
             WorkflowClosedError: It has ended.
             WorkflowNotFoundError: No such workflow.
+            InboxFullError: It has too much unread; nothing was sent, try again later.
             EncodeError: A value cannot be carried.
             ValueError: The topic is empty or begins with ``@``.
         """
@@ -268,7 +269,8 @@ class WorkflowHandle:
         """
         runs, run_id = self._runtime.store(self._namespace).runs, self.run_id
         record = runs.record(run_id, extra=True)
-        return describe_record(record, self._namespace, runs.open_commands(run_id))
+        commands = runs.open_commands(run_id)
+        return describe_record(record, self._namespace, commands, settings=self._runtime.settings)
 
     def history(self) -> Iterator[events.Event]:
         """Its events, oldest first, read page by page.
@@ -299,7 +301,7 @@ class WorkflowHandle:
         if delivery.status == "closed":
             raise WorkflowClosedError(f"workflow {self.id!r} takes no more messages ({what}): it is {delivery.detail}")
         if delivery.status == "full":
-            raise StoreError(f"the inbox of workflow {self.id!r} is full ({delivery.detail} unread): try again later")
+            raise InboxFullError(self.id, int(delivery.detail))
 
 
 def check_topic(topic: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeAlias, TypedDict, Unpack
 
 from orchestration.client.description import Description, describe_record
+from orchestration.settings import Settings
 from orchestration.store.query import Condition
 from orchestration.store.statuses import STATUSES
 from orchestration.store.store import Store
@@ -85,8 +86,9 @@ def conditions_of(where: Where = None, **filters: Unpack[Filters]) -> list[Condi
 
 
 def page_of_runs(
-    store: Store, namespace: str, conditions: Sequence[Condition], *, page_size: int, cursor: str = ""
-) -> WorkflowPage:
+    store: Store, namespace: str, settings: Settings, conditions: Sequence[Condition], *, page_size: int,
+    cursor: str = "",
+) -> WorkflowPage:  # fmt: skip
     """One page; its cost is bounded, whatever the conditions are.
 
     Raises:
@@ -96,28 +98,30 @@ def page_of_runs(
         raise ValueError(f"a page has 1 to 1,000 runs, not {page_size}")
     page = store.visibility.page(conditions, page_size=page_size, cursor=cursor)
     records = store.runs.shown([run_id for run_id, _ in page.runs])
-    return WorkflowPage((describe_record(record, namespace) for record in records), page.cursor)
+    return WorkflowPage((describe_record(record, namespace, settings=settings) for record in records), page.cursor)
 
 
 def list_runs(
-    store: Store, namespace: str, conditions: Sequence[Condition], *, limit: int, cursor: str = ""
+    store: Store, namespace: str, settings: Settings, conditions: Sequence[Condition], *, limit: int, cursor: str = ""
 ) -> WorkflowPage:
     """So many runs, or all there are; as many pages are read as that takes."""
     found = WorkflowPage()
     while True:
         size = min(limit - len(found), _PAGE)
-        page = page_of_runs(store, namespace, conditions, page_size=size, cursor=cursor)
+        page = page_of_runs(store, namespace, settings, conditions, page_size=size, cursor=cursor)
         found += page
         found.cursor = cursor = page.cursor
         if not cursor or len(found) >= limit:
             return found
 
 
-def each_run(store: Store, namespace: str, conditions: Sequence[Condition]) -> Iterator[Description]:
+def each_run(
+    store: Store, namespace: str, settings: Settings, conditions: Sequence[Condition]
+) -> Iterator[Description]:
     """Every run, the latest first, read page by page; runs may come and go meanwhile."""
     cursor = ""
     while True:
-        page = page_of_runs(store, namespace, conditions, page_size=_PAGE, cursor=cursor)
+        page = page_of_runs(store, namespace, settings, conditions, page_size=_PAGE, cursor=cursor)
         yield from page
         cursor = page.cursor
         if not cursor:

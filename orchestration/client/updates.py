@@ -12,6 +12,7 @@ from orchestration.core import payload
 from orchestration.core.events import Code
 from orchestration.core.failures import application_error
 from orchestration.errors import (
+    InboxFullError,
     StoreError,
     UpdateFailedError,
     UpdateRejectedError,
@@ -67,7 +68,8 @@ def send_update(runtime: Runtime, namespace: str, run_id: RunId, wanted: Update,
     Raises:
         WorkflowClosedError: The run has ended, and had not been sent this update.
         WorkflowNotFoundError: No such run.
-        StoreError: Its inbox is full, or it was sent too many updates.
+        InboxFullError: Its inbox is full.
+        StoreError: It was sent too many updates.
     """
     store = runtime.store(namespace)
     queue = store.runs.record(run_id).fields.get("queue", "")
@@ -79,6 +81,9 @@ def send_update(runtime: Runtime, namespace: str, run_id: RunId, wanted: Update,
             f"workflow {workflow_id!r} takes no more updates ({wanted.name!r}): it is {delivery.detail}"
         )
     if delivery.status == "full":
+        unread = delivery.detail.removesuffix(" inputs are unread")
+        if unread.isdigit():
+            raise InboxFullError(workflow_id, int(unread))
         raise StoreError(f"workflow {workflow_id!r} takes no more updates at the moment: {delivery.detail}")
     if delivery.status == "wake":
         runtime.messages.publish(wake_up)

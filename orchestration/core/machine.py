@@ -13,7 +13,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from orchestration.core import events, payload
 from orchestration.core.bundle import Bundle, Unit
@@ -77,6 +77,20 @@ class Place:
     function: str
     waits_for: str
     since_ms: int
+
+
+class Usage(NamedTuple):
+    """What a run has come to.
+
+    Attributes:
+        events: In its history.
+        bytes: Their size.
+        pending: Commands that wait for their answer.
+    """
+
+    events: int = 0
+    bytes: int = 0
+    pending: int = 0
 
 
 class Machine:
@@ -214,6 +228,10 @@ class Machine:
     def open_commands(self) -> list[int]:
         """Numbers of the commands that still wait for their answer, ascending."""
         return list(payload.decode(self._call(self._lua[b"open_commands"])[0]))
+
+    def usage(self) -> Usage:
+        """How long the history is, and how many commands wait."""
+        return Usage(*map(int, self._call(self._lua[b"usage"])))
 
     def places(self) -> list[Place]:
         """Where each coroutine stands, the main one first."""

@@ -12,6 +12,7 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import logging
 import math
 import uuid
 from collections.abc import Mapping
@@ -30,6 +31,9 @@ NIL = b"\xc0"
 EMPTY_ARRAY = b"\x90"
 EMPTY_MAP = b"\x80"
 
+logger = logging.getLogger(__name__)
+
+_NEAR = 0.8
 _INT_MIN = -(2**63)
 _INT_MAX = 2**63 - 1
 _NAN = math.nan
@@ -61,6 +65,8 @@ def encode(value: Any, *, limit: int | None = None) -> bytes:
         raise PayloadTooLargeError(
             f"the value takes {len(data)} bytes, the limit is {limit}: send less, or a reference to it"
         )
+    if limit is not None and len(data) >= _NEAR * limit:
+        logger.warning("a value of %s bytes is near to the limit of %s", len(data), limit)
     return data
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgpack
 
+from orchestration.core.events import Code
 from orchestration.store.attempts import AttemptId
 from orchestration.store.base import NO_PUSHES, flat_fields, pack_for_script, text
 from orchestration.store.indexing import index_fields
@@ -15,6 +16,11 @@ from orchestration.store.run_reads import RunReads
 from orchestration.types import RunId
 
 __all__ = ["Runs"]
+
+_NO_BOUND = 2**53
+_UNBOUNDED = frozenset((
+    Code.CANCEL_REQUESTED, Code.OPERATION_DONE, Code.CHILD_STARTED, Code.CHILD_START_FAILED, Code.CHILD_ENDED,
+))  # fmt: skip
 
 
 class Runs(RunReads):
@@ -139,6 +145,9 @@ class Runs(RunReads):
     ) -> Delivery:
         """Put an input into a run's inbox, once for a request id.
 
+        An inbox above its bound takes no more messages. Answers to the run's own commands, and requests to cancel, it
+        takes always: nobody would send them again.
+
         Args:
             run_id: The run.
             item: The input, encoded without its time.
@@ -159,7 +168,7 @@ class Runs(RunReads):
             owner,
             self._options.lease_ms,
             self._options.page,
-            self._options.inbox_bound,
+            _NO_BOUND if len(item) > 1 and item[1] in _UNBOUNDED else self._options.inbox_bound,
         )
         return self._delivery(run_id, reply)
 

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from orchestration.core.machine import Machine
+from orchestration.core.machine import Machine, Usage
 from orchestration.tasks.chain_options import ChainFacts
 
 __all__ = ["Session", "SessionCache"]
@@ -36,6 +36,7 @@ class Session:
         in_flight: Numbers of its activities, and of timers due soon, that have not come back.
         cancelled: Numbers of commands that the code has taken back: what still arrives for them is dropped.
         bytes: Memory of the machine when it was last put away.
+        usage: What it had come to after its last commit here.
     """
 
     namespace: str
@@ -56,6 +57,7 @@ class Session:
     in_flight: set[int] = field(default_factory=set)
     cancelled: set[int] = field(default_factory=set)
     bytes: int = field(default=0)
+    usage: Usage = field(default_factory=Usage)
 
 
 class SessionCache:

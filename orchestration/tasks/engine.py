@@ -31,6 +31,7 @@ from orchestration.store.store import Store
 from orchestration.tasks.cache import Session
 from orchestration.tasks.chain_options import facts_of
 from orchestration.tasks.effects import Effects
+from orchestration.tasks.limits import warn_near_limits
 from orchestration.tasks.local import LocalCall
 from orchestration.tasks.making import ANSWERS, Hand, ParkError, StepMaking
 from orchestration.tasks.moving import Moving
@@ -230,6 +231,7 @@ class Engine:
                     session.machine.close()  # the whole history tells the event's number and the line
                     return self._replay(namespace, store, lease)
                 session.length, session.fence = lease.length, lease.fence
+                session.usage = session.machine.usage()
                 for event in tail:
                     _track(session, event)
                 return session
@@ -280,6 +282,7 @@ class Engine:
             time_ms=int(fields.get("time") or 0),
             epoch=epoch,
             in_flight={int(name[:-2]) for name in waiting if name.endswith(":s")},
+            usage=machine.usage(),
         )
         for event in history:
             if event[1] in (Code.CANCEL_TIMER, Code.CANCEL_ACTIVITY):
@@ -317,6 +320,8 @@ class Engine:
         session.length += len(step.events)
         session.fence = lease.fence + 1
         session.time_ms = lease.time_ms
+        if not session.machine.closed:
+            warn_near_limits(self._runtime.settings, session)
         sent, entries = False, effects.outbox
         if not step.pushes.commands:
             sent = self._runtime.messages.publish(*effects.sends)

@@ -24,6 +24,7 @@ from orchestration.store.inputs import stamp
 from orchestration.store.results import Lease, Step
 from orchestration.tasks.cache import Session
 from orchestration.tasks.effects import Effects
+from orchestration.tasks.limits import exceeded
 from orchestration.tasks.local import LocalCall
 from orchestration.tasks.outcomes import Outcome
 from orchestration.tasks.presence import Presence
@@ -123,8 +124,8 @@ class StepMaking:
     def step(self) -> Step:
         """What is to be written."""
         machine, runtime, effects, session = self.session.machine, self._runtime, self.effects, self.session
-        if session.length + len(self._written) > runtime.settings.history_limit:
-            raise ParkError("limit", f"the history would have more than {runtime.settings.history_limit} events")
+        if problem := exceeded(runtime.settings, machine.usage()):
+            raise ParkError("limit", problem)
         fault("after_advance")
         if not session.length:
             effects.tell("begun")

@@ -150,7 +150,7 @@ class Neighbours:
     def _done(self, seq: int, problem: tuple[str, str] | None) -> None:
         value = payload.NIL
         if problem is not None:
-            value = payload.encode_failure(problem[1], kind=problem[0], retryable=False)
+            value = payload.encode_failure(problem[1], kind=problem[0], retryable=problem[0] == "RateLimited")
         self._answer(encode_input(Code.OPERATION_DONE, seq, problem is None, value))
 
 

@@ -15,6 +15,7 @@ from orchestration.core.events import Code
 from orchestration.core.pid import parse_pid
 from orchestration.errors import (
     EntryNotFoundError,
+    InboxFullError,
     OrchestrationError,
     StoreUnavailableError,
     WorkflowAlreadyStartedError,
@@ -127,7 +128,7 @@ class Outbox:
         """Tell the asking run what became of its request."""
         value = payload.NIL
         if problem is not None:
-            value = payload.encode_failure(problem[1], kind=problem[0], retryable=False)
+            value = payload.encode_failure(problem[1], kind=problem[0], retryable=problem[0] == "RateLimited")
         item = encode_input(Code.OPERATION_DONE, seq, problem is None, value)
         deliver(self._runtime, namespace, RunId(run_id), item, request_id=f"op/{run_id}/{seq}")
 
@@ -143,7 +144,7 @@ class Outbox:
             found = deliver(self._runtime, namespace, self._find(namespace, pid), item, request_id=f"s/{run_id}/{seq}")
             problem = ("NotFound", f"process not found: {pid} has ended") if found.status == "closed" else None
             if found.status == "full":
-                problem = ("RateLimited", f"the inbox of {pid} is full")
+                problem = ("RateLimited", f"the inbox of {pid} is full: {found.detail} messages are unread")
         except WorkflowNotFoundError as error:
             problem = ("NotFound", str(error))
         self._answer(namespace, run_id, seq, problem)
@@ -179,7 +180,8 @@ class Outbox:
         except StoreUnavailableError:
             raise
         except (OrchestrationError, ValueError) as error:
-            failure = payload.encode_failure(str(error), kind=start_problem(error), retryable=False)
+            kind = start_problem(error)
+            failure = payload.encode_failure(str(error), kind=kind, retryable=kind == "RateLimited")
             item = encode_input(Code.CHILD_START_FAILED, seq, failure)
         deliver(self._runtime, namespace, RunId(run_id), item, request_id=f"k/{run_id}/{seq}")
         if started is not None and not started[2]:
@@ -190,6 +192,8 @@ def start_problem(error: Exception) -> str:
     """Kind of the error that a start has failed with, as Lua code reads it."""
     if isinstance(error, EntryNotFoundError):
         return "NotFound"
+    if isinstance(error, InboxFullError):
+        return "RateLimited"
     return "AlreadyExists" if isinstance(error, WorkflowAlreadyStartedError) else "Invalid"
 
 

@@ -115,6 +115,7 @@ class Runtime:
                 grace_ms=settings.resume_grace_ms,
                 retention_ms=settings.retention_ms,
                 mark_ms=max(settings.retention_ms, 2 * self._visibility_timeout_ms()),
+                inbox_bound=settings.inbox_limit,
                 eta_max=max(settings.eta_tasks_max // settings.shards, 0),
             )
             keyspace = Keyspace(settings.key_prefix, namespace, settings.shards)

@@ -18,8 +18,8 @@ from orchestration.core.flags import FORMAT, LUA, current_flags
 from orchestration.core.pid import make_pid
 from orchestration.errors import (
     EntryNotFoundError,
+    InboxFullError,
     OrchestrationError,
-    StoreError,
     WorkflowAlreadyStartedError,
 )
 from orchestration.faults import fault
@@ -174,7 +174,7 @@ def start(
     Raises:
         EntryNotFoundError: No workflow has this type.
         WorkflowAlreadyStartedError: The policies refuse another run of this workflow id.
-        StoreError: The open run is used, and its inbox is full.
+        InboxFullError: The open run is used, and its inbox is full.
         ValueError: The workflow id cannot be one, or a policy is unknown.
         StoreUnavailableError: Redis does not answer.
     """
@@ -218,7 +218,7 @@ def start(
     if result.status in ("open", "refused"):
         raise WorkflowAlreadyStartedError(workflow_id, result.run_id)
     if result.status == "full":
-        raise StoreError(f"the inbox of workflow {workflow_id!r} is full ({result.detail} unread): try again later")
+        raise InboxFullError(workflow_id, int(result.detail))
     if result.status not in ("started", "duplicate", "exists"):
         raise OrchestrationError(f"workflow {workflow_id!r} could not be started: {result.status}")
     if bundle is not None:
@@ -360,4 +360,3 @@ def _extra(wanted: StartRequest, pid: Pid) -> dict[str, Any]:
 def _jsonable(value: Any) -> Any:
     """Celery keeps signatures as dict subclasses, ids and times as objects."""
     return dict(value) if isinstance(value, Mapping) else str(value)
-

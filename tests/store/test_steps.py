@@ -6,7 +6,9 @@ import threading
 
 import pytest
 
+from orchestration.core.events import Code
 from orchestration.errors import StoreError
+from orchestration.store.inputs import encode_input
 from orchestration.store.results import Pushes
 from tests.store.backends import Backend
 from tests.store.runs import DIGEST, RETENTION_MS, Runs
@@ -138,6 +140,14 @@ def test_an_input_is_refused_by_a_run_that_ended_or_is_full(backend: Backend, ru
     with backend.unchanged():
         answer = backend.store.runs.deliver(full, b"in", request_id="s")
         assert (answer.status, answer.detail) == ("full", "10000")
+
+
+@pytest.mark.parametrize("code", ["CANCEL_REQUESTED", "OPERATION_DONE", "CHILD_STARTED", "CHILD_ENDED"])
+def test_a_full_inbox_takes_what_nobody_would_send_again(backend: Backend, runs: Runs, code: str) -> None:
+    """The answers to a parent once were refused with the signals; its outbox entry was done, and the parent waited."""
+    full = runs.started(inputs=[b"x"] * 10_000)
+    assert backend.store.runs.deliver(full, encode_input(Code[code], 1, b"")).status in ("accepted", "wake")
+    assert backend.store.runs.deliver(full, encode_input(Code.SIGNAL, "t", b"", "")).status == "full"
 
 
 def test_a_stream_of_inputs_does_not_put_off_the_sweep(backend: Backend, runs: Runs) -> None:

@@ -59,7 +59,8 @@ local function schedule(executor, fname, target, ...)
     name, problem = check(target, fname)
     if not name then return nil, problem end
   end
-  local options
+  local options, crowded = nil, rt.crowded()
+  if crowded then return nil, crowded end
   options, problem = options_of(executor, target)
   if not options then return nil, problem end
   local ok, args = pcall(pack_list, select("#", ...), ...)

@@ -179,6 +179,7 @@ return {
     return rt.pack(lines)
   end,
   more_commands = rt.more_commands,
+  usage = rt.usage,
   places = function() return rt.pack(place_list()) end,
   trace = trace,
   open_commands = function() return rt.pack(rt.open_commands()) end,

@@ -55,6 +55,8 @@ end
 
 -- operation(what, detail, code, fields, tail) -> true | nil, error: a command that waits until it was accepted
 local function operation(what, detail, code, fields, tail)
+  local crowded = rt.crowded()
+  if crowded then return nil, crowded end
   local task = waiter()
   on_result(command(code, fields, tail), task)
   local ok, bytes = block(what, detail)

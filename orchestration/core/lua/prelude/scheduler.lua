@@ -156,6 +156,15 @@ local function answer(number, ok, bytes, info)
   wake(receiver, ok, bytes, info)
 end
 
+local MOST_PENDING <const> = 10000 -- not a setting: a replay elsewhere must refuse the same command
+
+-- crowded() -> nil | error: why a workflow can ask for nothing more that it would wait for
+function rt.crowded()
+  if pending_count < MOST_PENDING or rt.mode ~= "workflow" then return nil end
+  local _, problem = rt.fail("RateLimited", MOST_PENDING .. " commands are pending, the most there can be: wait for some", true)
+  return problem
+end
+
 -- on_cancel(seq, take_back): what cancel_pending does about a command whose receiver is a function
 local function on_cancel(number, take_back) cancels[number] = take_back end
 
@@ -409,6 +418,7 @@ rt.check_seal = function() if seal then seal() end end
 rt.is_closed = function() return closed end
 rt.next_number = function() return seq + 1 end
 rt.note, rt.outcome = note, rt.require_prelude("outcome")
+rt.usage = function() return history_length, history_size, pending_count end
 rt.current = function() return current end
 rt.waiter, rt.block, rt.wake, rt.pause, rt.ready, rt.spawn = waiter, block, wake, pause, ready, spawn
 rt.is_queued, rt.on_cancel = is_queued, on_cancel

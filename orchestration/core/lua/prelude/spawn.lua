@@ -17,6 +17,8 @@ end
 local function start(builder, flags, id, host, ...)
   local bytes, problem = rt.try_pack_list(...)
   if not bytes then return nil, problem end
+  local crowded = rt.crowded()
+  if crowded then return nil, crowded end
   local map = rt.as_map({})
   if builder then
     map, problem = rt.require_prelude("options").workflow(builder.options)

@@ -17,6 +17,8 @@ local function sleep(value)
   local ns, problem = to_ns(value)
   if not ns then return fail("Invalid", "time.sleep: " .. problem) end
   if ns <= 0 then return end
+  local crowded = rt.crowded()
+  if crowded then return nil, crowded end
   local task = rt.waiter()
   rt.start_timer(to_ms(ns), task)
   task.take_back = wake_sleeper
@@ -29,6 +31,8 @@ local function positive(value, fname)
   local ns, problem = to_ns(value)
   if not ns then return fail("Invalid", "time." .. fname .. ": " .. problem) end
   if ns <= 0 then return fail("Invalid", "time." .. fname .. ": duration must be > 0") end
+  local crowded = rt.crowded()
+  if crowded then return nil, crowded end
   return ns
 end
 
