@@ -13,7 +13,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PYTEST ?= $(BIN)/python -m pytest
-REPLAY := $(PYTEST) --replay-everything -m "not slow" tests/unit/core tests/fundamentals tests/acceptance tests/replay
+REPLAY := $(PYTEST) --replay-everything -m "not slow" tests/unit/core tests/unit/testing tests/fundamentals tests/acceptance tests/replay
 ARGS   ?=
 
 .DEFAULT_GOAL := help

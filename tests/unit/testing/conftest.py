@@ -79,6 +79,23 @@ project.workflow("doubled", "local funcs = require('funcs') return function(n) r
 project.workflow("quoted", "local funcs = require('funcs') return function(n) return funcs.call('app:quote', n) end")
 project.workflow("told", "local funcs = require('funcs') return function(n) return funcs.call('app:notify', n) end")
 project.workflow("ticks", "local time = require('time') return function() while true do time.sleep('1m') end end")
+project.workflow(
+    "counter",
+    """
+    local time, workflow = require("time"), require("workflow")
+    return function()
+        local count = 0
+        workflow.query("count", function() return count end)
+        workflow.update("add", function(n)
+            time.sleep("1h")
+            count = count + n
+            return count
+        end, { validate = function(n) if n < 0 then error("only up") end end })
+        workflow.wait(function() return count >= 10 end)
+        return count
+    end
+    """,
+)
 project.workflow("broken", "return function() error('never works') end")
 project.workflow(
     "again",

@@ -16,6 +16,7 @@ from orchestration.errors import (
     ApplicationError,
     ConfigError,
     NothingDueError,
+    OrchestrationError,
     RegistryError,
     WorkflowAlreadyStartedError,
     WorkflowFailedError,
@@ -292,6 +293,18 @@ class TestRuns:
         handle.result()
         shop.skip("87600h")
         assert_history(handle).completed()
+
+    def test_queries_and_updates(self, env):
+        handle = env.start("app:counter")
+        before = env.now
+        assert handle.query("count") == 0
+        assert handle.update("add", 4) == 4
+        with pytest.raises(OrchestrationError, match="only up"):
+            handle.update("add", -1)
+        assert handle.query("count") == 4
+        assert handle.update("add", 6) == 10
+        assert handle.result() == 10
+        assert env.now - before == timedelta(hours=2)
 
 
 class TestSurroundings:
