@@ -150,7 +150,8 @@ def act_on_runs(
         if session.json:
             print_json({**line, **({"dry_run": True} if bulk.dry_run else {})}, pretty=False)
         elif "error" in line:
-            print(f"error: {line['error']}", file=sys.stderr)
+            where = "" if line["id"] in line["error"] else f"{line['id']}: "
+            print(f"error: {where}{line['error']}", file=sys.stderr)
         else:
             print((would if bulk.dry_run else done).format(**line))
     if not session.json:

@@ -13,10 +13,12 @@ from orchestration.cli.check import check
 from orchestration.cli.commands import Commands
 from orchestration.cli.count import count
 from orchestration.cli.dev import dev
+from orchestration.cli.fork import fork
 from orchestration.cli.history import history
 from orchestration.cli.list_runs import list_runs
 from orchestration.cli.pause import pause
 from orchestration.cli.query import query
+from orchestration.cli.reset import reset
 from orchestration.cli.result import result
 from orchestration.cli.resume import resume
 from orchestration.cli.retry import retry
@@ -37,7 +39,7 @@ def add_commands(group: click.Group) -> None:
     """Put every command into a group."""
     for command in (
         run, dev, check, start, list_runs, count, show, history, signal_run, query, update, result, cancel, terminate,
-        pause, resume, retry, upgrade, call, activity, schedule,
+        pause, resume, retry, upgrade, reset, fork, call, activity, schedule,
     ):  # fmt: skip
         group.add_command(command)
 

@@ -64,6 +64,9 @@ def _print(seen: Description, outcome: dict[str, Any]) -> None:
     facts.add_row("status", status_text(seen.status))
     facts.add_row("type", seen.type)
     facts.add_row("run", seen.run_id)
+    for name, origin in (("reset of", seen.reset_of), ("forked from", seen.forked_from)):
+        if origin:
+            facts.add_row(name, "run {} at event {}".format(*origin.split("/")))
     facts.add_row("started", when(seen.started_ms))
     if seen.closed_ms:
         facts.add_row("ended", when(seen.closed_ms))

@@ -14,7 +14,7 @@ import click
 
 from orchestration.core.durations import parse_duration_ms
 
-__all__ = ["JSON", "SECONDS", "JsonValue", "Seconds", "as_json", "parse_json"]
+__all__ = ["JSON", "SECONDS", "JsonValue", "Seconds", "as_json", "event_place", "parse_json"]
 
 _AROUND = 24
 
@@ -100,6 +100,11 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]  # generic in new rele
         if not (math.isfinite(seconds) and seconds >= 0):
             self.fail(f"{value!r} must not be negative", param, ctx)
         return seconds
+
+
+def event_place(text: str) -> int | str:
+    """A place in a history: the number of an event, or a name."""
+    return int(text) if text.isascii() and text.isdigit() else text
 
 
 JSON: Final = JsonValue()

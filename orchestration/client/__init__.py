@@ -11,6 +11,7 @@ from orchestration.client.listing import WorkflowPage
 from orchestration.client.options import RetryPolicy
 from orchestration.client.schedules import ScheduleDescription, ScheduledRun, ScheduledTime, ScheduleHandle
 from orchestration.store.query import Condition
+from orchestration.tasks.copies import Preview
 from orchestration.tasks.moving import Fit, Move
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Move",
     "PendingActivity",
     "Place",
+    "Preview",
     "RetryPolicy",
     "ScheduleDescription",
     "ScheduleHandle",

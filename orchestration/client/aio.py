@@ -16,6 +16,7 @@ from orchestration.client.handle import WorkflowHandle
 from orchestration.client.listing import Filters, Where, WorkflowPage
 from orchestration.client.schedules import ScheduleDescription
 from orchestration.core import events
+from orchestration.tasks.copies import Preview
 from orchestration.tasks.moving import Move
 from orchestration.types import Pid
 
@@ -89,6 +90,18 @@ class AsyncWorkflowHandle:
     async def upgrade(self, *, dry_run: bool = False) -> Move:
         """Move the run to the code that this application has, if that code fits the run's history."""
         return await asyncio.to_thread(self._handle.upgrade, dry_run=dry_run)
+
+    async def reset(self, to_event: int | str, reason: str = "", **options: Any) -> AsyncWorkflowHandle:
+        """Let a new run take the place of this one, from an event of its history on."""
+        return AsyncWorkflowHandle(await asyncio.to_thread(self._handle.reset, to_event, reason, **options))
+
+    async def fork(self, from_event: int | str = "last", **options: Any) -> AsyncWorkflowHandle:
+        """Make another workflow that begins with this one's history up to an event."""
+        return AsyncWorkflowHandle(await asyncio.to_thread(self._handle.fork, from_event, **options))
+
+    async def preview(self, event: int | str = "last", **options: Any) -> Preview:
+        """Where a reset or fork would begin; nothing is written."""
+        return await asyncio.to_thread(self._handle.preview, event, **options)
 
     async def describe(self) -> Description:
         """Where it stands."""

@@ -88,6 +88,8 @@ class Description:
         counters: Duplicates dropped, late reports refused, inputs undelivered: by reason.
         search: Search attributes.
         memo: Memo.
+        reset_of: Run and event that this run went on from in another's place, joined by ``/``; empty for none.
+        forked_from: The same for a fork.
         attempt: Number of the run since the last that was no retry.
         first_run_id: First run of the chain that this one belongs to; empty when it is the first.
         next_run_id: Run that took its place; empty when none did.
@@ -118,6 +120,8 @@ class Description:
     counters: dict[str, int]
     search: dict[str, Any]
     memo: dict[str, Any]
+    reset_of: str = ""
+    forked_from: str = ""
     attempt: int = 1
     first_run_id: str = ""
     next_run_id: str = ""
@@ -155,6 +159,8 @@ def describe_record(
         namespace=namespace,
         task_queue=fields.get("queue", ""),
         bundle=fields.get("bundle", ""),
+        reset_of=fields.get("reset_of", ""),
+        forked_from=fields.get("forked_from", ""),
         started_ms=record.number("started"),
         closed_ms=record.number("closed"),
         history_length=record.number("length"),

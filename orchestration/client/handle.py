@@ -16,6 +16,7 @@ from orchestration.core.failures import workflow_error
 from orchestration.core.pid import make_pid
 from orchestration.errors import InboxFullError, WorkflowClosedError
 from orchestration.store.inputs import encode_input
+from orchestration.tasks.copies import Preview, fork_run, preview_copy, reset_run
 from orchestration.tasks.moving import Move, check_run, move_run
 from orchestration.tasks.outbox import deliver, terminate_run
 from orchestration.tasks.runtime import Runtime
@@ -187,6 +188,9 @@ class WorkflowHandle:
         """
         run_id = self.run_id
         delivery = terminate_run(self._runtime, self._namespace, run_id, reason=reason)
+        while delivery.status == "closed" and (following := self._next(run_id)) is not None:
+            run_id = following
+            delivery = terminate_run(self._runtime, self._namespace, run_id, reason=reason)
         if delivery.status == "closed":
             raise WorkflowClosedError(f"workflow {self.id!r} cannot be terminated: it is {delivery.detail}")
 
@@ -257,6 +261,78 @@ class WorkflowHandle:
             return check_run(self._runtime, store, store.runs.record(run_id))
         return move_run(self._runtime, store, run_id)
 
+    def reset(
+        self, to_event: int | str, reason: str = "", *, signals: bool = True, new_code: bool = False
+    ) -> WorkflowHandle:
+        """Let a new run take the place of this one, from an event of its history on.
+
+        The history up to the event and the commands that it caused is copied; this run is ended if it is open. What is
+        open there is asked for again: activities get new attempts, timers the time that is left to them; children go
+        on and answer the new run. Whoever waits for the workflow waits for the new run.
+
+        Args:
+            to_event: Number of an input in the history, counted from 1; or ``start``, ``last``, ``first-failure``
+                (before the first failure of an activity came), ``last-activity`` (before the last answer of one came).
+            reason: Kept in the history of this run.
+            signals: Signals that came after the event, and what has not been read yet, go to the new run.
+            new_code: The new run is on the code that this application has, if that fits the history up to the event.
+
+        Returns:
+            Handle of the new run.
+
+        Raises:
+            ValueError: No run can go on from there; the message says which events there are.
+            NondeterminismError: The code does not fit the history up to there.
+            WorkflowClosedError: Another run has taken its place.
+            WorkflowNotFoundError: No such workflow.
+        """
+        new_id = reset_run(
+            self._runtime, self._namespace, self.run_id, to_event, reason=reason, signals=signals, new_code=new_code
+        )
+        return WorkflowHandle(self._runtime, self._namespace, self.id, new_id, self._pid)
+
+    def fork(
+        self, from_event: int | str = "last", *, id: str | None = None, edit: tuple[int, Any] | None = None,  # noqa: A002
+        new_code: bool = False, force: bool = False,
+    ) -> WorkflowHandle:  # fmt: skip
+        """Make another workflow that begins with this one's history up to an event; this one goes on by itself.
+
+        Args:
+            from_event: As for :meth:`reset`.
+            id: Its name; None: one made of this workflow's.
+            edit: Number of an activity with a recorded result, and the result that it is to have instead; what came
+                after that is dropped.
+            new_code: It is on the code that this application has, if that fits the history up to there.
+            force: Also where a child or a request to another workflow is open, which will not answer it.
+
+        Returns:
+            Handle of the new run.
+
+        Raises:
+            ValueError: No run can go on from there, there is no such result, or something open cannot be asked again.
+            NondeterminismError: The code does not fit the history up to there.
+            WorkflowAlreadyStartedError: The id is taken.
+            WorkflowNotFoundError: No such workflow.
+        """
+        workflow_id = id if id is not None else f"{self.id}-fork-{os.urandom(3).hex()}"
+        new_id = fork_run(
+            self._runtime, self._namespace, self.run_id, from_event, workflow_id=workflow_id, edit=edit,
+            new_code=new_code, force=force,
+        )  # fmt: skip
+        return WorkflowHandle(self._runtime, self._namespace, workflow_id, new_id)
+
+    def preview(
+        self, event: int | str = "last", *, edit: tuple[int, Any] | None = None, new_code: bool = False
+    ) -> Preview:
+        """Where :meth:`reset` or :meth:`fork` would begin, and what the code would ask for; nothing is written.
+
+        Raises:
+            ValueError: No run can go on from there, or there is no such result.
+            NondeterminismError: The code does not fit the history up to there.
+            WorkflowNotFoundError: No such workflow.
+        """
+        return preview_copy(self._runtime, self._namespace, self.run_id, event, edit=edit, new_code=new_code)
+
     def _wake(self, run_id: RunId, queue: str) -> None:
         # The sweep would find it too, a moment later.
         self._runtime.messages.publish(self._runtime.messages.resume(self._namespace, run_id, queue=queue))
@@ -295,14 +371,20 @@ class WorkflowHandle:
         return runs.bundle(run_id, runs.record(run_id).fields.get("bundle", ""))
 
     def _deliver(self, item: bytes, request_id: str | None, what: str) -> None:
-        delivery = deliver(
-            self._runtime, self._namespace, self.run_id, item, request_id=request_id or f"client/{os.urandom(12).hex()}"
-        )
+        request_id, run_id = request_id or f"client/{os.urandom(12).hex()}", self.run_id
+        delivery = deliver(self._runtime, self._namespace, run_id, item, request_id=request_id)
+        while delivery.status == "closed" and (following := self._next(run_id)) is not None:
+            run_id = following
+            delivery = deliver(self._runtime, self._namespace, run_id, item, request_id=request_id)
         if delivery.status == "closed":
             raise WorkflowClosedError(f"workflow {self.id!r} takes no more messages ({what}): it is {delivery.detail}")
         if delivery.status == "full":
             raise InboxFullError(self.id, int(delivery.detail))
 
+    def _next(self, run_id: RunId) -> RunId | None:
+        """The run that has taken a run's place."""
+        following = self._runtime.store(self._namespace).runs.record(run_id).fields.get("next")
+        return RunId(following) if following else None
 
 def check_topic(topic: str) -> None:
     """Refuse what cannot be the name of a message.

@@ -7,8 +7,8 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestration.core import events, payload
@@ -16,7 +16,7 @@ from orchestration.core.events import Code
 from orchestration.errors import CorruptHistoryError
 
 __all__ = [
-    "CUTS", "Cut", "OpenCommand", "cut_at", "last_number", "later_answers", "later_signals", "open_at", "possible_cuts",
+    "CUTS", "Cut", "OpenCommand", "cut_at", "later_answers", "later_signals", "open_at", "own_meta", "possible_cuts",
     "with_origin", "without_answer",
 ]  # fmt: skip
 
@@ -38,6 +38,7 @@ _OF_OTHER_RUNS = frozenset((Code.SEND_SIGNAL, Code.START_CHILD, Code.CANCEL_EXTE
 _ANSWERS_OF_OTHER_RUNS = frozenset(
     (Code.OPERATION_DONE, Code.CHILD_STARTED, Code.CHILD_START_FAILED, Code.CHILD_ENDED)
 )
+_ORIGIN = ("reset_of", "forked_from", "added_bytes")
 _MOST_SHOWN = 40
 
 
@@ -62,11 +63,13 @@ class OpenCommand:
         seq: Its number.
         command: As recorded.
         time_ms: Time of the input that caused it.
+        is_cancelled: It is an activity that was asked to stop; its answer is waited for.
     """
 
     seq: int
     command: bytes
     time_ms: int
+    is_cancelled: bool = False
 
     @property
     def code(self) -> int:
@@ -169,13 +172,12 @@ def open_at(prefix: Iterable[bytes]) -> dict[int, OpenCommand]:
             seq = _number(event)
             found[seq] = OpenCommand(seq, event, time_ms)
         elif code in _TAKING_BACK:
-            found.pop(_number(event), None)
+            seq = _number(event)
+            if len(payload.decode(event)) > 2 and seq in found:  # its answer still counts
+                found[seq] = replace(found[seq], is_cancelled=True)
+            else:
+                found.pop(seq, None)
     return found
-
-
-def last_number(prefix: Iterable[bytes]) -> int:
-    """The highest number that a command has in a history; 0 when there is none."""
-    return max((_number(event) for event in prefix if event[1] in _ASKING), default=0)
 
 
 def later_answers(later: Iterable[bytes], still_open: dict[int, OpenCommand]) -> Iterator[bytes]:
@@ -205,13 +207,23 @@ def with_origin(started: bytes, **origin: Any) -> bytes:
     if not isinstance(event, events.Started):
         raise CorruptHistoryError("the first event is not the start of a run")
     size = len(started) - int(event.meta.get("added_bytes") or 0)
-    kept = {name: value for name, value in event.meta.items() if name not in ("reset_of", "forked_from", "added_bytes")}
+    kept = {name: value for name, value in event.meta.items() if name not in _ORIGIN}
+    was = (event.meta.get("forked_from") or {}).get("own")
+    if was and "forked_from" not in origin:  # a fork that is reset stays who it is
+        origin = {**origin, "forked_from": event.meta["forked_from"]}
     added = 0
     while True:
         encoded = events.encode(events.Started(event.time_ms, {**kept, **origin, "added_bytes": added}, event.args))
         if len(encoded) == size + added:
             return encoded
         added = len(encoded) - size
+
+
+def own_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The map of a run's start without the traces of where its history comes from; a fork is somebody else."""
+    own = {name: value for name, value in meta.items() if name not in _ORIGIN}
+    own.update((meta.get("forked_from") or {}).get("own") or {})
+    return own
 
 
 def _number(event: bytes) -> int:

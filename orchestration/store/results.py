@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestration.types import RunId
 
-__all__ = ["Delivery", "Following", "Lease", "Push", "Pushes", "RunRecord", "StartResult", "Step", "Sweep"]
+__all__ = ["Copy", "Delivery", "Following", "Lease", "Push", "Pushes", "RunRecord", "StartResult", "Step", "Sweep"]
 
 Push = tuple[Any, ...]
 """One broker command, as the scripts take it: name, key, arguments."""
@@ -107,6 +107,25 @@ class Following:
     delay_ms: int = 0
     run_timeout_ms: int = 0
     pushes: Pushes = Pushes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A run that begins with the history of another one.
+
+    Attributes:
+        run: The run: its id, code, record fields, and what waits in its inbox.
+        started: Its first event.
+        length: Number of events that it begins with.
+        ops: What is open there, as ``redis_lua/include/step.lua`` names it.
+        kept: Numbers of the children and requests of the other run that this one takes over.
+    """
+
+    run: Following
+    started: bytes
+    length: int
+    ops: Sequence[Sequence[Any]] = ()
+    kept: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,11 @@ class RunReads(Aggregate):
         """The commands of a run that wait for something, as stored."""
         return _mapping(self._connection.call("HGETALL", self._keyspace.of_run(run_id).open(run_id)))
 
+    def unread(self, run_id: RunId) -> list[bytes]:
+        """The inputs that a run has not consumed, oldest first, without their time."""
+        items: list[bytes] = self._connection.call("LRANGE", self._keyspace.of_run(run_id).inbox(run_id), 0, -1)
+        return items
+
     def history(self, run_id: RunId, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """The events of a run, encoded, oldest first, read page by page.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestration.core.cron import next_cron_time
+from orchestration.core.prefix import own_meta
 from orchestration.core.retry import retry_delay_ms
 from orchestration.store.results import RunRecord
 
@@ -69,7 +70,7 @@ class ChainFacts:
         entry_id: Of its code.
         digest: Of its code.
         queue: Its task queue; empty for Celery's default.
-        meta: The map of its start.
+        meta: The map of its start, see :func:`orchestration.core.prefix.own_meta`.
         options: What the workflow keeps from run to run.
         deadline_ms: Of the workflow as a whole; 0 for none.
     """
@@ -89,7 +90,7 @@ def facts_of(namespace: str, record: RunRecord, meta: Mapping[str, Any]) -> Chai
     fields = record.fields
     return ChainFacts(
         namespace=namespace, workflow_id=fields["id"], entry_id=fields["type"], digest=fields["bundle"],
-        queue=fields.get("queue", ""), meta=meta, options=ChainOptions(fields.get("opts", "")),
+        queue=fields.get("queue", ""), meta=own_meta(meta), options=ChainOptions(fields.get("opts", "")),
         deadline_ms=record.number("deadline"),
     )  # fmt: skip
 

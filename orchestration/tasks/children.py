@@ -15,7 +15,7 @@ from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.start_options import request_options
 from orchestration.types import Pid, RunId
 
-__all__ = ["end_orphan", "open_child", "start_child", "where"]
+__all__ = ["child_id", "end_orphan", "open_child", "start_child", "where"]
 
 
 def open_child(session: Session, seq: int, options: Mapping[str, Any]) -> bytes:
@@ -23,14 +23,15 @@ def open_child(session: Session, seq: int, options: Mapping[str, Any]) -> bytes:
     policy = str(options.get("parent_close_policy") or "terminate")
     if policy == "abandon":
         return b"c"
-    child_id = _child_id(session.run_id, seq, options)
+    name = child_id(session.run_id, seq, options)
     packed: bytes = msgpack.packb(
-        ["orphan", session.namespace, session.run_id, seq, session.pid, child_id, policy == "terminate"]
+        ["orphan", session.namespace, session.run_id, seq, session.pid, name, policy == "terminate"]
     )
     return b"c" + packed
 
 
-def _child_id(run_id: str, seq: int, options: Mapping[str, Any]) -> str:
+def child_id(run_id: str, seq: int, options: Mapping[str, Any]) -> str:
+    """Workflow id of the child that a command asks for."""
     return str(options.get("id") or options.get("name") or f"{run_id}_{seq}")
 
 
@@ -79,7 +80,7 @@ def start_child(
     started = start(
         runtime,
         StartRequest(
-            workflow_type=workflow_type, args=args, workflow_id=_child_id(run_id, seq, options),
+            workflow_type=workflow_type, args=args, workflow_id=child_id(run_id, seq, options),
             request_id=f"child/{run_id}/{seq}", queue=child_queue, worker=worker, namespace=namespace, context=context,
             parent=(run_id, seq), parent_pid=parent_pid, sender=parent_pid, **request_options(options),
         ),

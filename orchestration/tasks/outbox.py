@@ -77,6 +77,7 @@ class Outbox:
             "signal": self._signal,
             "cancel": self._cancel,
             "child": self._child,
+            "watch": self._watch,
             "orphan": functools.partial(end_orphan, runtime),
         }
 
@@ -186,6 +187,18 @@ class Outbox:
         deliver(self._runtime, namespace, RunId(run_id), item, request_id=f"k/{run_id}/{seq}")
         if started is not None and not started[2]:
             watch_run(self._runtime, namespace, started[1], f"{namespace}/{run_id}/{seq}", pid=started[0])
+
+
+    def _watch(self, namespace: str, run_id: str, seq: int, pid: str) -> None:
+        """Have the end of a child told to the run that has taken its parent's place."""
+        try:
+            target = self._find(namespace, pid)
+        except WorkflowNotFoundError as error:
+            failure = payload.encode_failure(str(error), kind="NotFound", retryable=False)
+            item = encode_input(Code.CHILD_ENDED, seq, pid, False, failure)
+            deliver(self._runtime, namespace, RunId(run_id), item, request_id=f"e/{namespace}/{run_id}/{seq}")
+            return
+        watch_run(self._runtime, namespace, target, f"{namespace}/{run_id}/{seq}", pid=pid)
 
 
 def start_problem(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from lupa import lua51
 
 from orchestration.store.attempts import AttemptId, first_state
 from orchestration.store.memory import MemoryConnection
-from orchestration.store.results import Lease, Step
+from orchestration.store.results import Copy, Following, Lease, Step
 from orchestration.store.scripts import Script, load_script, script_names
 from orchestration.types import RunId
 from tests.store.backends import Backend, MemoryBackend
@@ -117,6 +118,13 @@ def calls() -> list[Call]:
     store.chains.begin(run_id)
     fence = store.runs.record(run_id).number("fence")
     store.repairs.change_bundle(run_id, fence=fence, old="d" * 64, new="e" * 64, code=b"other")
+    new_id, other_id = store.runs.new_id("order-1"), store.runs.new_id("fork-1")
+    following = Following(run_id=new_id, digest="e" * 64, code=b"other", inputs=[b"in"])
+    copy = Copy(run=following, started=b"e", length=1, ops=[["open", "3", b"t"]], kept=[3])
+    store.repairs.reset(store.runs.record(run_id), copy, code=75, details=["x", ""], chains=store.chains)
+    forked = Copy(run=replace(following, run_id=other_id, fields={"type": "a:b"}), started=b"e", length=1)
+    store.repairs.fork("fork-1", forked, [b"e"], extra={})
+    run_id = new_id
     store.runs.end(run_id, status="terminated", code=75, details=["x"], outbox_id="c", entry=b"e")
     store.visibility.page([], page_size=5)
     store.schedules.save("s", version=0, commit="c", definition=b"d", state=b"s", look_ms=1, waits=True)

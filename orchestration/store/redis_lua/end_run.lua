@@ -51,17 +51,11 @@ if timer ~= '' then
   if due and tonumber(due) > now then return {'early'} end
   redis.call('ZREM', keys.timers, timer)
 end
-local old = redis.call('HMGET', keys.record, 'status', 'time')
-if not old[1] then return {'closed', 'unknown'} end
-if not is_open(old[1]) then return {'closed', old[1]} end
+local old = redis.call('HGET', keys.record, 'status')
+if not old then return {'closed', 'unknown'} end
+if not is_open(old) then return {'closed', old} end
 
--- the time is a msgpack uint 64: 0xcf and eight bytes, highest first
-local time, digits = math.max(now, tonumber(old[2])), {}
-for i = 8, 1, -1 do digits[i] = string.char(time % 256) time = math.floor(time / 256) end
-local event = ARGV[3] .. '\207' .. table.concat(digits) .. ARGV[4]
-redis.call('RPUSH', keys.history, event)
-redis.call('HINCRBY', keys.record, 'length', 1)
-redis.call('HINCRBY', keys.record, 'bytes', #event)
+append_end(keys, ARGV[3], ARGV[4], now)
 if ARGV[5] ~= '' then
   redis.call('HSET', keys.outbox, ARGV[5], ARGV[6])
   redis.call('ZADD', keys.outbox_due, int(now + ARGV[10]), ARGV[5])

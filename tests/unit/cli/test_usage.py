@@ -18,7 +18,7 @@ COMMANDS = sorted(orchestration.commands)
 def test_the_commands_are_those_of_the_documentation() -> None:
     assert sorted([
         "run", "dev", "start", "list", "show", "history", "signal", "cancel", "terminate", "result", "call", "retry",
-        "check", "pause", "resume", "upgrade", "count", "query", "update", "schedule", "activity",
+        "check", "pause", "resume", "upgrade", "reset", "fork", "count", "query", "update", "schedule", "activity",
     ]) == COMMANDS  # fmt: skip
 
 

@@ -10,7 +10,6 @@ from orchestration.core.machine import Machine
 from orchestration.core.prefix import (
     Cut,
     cut_at,
-    last_number,
     later_answers,
     later_signals,
     open_at,
@@ -116,7 +115,6 @@ def test_what_is_open_there_is_what_the_machine_waits_for(run: Run) -> None:
     assert found[2].time_ms == started.time_ms
     assert found[4].time_ms > started.time_ms
     assert open_at(run.history)[5].is_of_another_run
-    assert (last_number(run.history[:7]), last_number(run.history), last_number([])) == (4, 5, 0)
 
 
 def test_what_was_taken_back_is_not_open() -> None:
@@ -128,6 +126,15 @@ def test_what_was_taken_back_is_not_open() -> None:
     end""")
     run.start()
     assert open_at(run.history) == {}
+
+
+def test_an_activity_that_was_asked_to_stop_is_open_until_it_answers() -> None:
+    asked = [
+        events.encode(events.Signal(1, "x")), events.encode(events.ScheduleActivity(1, "a:b", payload.EMPTY_ARRAY)),
+        events.encode(events.CancelActivity(1, True)),
+    ]  # fmt: skip
+    assert open_at(asked)[1].is_cancelled
+    assert open_at([*asked, events.encode(events.ActivityFailed(2, 1, payload.NIL))]) == {}
 
 
 def test_later_signals_and_answers_of_other_runs_are_found(run: Run) -> None:

@@ -42,8 +42,21 @@ local function close_run(keys, run, status, now, retention_ms, mark_ms, carried)
   end
   if digest ~= '' and redis.call('HINCRBY', keys.bundles, digest, -1) <= 0 then
     redis.call('HDEL', keys.bundles, digest)
-    redis.call('PEXPIRE', keys.bundle, int(retention_ms + 86400000))
+    -- the caller may have read the digest before the run was moved to other code
+    local bundle = string.match(keys.bundle, '^(.*:bundle:)') .. digest
+    redis.call('PEXPIRE', bundle, int(retention_ms + 86400000))
   end
+end
+
+-- Appends the event that ends a run from outside. head and tail: the event before and after its time.
+local function append_end(keys, head, tail, now)
+  -- the time is a msgpack uint 64: 0xcf and eight bytes, highest first
+  local time, digits = math.max(now, tonumber(redis.call('HGET', keys.record, 'time'))), {}
+  for i = 8, 1, -1 do digits[i] = string.char(time % 256) time = math.floor(time / 256) end
+  local event = head .. '\207' .. table.concat(digits) .. tail
+  redis.call('RPUSH', keys.history, event)
+  redis.call('HINCRBY', keys.record, 'length', 1)
+  redis.call('HINCRBY', keys.record, 'bytes', #event)
 end
 
 local function close_keys(keys)

@@ -56,7 +56,9 @@ local function begin_next(keys, run, n, now, grace_ms)
   -- Attributes go on; who waits for the end waits for the other run's.
   local facts = redis.call('HGETALL', keys.extra)
   for i = 1, #facts, 2 do
-    if facts[i] ~= 'places' and facts[i] ~= 'parked' then redis.call('HSET', extra, facts[i], facts[i + 1]) end
+    if facts[i] ~= 'places' and facts[i] ~= 'parked' and facts[i] ~= 'paused' then
+      redis.call('HSET', extra, facts[i], facts[i + 1])
+    end
     if facts[i] == 'request' or string.sub(facts[i], 1, 6) == 'watch:' then redis.call('HDEL', keys.extra, facts[i]) end
   end
   index_run(keys.index, keys.types, record, extra, n.run)

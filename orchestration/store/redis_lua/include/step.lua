@@ -68,20 +68,10 @@ local function cancel_activity(keys, run, seq, input, now)
   redis.call('RPUSH', keys.inbox, input)
 end
 
--- Writes a step that has been checked. old: fence, length and bytes of the record before it.
--- Returns what answer_step does.
-local function write_step(keys, s, old)
-  local push, now, events, bytes = s.push, now_ms(), s.events, 0
-  for _, event in ipairs(events) do bytes = bytes + #event end
-  push_all(push[3], push[1], push[2])
-  for from = 1, #events, 1000 do
-    redis.call('RPUSH', keys.history, unpack(events, from, math.min(from + 999, #events)))
-  end
-  local fence, length = int(tonumber(old.fence) + 1), int(tonumber(old.length) + #events)
-  redis.call('HSET', keys.record, 'commit', s.commit, 'time', s.time, 'owner', s.owner, 'tries', 0, 'fence', fence,
-    'length', length, 'bytes', int(tonumber(old.bytes) + bytes))
-  if s.consumed > 0 then redis.call('LTRIM', keys.inbox, s.consumed, -1) end
-  if s.dropped > 0 then redis.call('HINCRBY', keys.record, 'dropped:command closed', s.dropped) end
+-- Sets off what the commands of a step, or of a history that is gone on with, ask for. s: run, ops, push, retention_ms,
+-- grace_ms, eta_max; claims is a key.
+local function perform_ops(keys, s, now)
+  local push = s.push
   for _, op in ipairs(s.ops) do
     local name = op[1]
     if name == 'open' then -- field, value: a command that waits
@@ -119,6 +109,23 @@ local function write_step(keys, s, old)
       redis.call('RPUSH', keys.inbox, op[2])
     end
   end
+end
+
+-- Writes a step that has been checked. old: fence, length and bytes of the record before it.
+-- Returns what answer_step does.
+local function write_step(keys, s, old)
+  local push, now, events, bytes = s.push, now_ms(), s.events, 0
+  for _, event in ipairs(events) do bytes = bytes + #event end
+  push_all(push[3], push[1], push[2])
+  for from = 1, #events, 1000 do
+    redis.call('RPUSH', keys.history, unpack(events, from, math.min(from + 999, #events)))
+  end
+  local fence, length = int(tonumber(old.fence) + 1), int(tonumber(old.length) + #events)
+  redis.call('HSET', keys.record, 'commit', s.commit, 'time', s.time, 'owner', s.owner, 'tries', 0, 'fence', fence,
+    'length', length, 'bytes', int(tonumber(old.bytes) + bytes))
+  if s.consumed > 0 then redis.call('LTRIM', keys.inbox, s.consumed, -1) end
+  if s.dropped > 0 then redis.call('HINCRBY', keys.record, 'dropped:command closed', s.dropped) end
+  perform_ops(keys, s, now)
   if s.ending ~= '' then
     local carried = s.next and carry_inbox(keys, s.next)
     close_run(keys, s.run, s.ending, now, s.retention_ms, s.mark_ms, carried)
