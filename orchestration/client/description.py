@@ -48,8 +48,8 @@ class PendingActivity:
         seq: Number of the call in the run.
         target: Entry id that was called.
         attempt: The open attempt, counted from 1.
-        state: scheduled (its message is on its way), claimed (a worker runs it), waiting (Celery's own retry) or
-            backoff (until the next attempt).
+        state: scheduled (its message is on its way), claimed (a worker runs it), waiting (Celery's own retry), external
+            (its body has ended, whoever has its token completes it) or backoff (until the next attempt).
         owner: Process that runs it.
         since_ms: When it got into this state; with ``backoff`` when the next attempt is due. 0 when not known.
         last_failure: What the attempt before failed with.

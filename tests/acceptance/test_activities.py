@@ -309,3 +309,20 @@ passes_on = project.workflow(
     return main
     """,
 )
+
+
+def test_the_recorded_id_of_an_activity_is_the_one_that_was_given(run, key):
+    options = {"activity.id": "the-charge", **retry(maximum_attempts=1)}
+    assert run("flaky", options, key, 9)["details"]["_activity_id"] == "the-charge"
+    assert run("flaky", retry(maximum_attempts=1), key + "b", 9)["details"]["_activity_id"] == "1"
+
+
+@pytest.mark.parametrize("prefix", ["activity", "temporal.activity"])
+def test_eager_execution_may_be_switched_off_though_there_is_none(run, prefix):
+    assert run("echo", {f"{prefix}.disable_eager_execution": True}, 5) == {"value": 5}
+
+
+@pytest.mark.parametrize("prefix", ["activity", "temporal.activity"])
+def test_a_task_queue_of_the_call_is_where_its_message_goes(run, prefix):
+    options = {f"{prefix}.task_queue": "nobody-listens", f"{prefix}.schedule_to_start_timeout": "200ms"}
+    assert run("echo", options, 5)["details"]["timeout_type"] == "schedule_to_start"
