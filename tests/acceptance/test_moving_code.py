@@ -97,6 +97,30 @@ def test_a_moved_run_is_replayed_from_its_beginning_by_others(on_a, other):
     assert handle.result(timeout=20)["second"] == 102
 
 
+def test_a_machine_kept_while_an_activity_runs_is_dropped_after_the_move(tmp_path, redis_url):
+    """Who reports the activity has the old code's machine at hand, and nothing new to read in the history."""
+    source = """
+    local function main(key)
+        require("funcs").call("app:sleeps", key, 0.7)
+        return "%s"
+    end
+    return main
+    """
+    made = []
+    for word in ("A", "B"):
+        project = Project(tasks=["tests.acceptance.tasks"])
+        project.celery_task("sleeps", "accept.sleeps")
+        project.workflow("moving", source % word)
+        made.append(project)
+    with deployed(made[0], tmp_path / "a", redis_url) as old, deployed(made[1], tmp_path / "b", redis_url) as new:
+        old.worker()
+        old.client.start_workflow("app:moving", "kept", id="kept")
+        handle = new.client.get_workflow("kept")
+        wait_until(lambda: [item.state for item in handle.describe().pending] == ["claimed"], message="it runs")
+        assert handle.upgrade().moved
+        assert handle.result(timeout=10) == "B"
+
+
 def test_a_run_that_the_code_does_not_fit_stays(on_a, other):
     new = other(BREAKS)
     handle = new.client.get_workflow("m-1")

@@ -9,6 +9,7 @@ import pytest
 from celery import chain
 
 from orchestration.errors import WorkflowAlreadyStartedError, WorkflowClosedError, WorkflowFailedError
+from orchestration.tasks import copies
 from tests.support import wait_until
 from tests.support.projects import Project, deployed
 from tests.support.warm_cli import project_cli
@@ -76,6 +77,29 @@ child = project.workflow(
     local function main(name)
         local word = process.listen("word"):receive()
         return name .. " " .. word
+    end
+    return main
+    """,
+)
+listens = project.workflow(
+    "listens",
+    """
+    local function main()
+        local message = process.inbox():receive()
+        return message:from()
+    end
+    return main
+    """,
+)
+asks = project.workflow(
+    "asks",
+    """
+    local time, workflow = require("time"), require("workflow")
+    local function main()
+        local asked = process.listen("ask")
+        time.sleep("10ms")
+        process.send(asked:receive(), "hello", 1)
+        return workflow.info().workflow_id
     end
     return main
     """,
@@ -195,6 +219,45 @@ def test_a_child_of_before_answers_the_new_run_and_one_of_later_is_ended(client)
     # Reset again, after its end: the answer of the child is told again, it does not run again.
     assert new.reset("start").result(timeout=10) == "kid hello"  # the signal is there again too
     assert len(client.list_workflows(type=child)) == 1
+
+
+def test_a_reset_whose_client_dies_after_the_write_is_finished_by_the_sweep(client, monkeypatch):
+    """What a reset leaves to be done is in the store: the child's end still finds the new run."""
+    handle = client.start_workflow(parent, "kid-2")
+    settled(handle, 3)
+    (kid,) = client.list_workflows(type=child, status="open")
+    monkeypatch.setattr(copies, "_send", lambda *_args: None)
+    new = handle.reset("start")
+    new.signal("go")
+    client.get_workflow(kid.workflow_id).signal("word", "hello")
+    assert handle.result(timeout=15) == "kid-2 hello"
+
+
+def test_a_fork_speaks_under_its_own_name(client):
+    """Its code sees the original's name, those that it writes to see the fork's."""
+    asked = client.start_workflow(asks, "nobody")
+    settled(asked, 3)
+    listener = client.start_workflow(listens)
+    fork = asked.fork("start", id=f"{asked.id}-fork")
+    fork.signal("ask", str(listener.pid))
+    assert listener.result(timeout=10) == str(fork.pid)
+    assert fork.result(timeout=10) == asked.id
+    asked.terminate()
+
+
+def test_on_a_broker_of_its_own_what_is_open_is_sent_too(tmp_path, redis_url, second_redis):
+    with deployed(project, tmp_path, redis_url) as deployment:
+        deployment.app.conf.broker_url = second_redis.url
+        deployment.worker(env={"CELERY_BROKER_URL": second_redis.url})
+        handle = deployment.client.start_workflow(steps, 1)
+        settled(handle, 5)
+        new = handle.reset(3)
+        settled(new, 5)
+        fork = new.fork("start", id="other")
+        for one in (new, fork):
+            for word in ("x", "y"):
+                one.signal("item", word)
+            assert one.result(timeout=15)["two"] == 12
 
 
 def test_a_paused_run_is_reset_and_the_new_one_runs(client):
