@@ -343,6 +343,8 @@ def _track(session: Session, event: bytes) -> None:
     if code == Code.SCHEDULE_ACTIVITY:
         session.in_flight.add(rest[0])
     elif code in (Code.CANCEL_TIMER, Code.CANCEL_ACTIVITY):
+        if rest[1:] == [True]:
+            return  # its answer still counts
         session.cancelled.add(rest[0])
         session.in_flight.discard(rest[0])
     elif code in ANSWERS:

@@ -151,6 +151,14 @@ def test_wait_for_cancellation_waits_for_the_body_to_acknowledge(client, seen, k
     assert events.CancelActivity(1, wait=True) in list(handle.history())
 
 
+def test_an_answer_to_a_cancel_counts_on_a_machine_that_was_replayed(redis_url, tmp_path, key):
+    """Once, a replay took the call for closed, and the answer that the workflow waits for was dropped."""
+    with deployed(project, tmp_path, redis_url) as deployment:
+        deployment.worker(env={"ORCHESTRATION_CACHE_RUNS": "0"})
+        handle = deployment.client.start_workflow(takes_back, "app:watches", WAIT, "100ms", key)
+        assert handle.result(timeout=20)["message"] == "operation canceled"
+
+
 def test_wait_for_cancellation_takes_the_result_of_a_body_that_is_done_all_the_same(client, key):
     result = client.start_workflow(takes_back, "app:watches", WAIT, "300ms", key, False).result(timeout=20)
     assert (result["value"], result.get("kind")) == ("done all the same", None)
