@@ -77,14 +77,15 @@ class Neighbours:
 
     def watch(self, seq: int, pid: str) -> None:
         """Tell of the end of a workflow, at once when it has ended already."""
+        found = self._find(seq, pid)
+        if found is None:
+            return
 
-        def act(namespace: str, run_id: RunId) -> None:
-            def tell(ok: bool, value: bytes) -> None:
-                self._answer(encode_input(Code.WATCHED_ENDED, pid, ok, value))
+        def tell(ok: bool, value: bytes) -> None:
+            self._answer(encode_input(Code.WATCHED_ENDED, pid, ok, value))
 
-            self._wait(namespace, run_id, tell)
-
-        self._attempt_to(seq, pid, act)
+        self._done(seq, None)  # first: the code must know that it watches when it is told of the end
+        self._wait(*found, tell)
 
     def start(self, seq: int, workflow_type: str, host: str, args: bytes, options: dict[str, Any]) -> None:
         """Start a workflow."""
@@ -134,18 +135,23 @@ class Neighbours:
     def _attempt_to(
         self, seq: int, pid: str, act: Callable[[str, RunId], tuple[str, str] | None]
     ) -> None:
+        found = self._find(seq, pid)
+        if found is not None:
+            self._done(seq, act(*found))
+
+    def _find(self, seq: int, pid: str) -> tuple[str, RunId] | None:
+        """Namespace and latest run of an address; None, and the command is answered, when there is none."""
         target = parse_pid(pid)
         if target is None:
             self._done(seq, ("NotFound", f"could not resolve '{pid}' as PID or registered name"))
-            return
+            return None
         for namespace in self._runtime.namespaces:
             try:
-                run_id = self._runtime.store(namespace).runs.current(target.unique)
+                return namespace, self._runtime.store(namespace).runs.current(target.unique)
             except WorkflowNotFoundError:
                 continue
-            self._done(seq, act(namespace, run_id))
-            return
         self._done(seq, ("NotFound", f"process not found: {pid}"))
+        return None
 
     def _done(self, seq: int, problem: tuple[str, str] | None) -> None:
         value = payload.NIL

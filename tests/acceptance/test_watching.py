@@ -28,6 +28,8 @@ answer = project.workflow(
             local inbox = process.inbox()
             return { inbox:receive():topic(), inbox:receive():topic() }
         end
+        if how == "again" then process.upgrade(nil, "context", value) end
+        if how == "context" then return { value = value, a = require("ctx").get("a") } end
         if how == "event" then
             local event = process.events():receive()
             return { kind = event.kind, from = event.from, reason = event.reason, at = math.type(event.at) }
@@ -145,7 +147,7 @@ named = function("named", """
 
 begin = function("begin", """
     local how, options, more = ...
-    local builder = process.with_options(options)
+    local builder = process.with_options(options):with_context({ a = 1 })
     if more.name then builder = builder:with_name(more.name) end
     for _, message in ipairs(more.messages or {}) do builder = builder:with_message(message[1], message[2]) end
     local events = process.events()
@@ -337,3 +339,8 @@ def test_an_address_names_the_client_the_worker_and_the_workflow(client: Client)
     handle = client.start_workflow(answer, "value", 1, id="my address")
     assert handle.pid == "{celery@default|my address}"
     handle.result(timeout=10)
+
+
+def test_a_monitor_and_the_context_follow_a_workflow_that_continues_as_new(client: Client) -> None:
+    found = client.call(begin, "again", {}, {"verb": "spawn_monitored"}, timeout=10)
+    assert (found["kind"], found["same"], found["value"]) == ("pid.exit", True, {"value": 4, "a": 1})

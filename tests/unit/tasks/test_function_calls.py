@@ -47,6 +47,7 @@ function("parallel", "local begun, list = time.now(), {} for i = 1, 5 do list[i]
 function("cancelled", "local f = funcs.async('app:task') f:cancel() local v, e = f:result() local got, open = f:response():receive() return { canceled = f:is_canceled(), error = plain(e), got = got, open = open }")
 function("undeclared", "return require('yaml')")
 function("address", "return { process.pid(), process.id() }")
+function("mailbox", "local inbox, t = process.inbox(), process.listen('t') process.send(process.pid(), 'other', 1) process.send(process.pid(), 't', 2) return { t:receive(), inbox:receive():payload():data() }")
 function("nanoseconds", "time.sleep(100) return 'awake'")
 flow = project.workflow("flow", "local funcs = require('funcs') return function(target, options) local v, e = funcs.new():with_options(options or {}):call(target) return { value = v, kind = e and e:kind() } end")
 
@@ -113,6 +114,10 @@ def test_a_function_has_an_address_and_an_id_of_its_own(env: WorkflowEnvironment
     assert first[0].startswith("{celery@app:address|")
     assert first[0] != second[0]
     assert first[1] == "app:address"
+
+
+def test_a_function_has_a_mailbox(env: WorkflowEnvironment) -> None:
+    assert run(env, "mailbox") == [2, 1]
 
 
 def test_a_module_that_is_not_declared_is_named_in_the_error(env: WorkflowEnvironment) -> None:
