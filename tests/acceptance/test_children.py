@@ -391,3 +391,11 @@ def test_a_childs_queue_is_its_hosts_then_the_options_then_its_parents(client: C
 def test_a_childs_id_is_made_from_its_parents_run(client: Client) -> None:
     handle = client.start_workflow(start, {}, child, "app:worker", [], "exit")
     assert f"|{handle.run_id}_1}}" in handle.result(timeout=10)["pid"]
+
+
+def test_a_child_lives_in_its_parents_namespace(client: Client) -> None:
+    """A parent could not be told of the end of a child in another one."""
+    result = client.execute_workflow(start, {"workflow.namespace": "other"}, child, "", timeout=10)
+    assert result["error"]["kind"] == "Invalid"
+    assert "'other'" in result["error"]["message"]
+    assert client.execute_workflow(start, {"workflow.namespace": "default"}, child, "", timeout=10)["pid"]
