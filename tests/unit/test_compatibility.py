@@ -84,3 +84,9 @@ def test_a_difference_is_said_with_its_reason() -> None:
 def test_every_short_name_of_a_file_is_used() -> None:
     rows, files = read_page()
     assert {key for row in rows for _, key in row.tests} == set(files)
+
+
+def test_every_link_of_the_documentation_to_a_file_leads_somewhere() -> None:
+    for page in PAGE.parent.rglob("*.md"):
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+            assert (page.parent / target).is_file(), f"{page.name}: {target}"
