@@ -13,6 +13,7 @@ from orchestration.errors import ApplicationError
 from orchestration.registry import Registry, load_registry
 from orchestration.testing import WorkflowEnvironment
 from tests.support.projects import Project
+from tests.support.replaying import is_replaying_everything
 
 project = Project()
 MODULES = ("funcs", "time", "ctx", "json", "uuid")
@@ -59,7 +60,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
 
 @pytest.fixture
 def env(registry: Registry) -> Iterator[WorkflowEnvironment]:
-    with WorkflowEnvironment(registry=registry) as env:
+    with WorkflowEnvironment(registry=registry, replay_everything=is_replaying_everything()) as env:
         yield env
 
 
