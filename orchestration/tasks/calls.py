@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from celery.exceptions import SoftTimeLimitExceeded, TaskPredicate
+
 from orchestration.core.call_options import call_retry
 from orchestration.core.failures import failure_of
 from orchestration.errors import ApplicationError
@@ -45,6 +47,8 @@ def with_retries(
         attempt += 1
         try:
             return call()
+        except (TaskPredicate, SoftTimeLimitExceeded):  # meant for Celery, or the last word of a time limit
+            raise
         except Exception as error:
             delay_ms = policy.delay_ms(failure_of(error), attempt=attempt, chance=random.random())
             if delay_ms is None or (deadline is not None and time.monotonic() + delay_ms / 1000 >= deadline):
