@@ -89,6 +89,11 @@ class Settings:
     retention_ms: int = _setting(
         7 * _DAY, "ms", "How long a finished run, its history and its result are kept.", 1 * _SECOND
     )
+    archive: str = _setting(
+        "", "folder or URL",
+        "Where the histories of ended runs are written before the retention deletes them: a folder, or any URL of "
+        "fsspec (extra `archive`), such as `s3://bucket/runs`. Empty: nowhere.",
+    )  # fmt: skip
     lease_ms: int = _setting(
         3 * _SECOND, "ms", "How long a worker may advance a run without renewing its claim on it.", 200, 600 * _SECOND
     )
@@ -248,7 +253,7 @@ class Settings:
         ]
 
 
-_TEXT: Final = frozenset({"redis_url", "namespace", "key_prefix", "default_queue"})
+_TEXT: Final = frozenset({"redis_url", "namespace", "key_prefix", "default_queue", "archive"})
 
 
 def _kind(name: str) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from orchestration.core.durations import parse_duration_ms
+from orchestration.core.export import as_json
 
 __all__ = ["JSON", "SECONDS", "JsonValue", "Seconds", "as_json", "event_place", "parse_json"]
 
@@ -109,22 +108,3 @@ def event_place(text: str) -> int | str:
 
 JSON: Final = JsonValue()
 SECONDS: Final = Seconds()
-
-
-def as_json(value: Any, *, indent: int | None = None) -> str:
-    """A value as JSON text. Bytes become ``{"base64": ...}``, numbers that JSON has not got become text."""
-    return json.dumps(_plain(value), ensure_ascii=False, indent=indent)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (bytes, bytearray)):
-        return {"base64": base64.b64encode(value).decode("ascii")}
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return str(value)

@@ -31,6 +31,7 @@ class StoreOptions:
         page: Most inputs handed over at once.
         inbox_bound: Most unread inputs of a run.
         updates_bound: Most updates that a run remembers.
+        archives: Ended runs are kept until they have been archived.
         eta_max: Most timers of a shard whose wake-up is with the broker.
     """
 
@@ -42,6 +43,12 @@ class StoreOptions:
     inbox_bound: int = 10_000
     updates_bound: int = 20_000
     eta_max: int = 1_000
+    archives: bool = False
+
+    @property
+    def closing_ms(self) -> int:
+        """How long a run is kept that ends now, as the scripts take it: below zero for 'once it is archived'."""
+        return -self.retention_ms if self.archives else self.retention_ms
 
 
 def text(value: Any) -> str:

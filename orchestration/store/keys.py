@@ -180,6 +180,11 @@ class ShardKeys:
         return f"{self.tag}:types"
 
     @property
+    def unarchived(self) -> str:
+        """Sorted set: ended runs that are kept until they have been archived, by the time of the next attempt."""
+        return f"{self.tag}:unarchived"
+
+    @property
     def ended(self) -> str:
         """Hash: for each ended run that is kept, its members of the index."""
         return f"{self.tag}:ended"

@@ -93,8 +93,8 @@ class Repairs(Aggregate):
             keys.record(run_id), keys.extra(run_id), keys.history(run_id), keys.inbox(run_id), keys.open(run_id),
             keys.timers, keys.handed, keys.ready, keys.pending, keys.open_runs, keys.closed_runs, keys.parked_runs,
             keys.workflow(record.fields["id"]), keys.bundle(digest), keys.bundles, keys.index, keys.types, keys.ended,
-            keys.outbox, keys.outbox_due, keys.updates(run_id), keys.record(new), keys.extra(new), keys.history(new),
-            keys.inbox(new), keys.open(new), keys.updates(new),
+            keys.outbox, keys.outbox_due, keys.updates(run_id), keys.unarchived, keys.record(new), keys.extra(new),
+            keys.history(new), keys.inbox(new), keys.open(new), keys.updates(new),
         ]  # fmt: skip
         reply = self._run(
             "reset_run",
@@ -109,7 +109,7 @@ class Repairs(Aggregate):
             pack_for_script([str(seq) for seq in copy.kept]),
             bytes([0x90 + 2 + len(details), code]),
             b"".join(msgpack.packb(detail) for detail in details),
-            self._options.retention_ms,
+            self._options.closing_ms,
             self._options.mark_ms,
             keys.done_channel(run_id),
             self._options.grace_ms,

@@ -237,7 +237,7 @@ class Runs(RunReads):
             pack_for_script(list(step.ops)),
             self._pack_pushes(step.pushes),
             step.ending,
-            self._options.retention_ms,
+            self._options.closing_ms,
             self._options.mark_ms,
             self._keyspace.of_run(lease.run_id).done_channel(lease.run_id),
             self._options.grace_ms,
@@ -286,7 +286,7 @@ class Runs(RunReads):
             b"".join(msgpack.packb(detail) for detail in details),
             outbox_id,
             entry,
-            self._options.retention_ms,
+            self._options.closing_ms,
             self._options.mark_ms,
             keys.done_channel(run_id),
             self._options.grace_ms,
@@ -346,4 +346,5 @@ class Runs(RunReads):
             keys.outbox,
             keys.outbox_due,
             keys.updates(run_id),
+            keys.unarchived,
         ]

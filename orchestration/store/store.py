@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestration.errors import ConfigError
+from orchestration.store.archives import Archives
 from orchestration.store.attempts import Attempts
 from orchestration.store.base import StoreOptions
 from orchestration.store.chains import Chains
@@ -44,6 +45,7 @@ class Store:
         self.schedules = Schedules(connection, keyspace, options)
         self.updates = Updates(connection, keyspace, options)
         self.workers = Workers(connection, keyspace, options)
+        self.archives = Archives(connection, keyspace, options)
         self.visibility = Visibility(connection, keyspace, options)
         self._opened = False
 

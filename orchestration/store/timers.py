@@ -95,6 +95,7 @@ class Timers(Aggregate):
                 shard.closed_runs,
                 shard.index,
                 shard.ended,
+                shard.unarchived,
             ],
             limit,
             hold_ms,

@@ -116,6 +116,7 @@ class Runtime:
                 retention_ms=settings.retention_ms,
                 mark_ms=max(settings.retention_ms, 2 * self._visibility_timeout_ms()),
                 inbox_bound=settings.inbox_limit,
+                archives=bool(settings.archive),
                 eta_max=max(settings.eta_tasks_max // settings.shards, 0),
             )
             keyspace = Keyspace(settings.key_prefix, namespace, settings.shards)

@@ -23,9 +23,11 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
         self._sweeper: Any = None
+        self._archiver: Any = None
 
     def start(self, parent: Any) -> None:
         """The pool is up: look after the store."""
+        from orchestration.tasks.archive import Archiver
         from orchestration.tasks.sweep import Sweeper
 
         parts = parent.app.orchestration.parts
@@ -33,14 +35,17 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
             for namespace in parts.runtime.namespaces:
                 parts.runtime.store(namespace)
         self._sweeper = Sweeper(parts.runtime, parts.engine, parts.attempts)
+        self._archiver = Archiver(parts.runtime)
         self._sweeper.start()
+        self._archiver.start()
 
     def stop(self, parent: Any) -> None:
         """The worker goes down; the pool is drained after this."""
         del parent
         if self._sweeper is not None:
             self._sweeper.stop()
-            self._sweeper = None
+            self._archiver.stop()
+            self._sweeper = self._archiver = None
 
     terminate = stop
 

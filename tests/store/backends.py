@@ -27,7 +27,7 @@ Dump = dict[str, tuple[str, Any, bool]]
 
 OF_SHARD = {
     "bundles", "timers", "handed", "ready", "pending", "frontier", "outbox", "outbox-due", "open-runs", "closed-runs",
-    "parked-runs", "index", "types", "ended", "schedules", "schedules-due",
+    "parked-runs", "index", "types", "ended", "unarchived", "schedules", "schedules-due",
 }  # fmt: skip
 """Keys that stay: one of each for a shard, whose members come and go."""
 
@@ -117,7 +117,8 @@ def _may_stay(key: str, content: Any, open_runs: set[str], dump: Dump) -> bool:
         return False
     kind, rest = match[1], match[2]
     if kind in _OF_OPEN_RUN:
-        return rest in open_runs
+        kept = dump.get(key.partition(":" + kind + ":")[0] + ":unarchived", ("", {}, False))[1]
+        return rest in open_runs or rest.encode() in kept
     if kind == "wf":
         return content[b"run"].decode() in open_runs
     if kind == "sch":

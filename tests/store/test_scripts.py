@@ -127,6 +127,8 @@ def calls() -> list[Call]:
     run_id = new_id
     store.runs.end(run_id, status="terminated", code=75, details=["x"], outbox_id="c", entry=b"e")
     store.visibility.page([], page_size=5)
+    store.archives.take(store.archives.shards[0], limit=5, hold_ms=1)
+    store.archives.finish(run_id)
     store.schedules.save("s", version=0, commit="c", definition=b"d", state=b"s", look_ms=1, waits=True)
     store.schedules.take(store.schedules.shards[0], limit=5, hold_ms=5)
     store.schedules.nudge("s")

@@ -94,7 +94,7 @@ def test_all_keys_of_a_shard_share_its_hash_tag() -> None:
             shard.inbox("r"), shard.open("r"), shard.claims("o"), shard.bundle("d"), shard.done_channel("r"),
             shard.bundles, shard.timers, shard.handed, shard.ready, shard.pending, shard.frontier, shard.outbox,
             shard.outbox_due, shard.open_runs, shard.closed_runs, shard.parked_runs, shard.index,
-            shard.types, shard.ended,
+            shard.types, shard.ended, shard.unarchived,
         ]  # fmt: skip
         assert len(set(names)) == len(names)
         assert len({name[name.index("{") : name.index("}") + 1] for name in names}) == 1

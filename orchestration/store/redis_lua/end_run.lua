@@ -20,6 +20,7 @@
 -- KEYS[19] outbox      hash  <shard>:outbox
 -- KEYS[20] outbox_due  zset  <shard>:outbox-due
 -- KEYS[21] updates     hash  <shard>:updates:<run>
+-- KEYS[22] unarchived  zset  <shard>:unarchived
 -- ARGV[1]  run         string
 -- ARGV[2]  status      string terminated | timed_out
 -- ARGV[3]  head        bytes  msgpack head of the closing event up to its time: the code

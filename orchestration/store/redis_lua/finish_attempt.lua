@@ -20,7 +20,8 @@
 -- KEYS[19] outbox      hash  <shard>:outbox
 -- KEYS[20] outbox_due  zset  <shard>:outbox-due
 -- KEYS[21] updates     hash  <shard>:updates:<run>
--- KEYS[22] claims      set   <shard>:claims:<owner>
+-- KEYS[22] unarchived  zset  <shard>:unarchived
+-- KEYS[23] claims      set   <shard>:claims:<owner>
 -- ARGV[1]  run         string
 -- ARGV[2]  fence       int    as the holder was told it
 -- ARGV[3]  commit      string unique to this commit; the same commit again is answered as the first time
@@ -53,7 +54,7 @@
 -- @include step
 local keys = close_keys(KEYS)
 local s = {
-  claims = KEYS[22],
+  claims = KEYS[23],
   run = ARGV[1], fence = ARGV[2], commit = ARGV[3], owner = ARGV[4], lease_ms = tonumber(ARGV[5]),
   limit = tonumber(ARGV[6]), consumed = tonumber(ARGV[7]), dropped = tonumber(ARGV[8]), time = ARGV[9],
   events = cmsgpack.unpack(ARGV[10]), ops = cmsgpack.unpack(ARGV[11]), push = cmsgpack.unpack(ARGV[12]),

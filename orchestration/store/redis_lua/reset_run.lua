@@ -20,12 +20,13 @@
 -- KEYS[19] outbox      hash  <shard>:outbox
 -- KEYS[20] outbox_due  zset  <shard>:outbox-due
 -- KEYS[21] updates     hash  <shard>:updates:<run>
--- KEYS[22] new_record  hash  <shard>:run:<run>
--- KEYS[23] new_extra   hash  <shard>:extra:<run>
--- KEYS[24] new_history list  <shard>:hist:<run>
--- KEYS[25] new_inbox   list  <shard>:inbox:<run>
--- KEYS[26] new_open    hash  <shard>:open:<run>
--- KEYS[27] new_updates hash  <shard>:updates:<run>
+-- KEYS[22] unarchived  zset  <shard>:unarchived
+-- KEYS[23] new_record  hash  <shard>:run:<run>
+-- KEYS[24] new_extra   hash  <shard>:extra:<run>
+-- KEYS[25] new_history list  <shard>:hist:<run>
+-- KEYS[26] new_inbox   list  <shard>:inbox:<run>
+-- KEYS[27] new_open    hash  <shard>:open:<run>
+-- KEYS[28] new_updates hash  <shard>:updates:<run>
 -- ARGV[1]  run         string
 -- ARGV[2]  fence       int    as it was when the history was read
 -- ARGV[3]  unread      int    number of unread inputs then
@@ -50,7 +51,7 @@
 -- @include next
 -- @include step
 local keys = close_keys(KEYS)
-local new_record, new_extra, new_history, new_inbox, new_open = KEYS[22], KEYS[23], KEYS[24], KEYS[25], KEYS[26]
+local new_record, new_extra, new_history, new_inbox, new_open = KEYS[23], KEYS[24], KEYS[25], KEYS[26], KEYS[27]
 local run, n, kept = ARGV[1], cmsgpack.unpack(ARGV[4]), cmsgpack.unpack(ARGV[8])
 local length, retention_ms, grace_ms = tonumber(ARGV[6]), tonumber(ARGV[11]), tonumber(ARGV[14])
 local s = {
@@ -102,7 +103,7 @@ end
 local own = {}
 for name, key in pairs(keys) do own[name] = key end
 own.record, own.extra, own.history, own.inbox, own.open = new_record, new_extra, new_history, new_inbox, new_open
-own.updates = KEYS[27]
+own.updates = KEYS[28]
 perform_ops(own, s, now)
 redis.call('PUBLISH', ARGV[13], 'terminated')
 return {'reset', n.run}

@@ -8,6 +8,7 @@
 -- KEYS[7]  closed_runs zset  <shard>:closed-runs
 -- KEYS[8]  index       zset  <shard>:index
 -- KEYS[9]  ended       hash  <shard>:ended
+-- KEYS[10] unarchived  zset  <shard>:unarchived
 -- ARGV[1]  limit       int    most of each kind
 -- ARGV[2]  hold_ms     int    for which a found one is left alone
 -- ARGV[3]  horizon_ms  int    timers due within it are handed to the broker
@@ -76,7 +77,9 @@ end
 local unclaimed = redis.call('ZRANGEBYSCORE', pending, '-inf', int(now - ARGV[6]), 'WITHSCORES', 'LIMIT', ARGV[8],
   limit)
 for _, run in ipairs(redis.call('ZRANGEBYSCORE', closed_runs, '-inf', int(now - ARGV[7]), 'LIMIT', 0, 1000)) do
-  index_forget(index, ended, run)
-  redis.call('ZREM', closed_runs, run)
+  if not redis.call('ZSCORE', KEYS[10], run) then
+    index_forget(index, ended, run)
+    redis.call('ZREM', closed_runs, run)
+  end
 end
 return {int(now), runs, hand, fire, left, unclaimed, coming}

@@ -2,7 +2,8 @@
 
 -- Takes everything of an ended run out of the ways that lead to a worker, and gives what is kept a lifetime.
 -- keys: record, extra, history, inbox, open, timers, handed, ready, pending, open_runs, closed_runs, parked_runs,
---       workflow, bundle, bundles, index, types, ended, outbox, outbox_due, updates
+--       workflow, bundle, bundles, index, types, ended, outbox, outbox_due, updates, unarchived
+-- retention_ms: below zero when the run is kept until it has been archived; then for as long as that without the sign
 -- carried: how many unread inputs another run has been given
 local function close_run(keys, run, status, now, retention_ms, mark_ms, carried)
   local undelivered = redis.call('LLEN', keys.inbox) - (carried or 0)
@@ -33,10 +34,15 @@ local function close_run(keys, run, status, now, retention_ms, mark_ms, carried)
   redis.call('ZREM', keys.parked_runs, run)
   redis.call('ZADD', keys.closed_runs, int(now), run)
   index_end(keys.index, keys.types, keys.ended, keys.record, keys.extra, run, status)
-  redis.call('PEXPIRE', keys.record, retention_ms)
-  redis.call('PEXPIRE', keys.extra, retention_ms)
-  redis.call('PEXPIRE', keys.history, retention_ms)
-  redis.call('PEXPIRE', keys.updates, retention_ms)
+  if retention_ms < 0 then
+    redis.call('ZADD', keys.unarchived, int(now), run)
+    retention_ms = -retention_ms
+  else
+    redis.call('PEXPIRE', keys.record, retention_ms)
+    redis.call('PEXPIRE', keys.extra, retention_ms)
+    redis.call('PEXPIRE', keys.history, retention_ms)
+    redis.call('PEXPIRE', keys.updates, retention_ms)
+  end
   if redis.call('HGET', keys.workflow, 'run') == run then
     redis.call('PEXPIRE', keys.workflow, int(math.max(retention_ms, mark_ms)))
   end
@@ -65,5 +71,6 @@ local function close_keys(keys)
     handed = keys[7], ready = keys[8], pending = keys[9], open_runs = keys[10], closed_runs = keys[11],
     parked_runs = keys[12], workflow = keys[13], bundle = keys[14], bundles = keys[15],
     index = keys[16], types = keys[17], ended = keys[18], outbox = keys[19], outbox_due = keys[20], updates = keys[21],
+    unarchived = keys[22],
   }
 end
