@@ -239,20 +239,22 @@ end
 
 -- Reads the members of a way that is in no order of starts, sorts them, and goes through them to the end.
 local function collect(way)
-  local places, starts, seen, least = {}, {}, {}, pos.start
+  local places, starts, seen, least, count = {}, {}, {}, pos.start, 0
   local is_single = type(way.asked) ~= 'table' or way.asked.single -- else the items of a list name a run several times
   local function add(place, start)
     if start < from or start > pos.start then return end
     if not is_single then
+      place = string.sub(place, -21)
       if seen[place] then return end
       seen[place] = true
     end
-    places[#places + 1], starts[#starts + 1] = place, start
-    least = math.min(least, start)
+    count = count + 1
+    places[count], starts[count] = place, start
+    if start < least then least = start end
   end
   for _, range in ipairs(way.ranges or {}) do
     for _, member in ipairs(redis.call('ZRANGEBYLEX', index, '[' .. range[1], '(' .. range[2])) do
-      add(string.sub(member, -21), start_in(member))
+      add(member, start_in(member))
     end
   end
   if way.set then
