@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from orchestration.store.base import Aggregate, pack_for_script, text
-from orchestration.store.keys import ShardKeys
 from orchestration.store.query import Condition, Query, make_query
 from orchestration.types import RunId
 
@@ -52,20 +51,30 @@ class Visibility(Aggregate):
         start, run = _position(cursor, query)
         if query.is_empty:
             return RunPage((), "")
+        # Each shard is asked for its part and as much again, and for more while it keeps the others waiting.
+        part = min(max(2 * page_size // self._keyspace.shards + 1, 10), page_size)
+        asked: dict[int, tuple[int, str]] = dict.fromkeys(range(self._keyspace.shards), (start, run))
+        stops: dict[int, tuple[int, str]] = {}
         found: list[tuple[int, str]] = []
-        stop: tuple[int, str] | None = None
-        for number, keys in enumerate(self._keyspace.all):
-            more, _, runs = self._ask(keys, number, query, page_size, start, run)
-            found += runs
+        while asked:
+            full: set[int] = set()
+            for number, position in asked.items():
+                more, _, runs = self._ask(number, query, part, position)
+                found += runs
+                stops.pop(number, None)
+                if more is not None:
+                    stops[number] = more
+                if len(runs) == part:
+                    full.add(number)
             # What lies behind the place where one shard stopped has to wait for that shard.
-            if more is not None and (stop is None or more > stop):
-                stop = more
-        found.sort(reverse=True)
-        shown = [item for item in found if stop is None or item >= stop][:page_size]
+            stop = max(stops.values(), default=None)
+            shown = sorted((item for item in found if stop is None or item >= stop), reverse=True)
+            is_enough = stop is None or len(shown) >= page_size
+            asked = {} if is_enough else {n: place for n, place in stops.items() if place == stop and n in full}
         following = stop
-        if len(shown) == page_size and (stop is not None or len(found) > page_size):
-            following = shown[-1]
-        pairs = tuple((RunId(run_id), started) for started, run_id in shown)
+        if len(shown) > page_size or (len(shown) == page_size and (stop is not None or len(found) > page_size)):
+            following = shown[page_size - 1]
+        pairs = tuple((RunId(run_id), started) for started, run_id in shown[:page_size])
         return RunPage(pairs, f"{following[0]}.{following[1]}" if following else "")
 
     def count(self, conditions: Iterable[Condition]) -> int:
@@ -78,10 +87,10 @@ class Visibility(Aggregate):
         if query.is_empty:
             return 0
         total = 0
-        for number, keys in enumerate(self._keyspace.all):
+        for number in range(self._keyspace.shards):
             position: tuple[int, str] | None = (query.before_ms, "")
             while position is not None:
-                position, count, _ = self._ask(keys, number, query, 0, *position)
+                position, count, _ = self._ask(number, query, 0, position)
                 total += count
         return total
 
@@ -91,20 +100,20 @@ class Visibility(Aggregate):
         return tuple(sorted({text(name) for reply in replies for name in reply}))
 
     def _ask(
-        self, keys: ShardKeys, number: int, query: Query, page: int, start: int, run: str
+        self, number: int, query: Query, page: int, position: tuple[int, str]
     ) -> tuple[tuple[int, str] | None, int, list[tuple[int, str]]]:
         """Where a shard stopped, None at the end; how many runs it selected; those runs."""
+        keys = self._keyspace.all[number]
         reply: list[Any] = self._run(
             "list_runs",
             [keys.index, keys.types, keys.open_runs, keys.parked_runs, keys.closed_runs],
             pack_for_script(query.script),
             page,
             _BUDGET,
-            start,
-            run,
+            *position,
             keys.tag,
             f"{number:02x}",
-            min(_SORTED, max(_SORTED * 3 // self._keyspace.shards, 1_000)),  # shards are filled unevenly
+            min(_SORTED, max(_SORTED * 3 // self._keyspace.shards, _SORTED // 5)),  # shards are filled unevenly
         )
         *place, count, answer = reply[1:]
         runs = [(int(answer[i + 1]), text(answer[i])) for i in range(0, len(answer), 2)]

@@ -155,7 +155,7 @@ def test_pages_of_fifty_of_many_runs_are_quick(number: int, redis_url: str, caps
     store = fill(redis_url, number)
     told = []
     for name, where in PAGES.items():
-        walks = [pages_of(store, name, parse_where(where), most=8) for _ in range(4)]
+        walks = [pages_of(store, name, parse_where(where), most=4) for _ in range(12)]
         page = max(min(times) for times in zip(*(walk.milliseconds for walk in walks), strict=True))
         told.append(f"{page:.1f} ms")
         limit_ms = 20 if number == 5_000 or name in SELECTIVE else 100

@@ -189,7 +189,6 @@ def test_a_small_budget_gives_short_pages_and_loses_none(
     runs, facts = shop
     monkeypatch.setattr("orchestration.store.visibility._BUDGET", 3)
     monkeypatch.setattr("orchestration.store.visibility._SORTED", 2)
-    monkeypatch.setattr("orchestration.store.visibility.max", lambda *values: 2, raising=False)
     lengths = []
     for condition, test in CASES:
         assert listed(runs.store.visibility, condition, page_size=5) == expected(facts, test), condition

@@ -213,7 +213,7 @@ end
 
 -- Goes through sources that are in the order of the starts. Returns whether it came to the end.
 local function walk(way)
-  local most = math.max(page, 50)
+  local most = page > 0 and math.max(page, 10) or 500
   while budget > 0 do
     local found, cut = {}, nil
     for _, source in ipairs(way.sources) do
