@@ -160,7 +160,7 @@ def test_pages_of_fifty_of_many_runs_are_quick(number: int, redis_url: str, caps
         told.append(f"{page:.1f} ms")
         limit_ms = 20 if number == 5_000 or name in SELECTIVE else 100
         assert page < limit_ms * (3 if number == 5_000 else 1), (name, walks)
-    assert pages_of(store, "", parse_where(PAGES["one customer in twenty"])).selected > number / 40
+    assert pages_of(store, "", parse_where(PAGES["one customer in twenty"])).selected > min(number / 40, 900)
     with capsys.disabled():
         print(f"\n  longest page of {number} runs: {', '.join(told)}; ", end="")
 
