@@ -18,7 +18,7 @@ from orchestration.errors import InboxFullError, WorkflowClosedError
 from orchestration.store.inputs import encode_input
 from orchestration.tasks.copies import Preview, fork_run, preview_copy, reset_run
 from orchestration.tasks.moving import Move, check_run, move_run
-from orchestration.tasks.outbox import deliver, terminate_run
+from orchestration.tasks.outbox import deliver_on, terminate_on
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.waiting import wait_for_end
 from orchestration.types import Pid, RunId
@@ -102,7 +102,7 @@ class WorkflowHandle:
         Args:
             topic: Its name; the workflow receives it through ``process.inbox()`` or ``process.listen(topic)``.
             payloads: Values, each becomes one payload.
-            request_id: The same id delivers once, for a day; None: a new one for each call.
+            request_id: The same id delivers once to this workflow, for a day; None: a new one for each call.
 
         Raises:
             WorkflowClosedError: It has ended.
@@ -161,8 +161,8 @@ class WorkflowHandle:
             ValueError: The name or the update id is empty, or the name begins with ``@``.
             TimeoutError: No answer yet; ask again with the same update id, which the message names.
         """
-        wanted, run_id = make_update(self._runtime, name, args, update_id), self.run_id
-        send_update(self._runtime, self._namespace, run_id, wanted, workflow_id=self.id)
+        wanted = make_update(self._runtime, name, args, update_id)
+        run_id = send_update(self._runtime, self._namespace, self.run_id, wanted, workflow_id=self.id)
         return await_update(
             self._runtime, self._namespace, run_id, wanted, workflow_id=self.id, timeout_s=_seconds(timeout)
         )
@@ -186,11 +186,7 @@ class WorkflowHandle:
             WorkflowClosedError: It has ended.
             WorkflowNotFoundError: No such workflow.
         """
-        run_id = self.run_id
-        delivery = terminate_run(self._runtime, self._namespace, run_id, reason=reason)
-        while delivery.status == "closed" and (following := self._next(run_id)) is not None:
-            run_id = following
-            delivery = terminate_run(self._runtime, self._namespace, run_id, reason=reason)
+        delivery = terminate_on(self._runtime, self._namespace, self.run_id, reason=reason)
         if delivery.status == "closed":
             raise WorkflowClosedError(f"workflow {self.id!r} cannot be terminated: it is {delivery.detail}")
 
@@ -371,20 +367,14 @@ class WorkflowHandle:
         return runs.bundle(run_id, runs.record(run_id).fields.get("bundle", ""))
 
     def _deliver(self, item: bytes, request_id: str | None, what: str) -> None:
-        request_id, run_id = request_id or f"client/{os.urandom(12).hex()}", self.run_id
-        delivery = deliver(self._runtime, self._namespace, run_id, item, request_id=request_id)
-        while delivery.status == "closed" and (following := self._next(run_id)) is not None:
-            run_id = following
-            delivery = deliver(self._runtime, self._namespace, run_id, item, request_id=request_id)
+        # Others may be sent the same request: what it marks is this workflow's.
+        request_id = f"signal/{self.id}/{request_id}" if request_id else f"client/{os.urandom(12).hex()}"
+        delivery = deliver_on(self._runtime, self._namespace, self.run_id, item, request_id=request_id)
         if delivery.status == "closed":
             raise WorkflowClosedError(f"workflow {self.id!r} takes no more messages ({what}): it is {delivery.detail}")
         if delivery.status == "full":
             raise InboxFullError(self.id, int(delivery.detail))
 
-    def _next(self, run_id: RunId) -> RunId | None:
-        """The run that has taken a run's place."""
-        following = self._runtime.store(self._namespace).runs.record(run_id).fields.get("next")
-        return RunId(following) if following else None
 
 def check_topic(topic: str) -> None:
     """Refuse what cannot be the name of a message.

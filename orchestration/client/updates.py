@@ -62,8 +62,11 @@ def make_update(runtime: Runtime, name: str, args: Sequence[Any], update_id: str
     return Update(update_id, name, payload.encode(list(args), limit=runtime.settings.payload_bytes))
 
 
-def send_update(runtime: Runtime, namespace: str, run_id: RunId, wanted: Update, *, workflow_id: str) -> None:
+def send_update(runtime: Runtime, namespace: str, run_id: RunId, wanted: Update, *, workflow_id: str) -> RunId:
     """Put an update into a run's inbox, once for its id; stored when this returns.
+
+    Returns:
+        The run that has it: the same, or the one that has taken its place meanwhile.
 
     Raises:
         WorkflowClosedError: The run has ended, and had not been sent this update.
@@ -72,10 +75,15 @@ def send_update(runtime: Runtime, namespace: str, run_id: RunId, wanted: Update,
         StoreError: It was sent too many updates.
     """
     store = runtime.store(namespace)
-    queue = store.runs.record(run_id).fields.get("queue", "")
-    wake_up = runtime.messages.resume(namespace, run_id, queue=queue)
     item = encode_input(Code.UPDATE, wanted.id, wanted.name, wanted.args, "")
-    delivery = store.updates.send(run_id, wanted.id, item, pushes=runtime.messages.pushes(wake_up))
+    while True:
+        queue = store.runs.record(run_id).fields.get("queue", "")
+        wake_up = runtime.messages.resume(namespace, run_id, queue=queue)
+        delivery = store.updates.send(run_id, wanted.id, item, pushes=runtime.messages.pushes(wake_up))
+        following = store.runs.record(run_id).fields.get("next") if delivery.status == "closed" else None
+        if following is None:
+            break
+        run_id = RunId(following)
     if delivery.status == "closed":
         raise WorkflowClosedError(
             f"workflow {workflow_id!r} takes no more updates ({wanted.name!r}): it is {delivery.detail}"
@@ -87,6 +95,7 @@ def send_update(runtime: Runtime, namespace: str, run_id: RunId, wanted: Update,
         raise StoreError(f"workflow {workflow_id!r} takes no more updates at the moment: {delivery.detail}")
     if delivery.status == "wake":
         runtime.messages.publish(wake_up)
+    return run_id
 
 
 def await_update(

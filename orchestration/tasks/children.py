@@ -110,7 +110,7 @@ def end_orphan(
         child_id: Workflow id of the child.
         terminate: End it; else ask it to end.
     """
-    from orchestration.tasks.outbox import deliver, terminate_run
+    from orchestration.tasks.outbox import deliver_on, terminate_on
 
     store = runtime.store(namespace)
     if store.chains.bar_start(child_id, f"child/{run_id}/{seq}") is None:
@@ -120,9 +120,9 @@ def end_orphan(
         if store.runs.record(found).fields.get("parent") != f"{run_id}/{seq}":
             return  # it was there before, or has ended and another has its id
         if terminate:
-            terminate_run(runtime, namespace, found, reason="its parent has ended", sender=parent_pid)
+            terminate_on(runtime, namespace, found, reason="its parent has ended", sender=parent_pid)
         else:
             item = encode_input(Code.CANCEL_REQUESTED, "its parent has ended", parent_pid)
-            deliver(runtime, namespace, found, item, request_id=f"p/{run_id}/{seq}")
+            deliver_on(runtime, namespace, found, item, request_id=f"p/{run_id}/{seq}")
     except WorkflowNotFoundError:
         return

@@ -15,7 +15,7 @@ from orchestration.errors import OrchestrationError, StoreError, WorkflowNotFoun
 from orchestration.store.inputs import encode_input
 from orchestration.tasks.children import where
 from orchestration.tasks.completion import child_failure
-from orchestration.tasks.outbox import deliver, start_problem, terminate_run
+from orchestration.tasks.outbox import deliver_on, start_problem, terminate_on
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.start_options import request_options
 from orchestration.tasks.starts import StartRequest, start
@@ -55,7 +55,7 @@ class Neighbours:
         item = encode_input(Code.SIGNAL, topic, args, self._pid)
 
         def act(namespace: str, run_id: RunId) -> tuple[str, str] | None:
-            status = deliver(self._runtime, namespace, run_id, item).status
+            status = deliver_on(self._runtime, namespace, run_id, item).status
             if status == "full":
                 return "RateLimited", f"the inbox of {pid} is full"
             return _ended(pid) if status == "closed" else None
@@ -67,10 +67,10 @@ class Neighbours:
 
         def act(namespace: str, run_id: RunId) -> tuple[str, str] | None:
             if terminate:
-                status = terminate_run(self._runtime, namespace, run_id, reason=reason, sender=self._pid).status
+                status = terminate_on(self._runtime, namespace, run_id, reason=reason, sender=self._pid).status
             else:
                 item = encode_input(Code.CANCEL_REQUESTED, reason, self._pid)
-                status = deliver(self._runtime, namespace, run_id, item).status
+                status = deliver_on(self._runtime, namespace, run_id, item).status
             return _ended(pid) if status == "closed" else None
 
         self._attempt_to(seq, pid, act)

@@ -32,7 +32,7 @@ from orchestration.tasks.effects import read_activity
 from orchestration.tasks.runtime import Runtime
 from orchestration.types import RunId
 
-__all__ = ["Outbox", "deliver", "start_problem", "terminate_run"]
+__all__ = ["Outbox", "deliver", "deliver_on", "start_problem", "terminate_on", "terminate_run"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,27 @@ def deliver(
     delivery = store.runs.deliver(run_id, item, request_id=request_id, pushes=runtime.messages.pushes(send))
     if delivery.status == "wake":
         runtime.messages.publish(send)
+    return delivery
+
+
+def deliver_on(runtime: Runtime, namespace: str, run_id: RunId, item: bytes, *, request_id: str = "") -> Delivery:
+    """As :func:`deliver`, for what is meant for the workflow: the runs that take the place of a run are followed.
+
+    A run may go on as another one between the moment it is found and the delivery.
+    """
+    request_id = request_id or f"once/{os.urandom(12).hex()}"
+    return _follow(
+        runtime, namespace, run_id, lambda run_id: deliver(runtime, namespace, run_id, item, request_id=request_id)
+    )
+
+
+def _follow(runtime: Runtime, namespace: str, run_id: RunId, act: Callable[[RunId], Delivery]) -> Delivery:
+    """Act on a run, or on the first of those that have taken its place that has not ended."""
+    while (delivery := act(run_id)).status == "closed":
+        found = runtime.store(namespace).runs.records([run_id])
+        if not found or "next" not in found[0].fields:
+            break
+        run_id = RunId(found[0].fields["next"])
     return delivery
 
 
@@ -142,7 +163,8 @@ class Outbox:
     def _signal(self, namespace: str, run_id: str, seq: int, me: str, pid: str, topic: str, args: bytes) -> None:
         try:
             item = encode_input(Code.SIGNAL, topic, args, me)
-            found = deliver(self._runtime, namespace, self._find(namespace, pid), item, request_id=f"s/{run_id}/{seq}")
+            target = self._find(namespace, pid)
+            found = deliver_on(self._runtime, namespace, target, item, request_id=f"s/{run_id}/{seq}")
             problem = ("NotFound", f"process not found: {pid} has ended") if found.status == "closed" else None
             if found.status == "full":
                 problem = ("RateLimited", f"the inbox of {pid} is full: {found.detail} messages are unread")
@@ -156,10 +178,10 @@ class Outbox:
         try:
             target = self._find(namespace, pid)
             if terminate:
-                terminate_run(self._runtime, namespace, target, reason=reason, sender=me)
+                terminate_on(self._runtime, namespace, target, reason=reason, sender=me)
             else:
                 item = encode_input(Code.CANCEL_REQUESTED, reason, me)
-                deliver(self._runtime, namespace, target, item, request_id=f"x/{run_id}/{seq}")
+                deliver_on(self._runtime, namespace, target, item, request_id=f"x/{run_id}/{seq}")
             problem = None
         except WorkflowNotFoundError as error:
             problem = ("NotFound", str(error))
@@ -226,3 +248,9 @@ def terminate_run(runtime: Runtime, namespace: str, run_id: RunId, *, reason: st
     return delivery
 
 
+def terminate_on(runtime: Runtime, namespace: str, run_id: RunId, *, reason: str, sender: str = "") -> Delivery:
+    """As :func:`terminate_run`; the runs that take the place of a run are followed."""
+    return _follow(
+        runtime, namespace, run_id,
+        lambda run_id: terminate_run(runtime, namespace, run_id, reason=reason, sender=sender),
+    )  # fmt: skip

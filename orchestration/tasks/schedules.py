@@ -32,7 +32,7 @@ from orchestration.store.results import RunRecord
 from orchestration.store.runs import Runs
 from orchestration.store.schedules import StoredSchedule
 from orchestration.store.store import Store
-from orchestration.tasks.outbox import deliver, terminate_run
+from orchestration.tasks.outbox import deliver_on, terminate_on
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.starts import StartRequest, start
 from orchestration.types import RunId
@@ -235,11 +235,11 @@ class ScheduleFirer:
         run_id = record.run_id
         try:
             if ending.how == "terminate":
-                terminate_run(self._runtime, ending.namespace, run_id, reason=reason)
+                terminate_on(self._runtime, ending.namespace, run_id, reason=reason)
             else:
                 item = encode_input(Code.CANCEL_REQUESTED, reason, "")
                 request_id = f"schedule/{schedule.id}/cancel/{run_id}"
-                deliver(self._runtime, ending.namespace, run_id, item, request_id=request_id)
+                deliver_on(self._runtime, ending.namespace, run_id, item, request_id=request_id)
         except WorkflowNotFoundError:
             return  # its retention is over
 

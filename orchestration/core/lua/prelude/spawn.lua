@@ -58,7 +58,13 @@ local function launch(builder, name, flags, count, id, host, ...)
   local task = waiter()
   local seq, problem = start(builder, flags, id, host, ...)
   if not seq then return nil, problem end
-  on_result(seq, function(ok, answer)
+  on_result(seq, function(ok, answer, ended)
+    -- Who started the child may have died before saying so, and its end come first. It brings the address along; word
+    -- of the start then finds nothing that waits for it.
+    if ended ~= nil then
+      wake(task, true, ended)
+      return exit_event(ended, ok, answer)
+    end
     -- From here on the same number is answered by the child's end.
     if ok and is_workflow then
       on_result(seq, function(ended_well, bytes, pid) exit_event(pid or answer, ended_well, bytes) end)
@@ -81,8 +87,8 @@ local function exec(builder, what, id, host, ...)
   local seq, problem = start(builder, is_workflow and {} or { wait = true }, id, host, ...)
   if not seq then return nil, problem end
   local wanted = false
-  on_result(seq, function(ok, answer)
-    if not ok then return wake(task, false, answer) end
+  on_result(seq, function(ok, answer, ended)
+    if ended ~= nil or not ok then return wake(task, ok, answer) end -- ended: the end came first, see launch()
     on_result(seq, task)
     task.take_back = function() request_cancel(answer) end
     if wanted then request_cancel(answer) end
