@@ -12,6 +12,8 @@ import pytest
 from orchestration.core.bundle import Bundle, BundleMode, Import, Unit
 from orchestration.errors import DecodeError, RegistryError
 from orchestration.registry import load_registry
+from orchestration.types import EntryId
+from tests.support.lua_runs import Run
 
 CONFIG = """
 namespace: shop
@@ -190,3 +192,21 @@ def test_entries_without_code_have_no_bundle(root):
     with pytest.raises(RegistryError, match=r"entry shop:task is a function\.celery: only function\.lua"):
         registry.bundle("shop:task")
     assert registry.bundle("shop:other").mode is BundleMode.FUNCTION
+
+
+def test_a_library_that_fails_to_load_says_so_each_time() -> None:
+    """The second time it was "not found", which sent people to look at their imports."""
+    library = Unit(entry_id=EntryId("app:lib"), source_name="lib.lua", source='error("no configuration")')
+    source = """return function()
+      local problems = {}
+      for i = 1, 2 do problems[i] = select(2, pcall(require, "lib")) end
+      return problems
+    end"""
+    run = Run(
+        Bundle(
+            entry_id=EntryId("app:flow"), source_name="flow.lua", method="main", source=source,
+            imports=(Import(alias="lib", unit=library),),
+        )
+    )  # fmt: skip
+    run.start()
+    assert run.result == ["lib.lua:1: no configuration"] * 2

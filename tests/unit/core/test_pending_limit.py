@@ -9,7 +9,7 @@ from tests.support.lua_runs import Run
 MOST = 10_000
 
 CROWDED = """
-local funcs, time = require("funcs"), require("time")
+local funcs, time, workflow = require("funcs"), require("time"), require("workflow")
 return function()
   local first = funcs.async("a:b")
   for i = 2, {most} do assert(funcs.async("a:b")) end
@@ -25,6 +25,7 @@ return function()
   try("ticker", time.ticker("1s"))
   try("spawn", process.spawn("a:w", ""))
   try("exec", process.exec("a:w", "a:host"))
+  try("wait", workflow.wait(function() return false end, "1s"))
   try("send", process.send("{app:client@app:worker|other}", "topic"))
   answers.limit = select(2, funcs.async("a:b")):message()
   first:channel():receive()
@@ -43,7 +44,7 @@ def test_more_than_ten_thousand_pending_commands_are_refused_with_an_error_that_
     answers = run.result
     refused = {name: answer for name, answer in answers.items() if name not in ("limit", "again")}
     assert all(answer == ["RateLimited", True] for answer in refused.values()), refused
-    assert len(refused) == 9
+    assert len(refused) == 10
     assert answers["limit"] == "10000 commands are pending, the most there can be: wait for some"
     assert answers["again"] is True
 

@@ -110,3 +110,12 @@ def test_a_saga_works_in_functions_too() -> None:
     run = Run(HEAD + "return function() local s, n = workflow.saga(), 0 s:add(function() n = 1 end) s:compensate() return n end", mode=Mode.FUNCTION)
     run.start()
     assert run.result == 1
+
+
+def test_a_compensation_that_compensates_its_own_saga_is_told_so() -> None:
+    """It waited for itself, for ever."""
+    assert result_of("""
+    local s = workflow.saga()
+    s:add(function() s:compensate() end)
+    local ok, failures = s:compensate()
+    return { ok, failures[1].error:message() }""") == [False, "flow.lua:5: a compensation cannot wait for its own saga"]

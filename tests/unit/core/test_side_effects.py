@@ -6,11 +6,12 @@ from __future__ import annotations
 import pytest
 
 from orchestration.core import events, payload
+from orchestration.core.bundle import Bundle, Import, Unit
 from orchestration.core.machine import Machine
 from orchestration.core.replay import replay
 from orchestration.errors import MemoryLimitError, NondeterminismError, StepLimitError
-from orchestration.types import Limits
-from tests.support.lua_runs import Run, bundle
+from orchestration.types import EntryId, Limits
+from tests.support.lua_runs import MODULES, Run, bundle
 
 HEAD = 'local workflow, time, funcs, uuid = require("workflow"), require("time"), require("funcs"), require("uuid")\n'
 
@@ -137,3 +138,39 @@ def test_code_without_the_side_effect_does_not_fit() -> None:
     other = run_of('funcs.call("app:x")')
     with pytest.raises(NondeterminismError, match=r"a side effect \(number 1\) at flow.lua:2"):
         replay(Machine(bundle(f'{HEAD}return function() workflow.side_effect(function() return 1 end) funcs.call("app:x") end')), other.history)
+
+
+def test_all_side_effects_of_a_step_share_one_budget() -> None:
+    """Each had the whole budget: a loop of them held its worker for hours, and no limit saw it."""
+    body = "workflow.side_effect(function() for i = 1, 300000 do end end)"
+    limits = Limits(instructions=3_000_000)
+    endless = Run(f"{HEAD}return function() for i = 1, 100 do {body} end end", limits=limits)
+    with pytest.raises(StepLimitError):
+        endless.start()
+    run = Run(f"{HEAD}return function() for i = 1, 20 do {body} process.inbox():receive() end return 1 end", limits=limits)
+    run.start()
+    for _ in range(20):
+        run.signal("on")
+    assert run.result == 1, "the next step has a new one"
+
+
+def test_a_library_is_not_loaded_inside_a_side_effect() -> None:
+    """A replay leaves the function out, so it loaded the library later, and its draws came from elsewhere."""
+    library = Unit(entry_id=EntryId("app:lib"), source_name="lib.lua", source='return { id = require("uuid").v4() }', modules=("uuid",))
+    source = f"""{HEAD}return function()
+      local ok, problem = pcall(workflow.side_effect, function() return require("lib").id end)
+      local later = require("lib").id
+      funcs.call("app:x", problem:message(), later, workflow.side_effect(function() return require("lib").id end) == later)
+    end"""
+    run = Run(
+        Bundle(
+            entry_id=EntryId("app:flow"), source_name="flow.lua", source=source, modules=MODULES, method="main",
+            imports=(Import(alias="lib", unit=library),),
+        )
+    )  # fmt: skip
+    call = run.start()[-1]
+    assert isinstance(call, events.ScheduleActivity)
+    text, _, same = payload.decode(call.args)
+    assert text == "library app:lib is not loaded yet: require it outside the side effect"
+    assert same is True
+    run.replayed()

@@ -77,7 +77,7 @@ local hook, hook_large
 
 local slow, seconds_used = false, 0  -- the last look at the clock found little done; processor time of this step
 
-local function check(kb)
+local function read_clock()
   local now = clock()
   local seconds = last_clock and now - last_clock or 0
   last_clock = now
@@ -85,7 +85,11 @@ local function check(kb)
     seconds_used = seconds_used + seconds
     used = used + seconds * (seconds_used < PATIENCE and PER_SECOND or PER_SECOND_LATE)
   end
-  slow = seconds > 0.02
+  return seconds
+end
+
+local function check(kb)
+  slow = read_clock() > 0.02
   if kb > soft_kb then
     collectgarbage("collect")
     used = used + kb * 128
@@ -137,13 +141,26 @@ function rt.meter(co)
   return co
 end
 
+local aside_used, aside_seconds = 0, 0 -- what was done aside in this step
+
 -- The clock is read by the first check, not here: reading it costs as much as a whole small input.
 function rt.reset_budget(n)
-  used, gc_debt, last_clock, seconds_used = 0, 0, nil, 0
+  used, gc_debt, last_clock, seconds_used, aside_used, aside_seconds = 0, 0, nil, 0, 0, 0
   if n then budget = n end
 end
 
-function rt.used() return used end
+-- spend_aside() -> restore: until restore() is called, what is done counts for a second budget of the step, as large as
+-- the first and one for all that is done aside: a thousand small ones must not make an endless step.
+function rt.spend_aside()
+  read_clock()
+  local own, own_seconds = used, seconds_used
+  used, seconds_used = aside_used, aside_seconds
+  return function()
+    read_clock()
+    aside_used, aside_seconds = used, seconds_used
+    used, seconds_used = own, own_seconds
+  end
+end
 
 -- Raises again what must not be caught. `err` is what a pcall or a resume has caught; returns it. A stack overflow loses
 -- its position: how deep it happens is the sandbox's affair as much as the code's.

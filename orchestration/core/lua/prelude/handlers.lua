@@ -60,9 +60,12 @@ local function update(name, fn, options)
   end
   local ok, problem = check("update", name)
   if not ok then return nil, problem end
+  local unknown -- the first by name: the order of a table must not decide what the code is told
   for key in next, options or {} do
-    if key ~= "validate" then return rt.fail("Invalid", "option " .. rt.tostring(key) .. " is not supported") end
+    local text = key ~= "validate" and rt.tostring(key)
+    if text and (not unknown or text < unknown) then unknown = text end
   end
+  if unknown then return rt.fail("Invalid", "option " .. unknown .. " is not supported") end
   updates[name] = { handle = fn, validate = validate }
   return true, nil
 end

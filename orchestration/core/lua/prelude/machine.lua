@@ -85,9 +85,11 @@ local values, loading = {}, {}
 function bound(id)
   if values[id] == nil then
     if loading[id] then error("library " .. id .. " imports itself", 0) end
+    -- A replay leaves the side effect out: it would load the library at another place.
+    if rt.in_side_effect then error("library " .. id .. " is not loaded yet: require it outside the side effect", 0) end
     loading[id] = true
+    local _ <close> = raw.setmetatable({}, { __close = function() loading[id] = nil end })
     local value = compile(libraries[id])()
-    loading[id] = nil
     values[id] = value == nil and true or value
   end
   return values[id]

@@ -43,16 +43,19 @@ end
 function methods.compensate(self)
   local state = saga_of(self, "compensate")
   if state.running then
-    state.waiting[#state.waiting + 1] = rt.waiter()
+    local task = rt.waiter()
+    if task == state.task then rt.raise("a compensation cannot wait for its own saga") end
+    state.waiting[#state.waiting + 1] = task
     rt.block("saga:compensate")
   elseif not state.over then
     state.over, state.running, state.waiting, state.failures = "compensated", true, {}, {}
+    state.task = rt.current()
     for i = #state.steps, 1, -1 do
       local step = state.steps[i]
       local problem = problem_of(rt.pcall(step.fn, unpack(step, 1, step.n)))
       if problem then state.failures[#state.failures + 1] = { index = i, name = step.name, error = problem } end
     end
-    state.steps, state.running = {}, false
+    state.steps, state.running, state.task = {}, false, nil
     for i = 1, #state.waiting do rt.wake(state.waiting[i]) end
   end
   local failures = {}

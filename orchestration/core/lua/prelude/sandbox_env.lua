@@ -149,8 +149,8 @@ function rt.new_env(names, loader)
     __index = function(_, name)
       local load = lazy[name]
       if not load then return nil end
+      local value = load(name) -- when this raises, the next use tries again
       lazy[name] = nil
-      local value = load(name)
       crawset(env, name, value)
       return value
     end,

@@ -9,13 +9,12 @@ local is_workflow <const> = rt.mode == "workflow"
 
 -- make(number, fn) -> how, bytes. What it draws and how long it takes is nothing to the rest of the run: a replay has neither.
 local function make(number, fn)
-  local spent = rt.used()
-  local restore = rt.random_aside(number)
-  rt.reset_budget()
+  local restore_random, restore_budget = rt.random_aside(number), rt.spend_aside()
+  rt.in_side_effect = true
   local ok, value, problem = sealed("a side effect", fn)
-  rt.reset_budget()
-  rt.charge(spent)
-  restore()
+  rt.in_side_effect = nil
+  restore_budget()
+  restore_random()
   if not ok then
     if value == "stack overflow" then rt.trip("depth") end
     return "raised", rt.failure_bytes(value)

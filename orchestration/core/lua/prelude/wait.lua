@@ -46,6 +46,8 @@ return function(fn, timeout)
   local task = rt.waiter()
   local state, problem = look(fn)
   if state == "false" and not (ns and ns <= 0) then
+    local crowded = ns and rt.crowded()
+    if crowded then return nil, crowded end
     local wait = { task = task, fn = fn }
     if ns then
       wait.timer = rt.start_timer(duration.to_ms(ns), function()
