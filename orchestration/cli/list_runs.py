@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,7 @@ def _stand(item: Description) -> tuple[str, str]:
     if item.parked:
         return "", item.parked
     if not item.places:
-        return "", ""
+        return "", f"its start, {ago(item.starts_ms)}" if item.starts_ms > time.time() * 1000 else ""
     place = item.places[0]
     more = f" (+{len(item.places) - 1})" if len(item.places) > 1 else ""
     return f"{PurePosixPath(place.file).name}:{place.line}{more}", place.waits_for

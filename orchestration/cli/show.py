@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestration.cli.application import load_application
 from orchestration.cli.outcomes import failure_facts, failure_line
-from orchestration.cli.output import print_json, size, status_text, table, when
+from orchestration.cli.output import ago, print_json, size, status_text, table, when
 from orchestration.cli.output import show as show_text
 from orchestration.cli.session import session_of, shared_options
 from orchestration.cli.values import as_json
@@ -67,7 +68,17 @@ def _print(seen: Description, outcome: dict[str, Any]) -> None:
     for name, origin in (("reset of", seen.reset_of), ("forked from", seen.forked_from)):
         if origin:
             facts.add_row(name, "run {} at event {}".format(*origin.split("/")))
+    if seen.next_run_id:
+        facts.add_row("goes on as", f"run {seen.next_run_id}")
+    if seen.attempt > 1:
+        facts.add_row("attempt", str(seen.attempt))
     facts.add_row("started", when(seen.started_ms))
+    for name, time_ms in (("begins", seen.starts_ms), ("ends by", seen.deadline_ms if not seen.closed_ms else 0)):
+        if time_ms:
+            facts.add_row(name, when(time_ms))
+    for name, text in (("cron", seen.cron), ("summary", seen.summary), ("details", seen.details)):
+        if text:
+            facts.add_row(name, Text(text))
     if seen.closed_ms:
         facts.add_row("ended", when(seen.closed_ms))
     if "result" in outcome:
@@ -99,7 +110,7 @@ def _print(seen: Description, outcome: dict[str, Any]) -> None:
 def _print_places(seen: Description) -> None:
     if not seen.places:
         if not seen.closed_ms:
-            print("\nit is being advanced" if seen.history_length else "\nno worker has taken it yet")
+            print(f"\n{_why_nowhere(seen)}")
         return
     print("\nstands at")
     made = table("#", "where", "function", "waits for", "since", fold="where")
@@ -107,6 +118,12 @@ def _print_places(seen: Description) -> None:
         where = f"{place.file}:{place.line}" if place.line else "(not begun)"
         made.add_row(str(place.task), where, place.function, place.waits_for or "(runs)", when(place.since_ms))
     show_text(made)
+
+
+def _why_nowhere(seen: Description) -> str:
+    if seen.history_length:
+        return "it is being advanced"
+    return f"it begins {ago(seen.starts_ms)}" if seen.starts_ms > time.time() * 1000 else "no worker has taken it yet"
 
 
 def _print_pending(seen: Description) -> None:

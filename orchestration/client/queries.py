@@ -12,6 +12,7 @@ from orchestration.core.events import Code
 from orchestration.core.failures import application_error
 from orchestration.core.machine import Machine
 from orchestration.core.replay import replay
+from orchestration.core.schedule import time_text
 from orchestration.errors import (
     CorruptHistoryError,
     NondeterminismError,
@@ -104,6 +105,9 @@ def _begun(store: Store, run_id: RunId, timeout_s: float | None) -> RunRecord:
                 raise _failed("Unavailable", f"not started yet: the run is {record.status}")
             left = _LOOK_AGAIN_S if deadline is None else min(deadline - time.monotonic(), _LOOK_AGAIN_S)
             if left <= 0:
+                if record.number("delayed"):
+                    begins = time_text(record.number("delayed"))
+                    raise _failed("Unavailable", f"not started yet: the run begins at {begins}")
                 raise _failed("Unavailable", f"not started yet: no worker has taken the run within {timeout_s:g} s")
             subscription.wait(left)
     finally:

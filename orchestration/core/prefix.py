@@ -86,7 +86,7 @@ def possible_cuts(history: Sequence[bytes]) -> list[Cut]:
     """Every place where a history can be cut, in order."""
     cuts: list[Cut] = []
     inputs = [at for at, event in enumerate(history) if event[1] < _FIRST_COMMAND]
-    for at, following in zip(inputs, [*inputs[1:], len(history)], strict=True):
+    for at, following in zip(inputs, [*inputs, len(history)][1:], strict=True):
         if not any(events.is_closing(event) for event in history[at:following]):
             cuts.append(Cut(at + 1, following))
     return cuts
@@ -102,8 +102,11 @@ def cut_at(history: Sequence[bytes], where: int | str) -> Cut:
             ``last-activity`` (before the last result or failure of an activity came).
 
     Raises:
+        TypeError: It is neither number nor name.
         ValueError: No cut is possible there; the message says where it is.
     """
+    if isinstance(where, bool) or not isinstance(where, (int, str)):
+        raise TypeError(f"an event is given by its number or as one of {', '.join(CUTS)}, not as {where!r:.100}")
     cuts = possible_cuts(history)
     if not cuts:
         raise ValueError("the history has no event that a run could go on from")

@@ -180,6 +180,16 @@ def test_without_a_worker_and_without_runs(shop: Run, second_redis: EmbeddedRedi
     shop("start", APPROVAL, "--id", "a-1", REDIS_URL=url)
     assert "no worker has taken it yet" in shop("show", "a-1", REDIS_URL=url).stdout
     assert "no events yet" in shop("history", "a-1", REDIS_URL=url).stdout
+    error = one_line(shop("reset", "a-1", "--to", "start", code=2, REDIS_URL=url))
+    assert "the history has no event that a run could go on from" in error
+    shop("start", APPROVAL, "--id", "a-2", "--start-delay", "2h", "--summary", "for later", REDIS_URL=url)
+    delayed = shop("show", "a-2", REDIS_URL=url).stdout
+    assert "it begins in" in delayed
+    assert "no worker" not in delayed
+    assert "for later" in delayed
+    assert re.search(r"begins +\d{4}-", delayed)
+    assert "its start, in" in shop("list", REDIS_URL=url).stdout
+    assert "the run begins at 20" in shop("query", "a-2", "@handlers", "--timeout", "0", code=5, REDIS_URL=url).stderr
     done = shop("call", "app.pricing:total", "[]", "--timeout", "100ms", code=5, REDIS_URL=url)
     assert "is a worker up" in one_line(done)
     second_redis.stop()
