@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Unpack
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from celery import Celery
 
@@ -14,8 +16,11 @@ from orchestration.client.client import Client
 from orchestration.client.description import Description
 from orchestration.client.handle import WorkflowHandle
 from orchestration.client.listing import Filters, Where, WorkflowPage
+from orchestration.client.options import RetryPolicy
 from orchestration.client.schedules import ScheduleDescription
+from orchestration.client.updates import Update
 from orchestration.core import events
+from orchestration.core.schedule import ScheduleAction, SchedulePolicy, ScheduleSpec
 from orchestration.tasks.copies import Preview
 from orchestration.tasks.moving import Move
 from orchestration.types import Pid
@@ -24,6 +29,17 @@ if TYPE_CHECKING:
     from orchestration.tasks.app import Orchestration
 
 __all__ = ["AsyncClient", "AsyncWorkflowHandle"]
+
+
+_Item = TypeVar("_Item")
+
+
+async def _in_pages(make: Callable[[], Iterator[_Item]], *, size: int = 500) -> AsyncIterator[_Item]:
+    """Read a blocking iterator a few items at a time, so that neither the loop waits nor all are in memory."""
+    items = await asyncio.to_thread(make)
+    while page := await asyncio.to_thread(lambda: list(islice(items, size))):
+        for item in page:
+            yield item
 
 
 class AsyncWorkflowHandle:
@@ -36,6 +52,11 @@ class AsyncWorkflowHandle:
     def __init__(self, handle: WorkflowHandle) -> None:
         self._handle = handle
         self.id = handle.id
+
+    @property
+    def namespace(self) -> str:
+        """Namespace that it is kept in."""
+        return self._handle.namespace
 
     async def run_id(self) -> str:
         """The run that is meant."""
@@ -91,17 +112,29 @@ class AsyncWorkflowHandle:
         """Move the run to the code that this application has, if that code fits the run's history."""
         return await asyncio.to_thread(self._handle.upgrade, dry_run=dry_run)
 
-    async def reset(self, to_event: int | str, reason: str = "", **options: Any) -> AsyncWorkflowHandle:
+    async def reset(
+        self, to_event: int | str, reason: str = "", *, signals: bool = True, new_code: bool = False
+    ) -> AsyncWorkflowHandle:
         """Let a new run take the place of this one, from an event of its history on."""
-        return AsyncWorkflowHandle(await asyncio.to_thread(self._handle.reset, to_event, reason, **options))
+        return AsyncWorkflowHandle(
+            await asyncio.to_thread(self._handle.reset, to_event, reason, signals=signals, new_code=new_code)
+        )
 
-    async def fork(self, from_event: int | str = "last", **options: Any) -> AsyncWorkflowHandle:
+    async def fork(
+        self, from_event: int | str = "last", *, id: str | None = None, edit: tuple[int, Any] | None = None,  # noqa: A002
+        new_code: bool = False, force: bool = False,
+    ) -> AsyncWorkflowHandle:  # fmt: skip
         """Make another workflow that begins with this one's history up to an event."""
-        return AsyncWorkflowHandle(await asyncio.to_thread(self._handle.fork, from_event, **options))
+        fork = self._handle.fork
+        return AsyncWorkflowHandle(
+            await asyncio.to_thread(fork, from_event, id=id, edit=edit, new_code=new_code, force=force)
+        )
 
-    async def preview(self, event: int | str = "last", **options: Any) -> Preview:
+    async def preview(
+        self, event: int | str = "last", *, edit: tuple[int, Any] | None = None, new_code: bool = False
+    ) -> Preview:
         """Where a reset or fork would begin; nothing is written."""
-        return await asyncio.to_thread(self._handle.preview, event, **options)
+        return await asyncio.to_thread(self._handle.preview, event, edit=edit, new_code=new_code)
 
     async def describe(self) -> Description:
         """Where it stands."""
@@ -109,8 +142,17 @@ class AsyncWorkflowHandle:
 
     async def history(self) -> AsyncIterator[events.Event]:
         """Its events, oldest first."""
-        for event in await asyncio.to_thread(lambda: list(self._handle.history())):
+        async for event in _in_pages(self._handle.history):
             yield event
+
+    async def raw_history(self) -> AsyncIterator[bytes]:
+        """Its events as stored, for a replay elsewhere."""
+        async for event in _in_pages(self._handle.raw_history):
+            yield event
+
+    async def code(self) -> bytes | None:
+        """The encoded code bundle that the run is pinned to; None when it is stored nowhere."""
+        return await asyncio.to_thread(self._handle.code)
 
 
 class AsyncClient:
@@ -124,10 +166,43 @@ class AsyncClient:
     def __init__(self, app: Celery | Orchestration, *, namespace: str | None = None) -> None:
         self._client = Client(app, namespace=namespace)
 
-    async def start_workflow(self, workflow_type: str, *args: Any, **options: Any) -> AsyncWorkflowHandle:
-        """Start a workflow; it is stored when this returns."""
-        start = self._client.start_workflow
-        return AsyncWorkflowHandle(await asyncio.to_thread(start, workflow_type, *args, **options))
+    @property
+    def namespace(self) -> str:
+        """Namespace in which workflows are found."""
+        return self._client.namespace
+
+    async def start_workflow(
+        self,
+        workflow_type: str,
+        *args: Any,
+        id: str | None = None,  # noqa: A002 - the word of the field
+        request_id: str | None = None,
+        id_conflict_policy: str = "fail",
+        id_reuse_policy: str = "allow_duplicate",
+        task_queue: str | None = None,
+        run_timeout: timedelta | None = None,
+        execution_timeout: timedelta | None = None,
+        cancel_grace: timedelta | None = None,
+        start_delay: timedelta | None = None,
+        retry_policy: RetryPolicy | None = None,
+        cron_schedule: str = "",
+        search: Mapping[str, Any] | None = None,
+        memo: Mapping[str, Any] | None = None,
+        summary: str = "",
+        details: str = "",
+        context: Mapping[str, Any] | None = None,
+        signals: Sequence[tuple[str, Sequence[Any]]] = (),
+        update: Update | None = None,
+    ) -> AsyncWorkflowHandle:
+        """Start a workflow; it is stored when this returns. The options are those of :meth:`Client.start_workflow`."""
+        start = partial(
+            self._client.start_workflow, workflow_type, *args, id=id, request_id=request_id,
+            id_conflict_policy=id_conflict_policy, id_reuse_policy=id_reuse_policy, task_queue=task_queue,
+            run_timeout=run_timeout, execution_timeout=execution_timeout, cancel_grace=cancel_grace,
+            start_delay=start_delay, retry_policy=retry_policy, cron_schedule=cron_schedule, search=search, memo=memo,
+            summary=summary, details=details, context=context, signals=signals, update=update,
+        )  # fmt: skip
+        return AsyncWorkflowHandle(await asyncio.to_thread(start))
 
     async def execute_workflow(
         self, workflow_type: str, *args: Any, timeout: float | None = None, **options: Any  # noqa: ASYNC109 - as its twin
@@ -145,27 +220,42 @@ class AsyncClient:
         return AsyncWorkflowHandle(self._client.get_by_pid(pid))
 
     async def signal_with_start(
-        self, workflow_type: str, topic: str, payloads: Sequence[Any] = (), **options: Any
-    ) -> AsyncWorkflowHandle:
+        self, workflow_type: str, topic: str, payloads: Sequence[Any] = (), *, args: Sequence[Any] = (),
+        id: str | None = None, id_conflict_policy: str = "use_existing", **options: Any,  # noqa: A002
+    ) -> AsyncWorkflowHandle:  # fmt: skip
         """Send a message to a workflow, starting it if it is not open."""
-        signal = self._client.signal_with_start
-        return AsyncWorkflowHandle(await asyncio.to_thread(signal, workflow_type, topic, payloads, **options))
+        signal = partial(
+            self._client.signal_with_start, workflow_type, topic, payloads, args=args, id=id,
+            id_conflict_policy=id_conflict_policy, **options,
+        )  # fmt: skip
+        return AsyncWorkflowHandle(await asyncio.to_thread(signal))
 
     async def update_with_start(
-        self, workflow_type: str, update: str, update_args: Sequence[Any] = (), **options: Any
-    ) -> tuple[AsyncWorkflowHandle, Any]:
+        self, workflow_type: str, update: str, update_args: Sequence[Any] = (), *, args: Sequence[Any] = (),
+        id: str | None = None, id_conflict_policy: str = "use_existing", update_id: str | None = None,  # noqa: A002
+        timeout: float | timedelta | None = None, **options: Any,  # noqa: ASYNC109 - as its twin
+    ) -> tuple[AsyncWorkflowHandle, Any]:  # fmt: skip
         """Ask a workflow to change and wait for its answer, starting it if it is not open."""
-        call = self._client.update_with_start
-        handle, answer = await asyncio.to_thread(call, workflow_type, update, update_args, **options)
+        call = partial(
+            self._client.update_with_start, workflow_type, update, update_args, args=args, id=id,
+            id_conflict_policy=id_conflict_policy, update_id=update_id, timeout=timeout, **options,
+        )  # fmt: skip
+        handle, answer = await asyncio.to_thread(call)
         return AsyncWorkflowHandle(handle), answer
 
     def get_workflow(self, id: str, run_id: str | None = None) -> AsyncWorkflowHandle:  # noqa: A002
         """Handle of a workflow."""
         return AsyncWorkflowHandle(self._client.get_workflow(id, run_id))
 
-    async def list_workflows(self, where: Where = None, **options: Any) -> WorkflowPage:
+    async def list_workflows(
+        self, where: Where = None, *, limit: int = 100, page_size: int | None = None, cursor: str = "",
+        **filters: Unpack[Filters],
+    ) -> WorkflowPage:  # fmt: skip
         """Runs, the latest first, see :meth:`Client.list_workflows`."""
-        return await asyncio.to_thread(self._client.list_workflows, where, **options)
+        list_workflows = self._client.list_workflows
+        return await asyncio.to_thread(
+            list_workflows, where, limit=limit, page_size=page_size, cursor=cursor, **filters
+        )
 
     async def each_workflow(self, where: Where = None, **filters: Unpack[Filters]) -> AsyncIterator[Description]:
         """Every run like that, the latest first, read page by page."""
@@ -178,23 +268,40 @@ class AsyncClient:
             if not cursor:
                 return
 
+    async def check_running(self, *, type: str | None = None) -> AsyncIterator[Move]:  # noqa: A002
+        """Replay the history of every open run against the code that this application has; nothing is written."""
+        async for move in _in_pages(partial(self._client.check_running, type=type), size=1):
+            yield move
+
+    async def count_parked(self) -> dict[str, int]:
+        """Number of parked runs by the kind of what keeps them."""
+        return await asyncio.to_thread(self._client.count_parked)
+
     async def count_workflows(
         self, where: Where = None, *, by: str = "group", **filters: Unpack[Filters]
     ) -> dict[str, int]:
         """Numbers of runs that are kept, see :meth:`Client.count_workflows`."""
         return await asyncio.to_thread(self._client.count_workflows, where, by=by, **filters)
 
-    async def create_schedule(self, id: str, **options: Any) -> AsyncScheduleHandle:  # noqa: A002
+    async def create_schedule(
+        self, id: str, *, spec: ScheduleSpec, action: ScheduleAction, policy: SchedulePolicy | None = None,  # noqa: A002
+        paused: bool = False, note: str = "",
+    ) -> AsyncScheduleHandle:  # fmt: skip
         """Make a schedule."""
-        return AsyncScheduleHandle(await asyncio.to_thread(self._client.create_schedule, id, **options))
+        create = partial(
+            self._client.create_schedule, id, spec=spec, action=action, policy=policy, paused=paused, note=note
+        )
+        return AsyncScheduleHandle(await asyncio.to_thread(create))
 
     def get_schedule(self, id: str) -> AsyncScheduleHandle:  # noqa: A002
         """Handle of a schedule."""
         return AsyncScheduleHandle(self._client.get_schedule(id))
 
-    async def list_schedules(self, **options: Any) -> list[ScheduleDescription]:
+    async def list_schedules(
+        self, *, prefix: str = "", after: str = "", limit: int = 100
+    ) -> list[ScheduleDescription]:
         """Schedules in the order of their ids."""
-        return await asyncio.to_thread(self._client.list_schedules, **options)
+        return await asyncio.to_thread(self._client.list_schedules, prefix=prefix, after=after, limit=limit)
 
     async def complete_activity(self, token: str, result: Any = None) -> None:
         """Give an activity its result, from anywhere."""

@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from celery import Celery
 
+from orchestration.client.arguments import (
+    check_id,
+    check_text,
+    check_topic,
+    plain_map,
+    signal_list,
+    value_list,
+    wait_seconds,
+)
 from orchestration.client.description import Description
-from orchestration.client.handle import WorkflowHandle, check_topic
+from orchestration.client.handle import WorkflowHandle
 from orchestration.client.listing import (
     Filters,
     Where,
@@ -25,11 +34,11 @@ from orchestration.client.listing import (
 from orchestration.client.options import RetryPolicy, whole_ms
 from orchestration.client.schedules import ScheduleDescription, ScheduleHandle, create_schedule, list_schedules
 from orchestration.client.updates import Update, await_update, make_update, send_update
-from orchestration.core import payload
 from orchestration.core.pid import parse_pid
 from orchestration.core.schedule import ScheduleAction, SchedulePolicy, ScheduleSpec
 from orchestration.errors import ConfigError, OrchestrationError, WorkflowNotFoundError
 from orchestration.registry.kinds.functions import FunctionCelery
+from orchestration.store.keys import check_workflow_id
 from orchestration.tasks.external import ExternalActivity
 from orchestration.tasks.moving import Move, check_run
 from orchestration.tasks.runtime import Runtime
@@ -130,24 +139,34 @@ class Client:
             WorkflowAlreadyStartedError: The policies refuse another run of this id.
             EncodeError: An argument cannot be carried; the message has its path.
             PayloadTooLargeError: The arguments are above the limit.
-            ValueError: The id, a policy, a schedule or an attribute is none.
+            TypeError: An option is of another type than it says above.
+            ValueError: The id, a policy, a schedule, a duration or an attribute is none.
             InboxFullError: The open run is used, and its inbox is full.
             StoreUnavailableError: Redis does not answer.
         """
         runtime = self._runtime
         limit = runtime.settings.payload_bytes
-        workflow_id = id if id is not None else str(uuid.uuid4())
+        check_text("a workflow type", workflow_type, least=1)
+        if task_queue is not None:
+            check_text("a task queue", task_queue, least=1)
+        if retry_policy is not None and not isinstance(retry_policy, RetryPolicy):
+            raise TypeError(f"retry_policy is a RetryPolicy, not {retry_policy!r:.100}")
+        workflow_id = check_workflow_id(id) if id is not None else str(uuid.uuid4())
         started = start(
             runtime,
             StartRequest(
                 workflow_type=workflow_type, args=workflow_args(args, {}, limit=limit), workflow_id=workflow_id,
-                request_id=request_id or f"client/{os.urandom(12).hex()}", conflict=_policy(id_conflict_policy),
-                reuse=_policy(id_reuse_policy), task_id="", queue=task_queue, run_timeout_ms=whole_ms(run_timeout),
-                execution_timeout_ms=whole_ms(execution_timeout), cancel_grace_ms=whole_ms(cancel_grace),
-                delay_ms=whole_ms(start_delay), retry=retry_policy.to_options() if retry_policy else None,
-                cron=cron_schedule, search=dict(search or {}), memo=dict(memo or {}), summary=summary, details=details,
-                context=context or {},
-                signals=[(topic, payload.encode(list(values), limit=limit)) for topic, values in signals],
+                request_id=check_id("a request id", request_id) or f"client/{os.urandom(12).hex()}",
+                conflict=_policy(id_conflict_policy),
+                reuse=_policy(id_reuse_policy), task_id="", queue=task_queue,
+                run_timeout_ms=whole_ms(run_timeout, "run_timeout"),
+                execution_timeout_ms=whole_ms(execution_timeout, "execution_timeout"),
+                cancel_grace_ms=whole_ms(cancel_grace, "cancel_grace"), delay_ms=whole_ms(start_delay, "start_delay"),
+                retry=retry_policy.to_options() if retry_policy else None,
+                cron=check_text("a cron schedule", cron_schedule), search=plain_map("search", search),
+                memo=plain_map("memo", memo), summary=check_text("a summary", summary),
+                details=check_text("details", details), context=plain_map("context", context, limit=limit),
+                signals=signal_list(signals, limit=limit),
                 update=(update.id, update.name, update.args) if update else None,
             ),
         )  # fmt: skip
@@ -193,7 +212,7 @@ class Client:
         Raises:
             WorkflowNotFoundError: The text is no address.
         """
-        parsed = parse_pid(pid)
+        parsed = parse_pid(check_text("an address", pid))
         if parsed is None:
             raise WorkflowNotFoundError(f"{pid!r} is no address: it is written {{node@host|id}}")
         return WorkflowHandle(self._runtime, self.namespace, parsed.unique, None, Pid(pid))
@@ -212,6 +231,9 @@ class Client:
             id: Its name.
             id_conflict_policy: When a run of the id is open; ``use_existing`` sends the message to it.
             options: Others of :meth:`start_workflow`, which says what is raised.
+
+        Returns:
+            Handle of the run that has the message.
 
         Raises:
             ValueError: The topic is empty or begins with ``@``.
@@ -246,11 +268,12 @@ class Client:
             Handle of the run, and what the update's function returned.
         """
         runtime = self._runtime
-        wanted = make_update(runtime, update, update_args, update_id or options.get("request_id"))
+        seconds = wait_seconds(timeout)
+        update_id = update_id if update_id is not None else options.get("request_id")
+        wanted = make_update(runtime, update, value_list("the arguments of an update", update_args), update_id)
         handle = self.start_workflow(
             workflow_type, *args, id=id, id_conflict_policy=id_conflict_policy, update=wanted, **options
         )
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         answer = await_update(
             runtime, handle.namespace, handle.run_id, wanted, workflow_id=handle.id, timeout_s=seconds
         )
@@ -263,6 +286,9 @@ class Client:
             id: Its name.
             run_id: One run of it; None: the latest.
         """
+        check_text("a workflow id", id)
+        if run_id is not None:
+            check_text("a run id", run_id)
         return WorkflowHandle(self._runtime, self.namespace, id, RunId(run_id) if run_id else None)
 
     def list_workflows(
@@ -330,6 +356,9 @@ class Client:
             by: ``group``: open, parked (which are among the open) and closed; ``status`` or ``type``: each there is.
             **filters: As for :meth:`list_workflows`.
 
+        Returns:
+            Number by name.
+
         Raises:
             ValueError: A condition cannot be read or asked; the message says where.
         """
@@ -349,6 +378,9 @@ class Client:
             paused: It starts nothing before it is resumed.
             note: Why, for people.
 
+        Returns:
+            Its handle.
+
         Raises:
             ScheduleAlreadyExistsError: One with this id exists.
             EntryNotFoundError: No workflow has the action's type.
@@ -361,7 +393,11 @@ class Client:
         )
 
     def get_schedule(self, id: str) -> ScheduleHandle:  # noqa: A002
-        """Handle of a schedule; whether it exists is seen at the first call on it."""
+        """Handle of a schedule; whether it exists is seen at the first call on it.
+
+        Args:
+            id: Its name.
+        """
         return ScheduleHandle(self._runtime, self.namespace, id)
 
     def list_schedules(self, *, prefix: str = "", after: str = "", limit: int = 100) -> list[ScheduleDescription]:
@@ -371,6 +407,9 @@ class Client:
             prefix: Only those whose id begins with it.
             after: Only those behind this id: the last one of the page before.
             limit: Most schedules returned.
+
+        Returns:
+            What each is and where it stands.
         """
         return list_schedules(self._runtime, self.namespace, prefix=prefix, after=after, limit=limit)
 
@@ -437,7 +476,7 @@ class Client:
             celery.exceptions.TimeoutError: No result in time.
         """
         runtime = self._runtime
-        entry = runtime.registry.get(function_id)
+        entry = runtime.registry.get(check_text("a function id", function_id))
         if not entry.kind.startswith("function."):
             raise OrchestrationError(f"{function_id} is a {entry.kind}, not a function: start it instead")
         task = entry.task if isinstance(entry, FunctionCelery) else function_id
@@ -452,7 +491,7 @@ class Client:
 
 def _policy(text: str) -> str:
     """Policies as spelled in any of their usual forms."""
-    name = text.lower().replace("-", "_")
+    name = check_text("a policy", text).lower().replace("-", "_")
     for prefix in ("workflow_id_conflict_policy_", "workflow_id_reuse_policy_"):
         name = name.removeprefix(prefix)
     return name

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from orchestration.client.arguments import check_id, check_name, check_text, check_topic, wait_seconds
 from orchestration.client.description import Description, describe_record
 from orchestration.client.queries import query_run
 from orchestration.client.updates import await_update, make_update, send_update
@@ -23,7 +24,7 @@ from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.waiting import wait_for_end
 from orchestration.types import Pid, RunId
 
-__all__ = ["WorkflowHandle", "check_topic"]
+__all__ = ["WorkflowHandle"]
 
 
 class WorkflowHandle:
@@ -87,7 +88,7 @@ class WorkflowHandle:
             WorkflowNotFoundError: No such workflow.
             TimeoutError: It has not ended yet; wait again.
         """
-        seconds = _seconds(timeout)
+        seconds = wait_seconds(timeout)
         found = wait_for_end(self._runtime.store(self._namespace), self.run_id, timeout_s=seconds)
         if found is None:
             raise TimeoutError(f"workflow {self.id!r} has not ended within {seconds:g} s")
@@ -112,6 +113,7 @@ class WorkflowHandle:
             ValueError: The topic is empty or begins with ``@``.
         """
         check_topic(topic)
+        check_id("a request id", request_id)
         args = payload.encode(list(payloads), limit=self._runtime.settings.payload_bytes)
         self._deliver(encode_input(Code.SIGNAL, topic, args, ""), request_id, f"signal {topic!r}")
 
@@ -133,8 +135,10 @@ class WorkflowHandle:
             WorkflowNotFoundError: No such workflow.
             EncodeError: An argument cannot be carried.
         """
+        check_name("the name of a query", name)
+        seconds = wait_seconds(timeout)
         packed = payload.encode(list(args), limit=self._runtime.settings.payload_bytes)
-        return query_run(self._runtime, self._namespace, self.run_id, name, packed, timeout_s=_seconds(timeout))
+        return query_run(self._runtime, self._namespace, self.run_id, name, packed, timeout_s=seconds)
 
     def update(
         self, name: str, *args: Any, update_id: str | None = None, timeout: float | timedelta | None = None
@@ -161,11 +165,10 @@ class WorkflowHandle:
             ValueError: The name or the update id is empty, or the name begins with ``@``.
             TimeoutError: No answer yet; ask again with the same update id, which the message names.
         """
+        seconds = wait_seconds(timeout)
         wanted = make_update(self._runtime, name, args, update_id)
         run_id = send_update(self._runtime, self._namespace, self.run_id, wanted, workflow_id=self.id)
-        return await_update(
-            self._runtime, self._namespace, run_id, wanted, workflow_id=self.id, timeout_s=_seconds(timeout)
-        )
+        return await_update(self._runtime, self._namespace, run_id, wanted, workflow_id=self.id, timeout_s=seconds)
 
     def cancel(self, reason: str = "") -> None:
         """Ask the workflow to end: it gets a CANCEL event and decides itself.
@@ -173,19 +176,27 @@ class WorkflowHandle:
         Its activities, timers and children go on unless its code takes them back, as ``workflow.cancel_pending()``
         does.
 
+        Args:
+            reason: Why; the code reads it in the event.
+
         Raises:
             WorkflowClosedError: It has ended.
             WorkflowNotFoundError: No such workflow.
         """
+        check_text("a reason", reason)
         self._deliver(encode_input(Code.CANCEL_REQUESTED, reason, ""), None, "a cancel request")
 
     def terminate(self, reason: str = "") -> None:
         """End the workflow at once. None of its code runs any more, compensations included.
 
+        Args:
+            reason: Why; kept in the history.
+
         Raises:
             WorkflowClosedError: It has ended.
             WorkflowNotFoundError: No such workflow.
         """
+        check_text("a reason", reason)
         delivery = terminate_on(self._runtime, self._namespace, self.run_id, reason=reason)
         if delivery.status == "closed":
             raise WorkflowClosedError(f"workflow {self.id!r} cannot be terminated: it is {delivery.detail}")
@@ -218,6 +229,8 @@ class WorkflowHandle:
             WorkflowClosedError: It is not running.
             WorkflowNotFoundError: No such workflow.
         """
+        check_text("a note", note)
+        check_text("the name of who pauses", by)
         runs, run_id = self._runtime.store(self._namespace).runs, self.run_id
         runs.record(run_id)  # an unknown one is told as such
         delivery = self._runtime.store(self._namespace).repairs.pause(run_id, by=by, note=note)
@@ -282,6 +295,7 @@ class WorkflowHandle:
             WorkflowClosedError: Another run has taken its place.
             WorkflowNotFoundError: No such workflow.
         """
+        check_text("a reason", reason)
         new_id = reset_run(
             self._runtime, self._namespace, self.run_id, to_event, reason=reason, signals=signals, new_code=new_code
         )
@@ -321,6 +335,14 @@ class WorkflowHandle:
         self, event: int | str = "last", *, edit: tuple[int, Any] | None = None, new_code: bool = False
     ) -> Preview:
         """Where :meth:`reset` or :meth:`fork` would begin, and what the code would ask for; nothing is written.
+
+        Args:
+            event: As for :meth:`reset`.
+            edit: As for :meth:`fork`.
+            new_code: As for both.
+
+        Returns:
+            The place, what is open there, and what is kept and dropped.
 
         Raises:
             ValueError: No run can go on from there, or there is no such result.
@@ -374,17 +396,3 @@ class WorkflowHandle:
             raise WorkflowClosedError(f"workflow {self.id!r} takes no more messages ({what}): it is {delivery.detail}")
         if delivery.status == "full":
             raise InboxFullError(self.id, int(delivery.detail))
-
-
-def check_topic(topic: str) -> None:
-    """Refuse what cannot be the name of a message.
-
-    Raises:
-        ValueError: It is empty or begins with ``@``.
-    """
-    if not topic or topic.startswith("@"):
-        raise ValueError(f"a topic is not empty and does not begin with '@': {topic!r}")
-
-
-def _seconds(timeout: float | timedelta | None) -> float | None:
-    return timeout.total_seconds() if isinstance(timeout, timedelta) else timeout

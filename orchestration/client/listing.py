@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, TypeAlias, TypedDict, Unpack
+from typing import Any, Final, TypeAlias, TypedDict, Unpack
 
 from orchestration.client.description import Description, describe_record
 from orchestration.settings import Settings
@@ -75,14 +75,27 @@ def conditions_of(where: Where = None, **filters: Unpack[Filters]) -> list[Condi
     Raises:
         ValueError: The text cannot be read; the message says where.
     """
+    if where is not None and not isinstance(where, Sequence):
+        raise TypeError(f"where is text or a list of conditions, not {where!r:.100}")
     found = parse_where(where) if isinstance(where, str) else list(where or ())
+    for condition in found:
+        if not isinstance(condition, Condition):
+            raise TypeError(f"where is text or a list of conditions; {condition!r:.100} is no condition")
     for name, value in filters.items():
         if name not in _ASKS:
             raise TypeError(f"there is no filter {name!r}: use one of {', '.join(_ASKS)}, or where")
         if value is not None:
-            asked = dt.datetime.now(dt.UTC) - value if isinstance(value, dt.timedelta) else value
-            found.append(Condition(*_ASKS[name], asked))
+            found.append(Condition(*_ASKS[name], _moment(name, value)))
     return found
+
+
+def _moment(name: str, value: object) -> object:
+    if not isinstance(value, dt.timedelta):
+        return value
+    try:
+        return dt.datetime.now(dt.UTC) - value
+    except OverflowError:
+        raise ValueError(f"{name}: {value} ago is no time") from None
 
 
 def page_of_runs(
@@ -94,6 +107,9 @@ def page_of_runs(
     Raises:
         ValueError: A condition cannot be asked, the cursor is none, or the size of a page is not 1 to 1,000.
     """
+    given: tuple[Any, Any] = (page_size, cursor)
+    if not isinstance(given[0], int) or not isinstance(given[1], str):
+        raise TypeError(f"the size of a page is a whole number, its cursor text: not {page_size!r} and {cursor!r}")
     if not 1 <= page_size <= 1000:
         raise ValueError(f"a page has 1 to 1,000 runs, not {page_size}")
     page = store.visibility.page(conditions, page_size=page_size, cursor=cursor)
@@ -105,6 +121,9 @@ def list_runs(
     store: Store, namespace: str, settings: Settings, conditions: Sequence[Condition], *, limit: int, cursor: str = ""
 ) -> WorkflowPage:
     """So many runs, or all there are; as many pages are read as that takes."""
+    given: Any = limit
+    if not isinstance(given, int) or limit < 1:
+        raise ValueError(f"a limit is a whole number from 1 on, not {limit!r}")
     found = WorkflowPage()
     while True:
         size = min(limit - len(found), _PAGE)

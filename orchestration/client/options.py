@@ -10,16 +10,30 @@ from typing import Any
 __all__ = ["RetryPolicy", "whole_ms"]
 
 
-def whole_ms(duration: timedelta | None) -> int:
+_LONGEST = timedelta(days=100_000)
+_MOST_BACKOFF = 1e6
+_MOST_ATTEMPTS = 2**31
+
+
+def whole_ms(duration: timedelta | None, what: str = "a duration") -> int:
     """A duration in whole milliseconds, rounded up; 0 for None.
 
+    Args:
+        duration: At most 100,000 days.
+        what: What it is, for the message.
+
     Raises:
-        ValueError: It is negative.
+        TypeError: It is no timedelta.
+        ValueError: It is negative or too long.
     """
     if duration is None:
         return 0
+    if not isinstance(duration, timedelta):
+        raise TypeError(f"{what} is a timedelta, not {duration!r:.100} ({type(duration).__name__})")
     if duration < timedelta(0):
-        raise ValueError(f"a duration is not negative: {duration}")
+        raise ValueError(f"{what} is not negative: {duration}")
+    if duration > _LONGEST:
+        raise ValueError(f"{what} is at most {_LONGEST.days:,} days: {duration}")
     return -(-duration // timedelta(milliseconds=1))
 
 
@@ -45,12 +59,22 @@ class RetryPolicy:
         """Refuse what cannot be.
 
         Raises:
+            TypeError: A value is of another type.
             ValueError: A number is out of range.
         """
-        if self.backoff_coefficient < 1:
-            raise ValueError(f"backoff_coefficient is at least 1, not {self.backoff_coefficient}")
-        if self.maximum_attempts < 0:
-            raise ValueError(f"maximum_attempts is not negative: {self.maximum_attempts}")
+        whole_ms(self.initial_interval, "initial_interval")
+        whole_ms(self.maximum_interval, "maximum_interval")
+        backoff, attempts, kinds = self.backoff_coefficient, self.maximum_attempts, self.non_retryable_error_types
+        if isinstance(backoff, bool) or not isinstance(backoff, (int, float)):
+            raise TypeError(f"backoff_coefficient is a number, not {backoff!r:.100} ({type(backoff).__name__})")
+        if not 1 <= backoff < _MOST_BACKOFF:
+            raise ValueError(f"backoff_coefficient is at least 1 and less than a million, not {backoff}")
+        if isinstance(attempts, bool) or not isinstance(attempts, int):
+            raise TypeError(f"maximum_attempts is a whole number, not {attempts!r:.100} ({type(attempts).__name__})")
+        if not 0 <= attempts < _MOST_ATTEMPTS:
+            raise ValueError(f"maximum_attempts is not negative, and less than 2**31: {attempts}")
+        if isinstance(kinds, (str, bytes)) or not all(isinstance(kind, str) for kind in kinds):
+            raise TypeError(f"non_retryable_error_types is a list of texts, not {kinds!r:.100}")
 
     def to_options(self) -> dict[str, Any]:
         """The policy as it is stored."""

@@ -212,6 +212,11 @@ class ScheduleHandle:
     ) -> None:  # fmt: skip
         """Change what it is, from now on; what is left out stays. ``max_actions`` of a new spec counts from zero.
 
+        Args:
+            spec: When it is due.
+            action: What it starts.
+            policy: What it does when runs meet, and so on.
+
         Raises:
             ScheduleNotFoundError: There is no such schedule.
             EntryNotFoundError: No workflow has the type of the new action.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestration.client.arguments import check_id, check_name
 from orchestration.core import payload
 from orchestration.core.events import Code
 from orchestration.core.failures import application_error
@@ -28,7 +29,6 @@ __all__ = ["Update", "await_update", "make_update", "send_update"]
 
 _LOOK_AGAIN_S = 5.0
 _OPEN = ("running", "parked", "paused")
-_MOST_ID_BYTES = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,15 @@ def make_update(runtime: Runtime, name: str, args: Sequence[Any], update_id: str
     """Make an update; a new id when none is given.
 
     Raises:
-        ValueError: The name or the id is empty, the name begins with ``@``, or the id is longer than 255 bytes.
+        TypeError: The name or the id is no text.
+        ValueError: The name or the id is empty, the name begins with ``@`` or is longer than 1,024 bytes, or the id is
+            longer than 255.
         EncodeError: An argument cannot be carried.
         PayloadTooLargeError: The arguments are above the limit.
     """
-    if not name or name.startswith("@"):
-        raise ValueError(f"the name of an update is not empty and does not begin with '@': {name!r}")
-    update_id = uuid.uuid4().hex if update_id is None else update_id
-    if not 1 <= len(update_id.encode("utf-8", "surrogatepass")) <= _MOST_ID_BYTES:
-        raise ValueError(f"an update id has 1 to {_MOST_ID_BYTES} bytes: {update_id!r}")
+    if check_name("the name of an update", name).startswith("@"):
+        raise ValueError(f"the name of an update does not begin with '@': {name!r}")
+    update_id = check_id("an update id", update_id) or uuid.uuid4().hex
     return Update(update_id, name, payload.encode(list(args), limit=runtime.settings.payload_bytes))
 
 

@@ -72,7 +72,7 @@ def index_values(value: Any) -> list[bytes]:
     return list(dict.fromkeys(indexed(item) for item in value))
 
 
-def check_search(search: Mapping[str, Any]) -> None:
+def check_search(search: Mapping[Any, Any]) -> None:
     """Refuse search attributes that cannot be searched for.
 
     Raises:
@@ -81,7 +81,7 @@ def check_search(search: Mapping[str, Any]) -> None:
     if len(search) > MAX_ATTRIBUTES:
         raise ValueError(f"{len(search)} search attributes are too many, {MAX_ATTRIBUTES} is the most")
     for name, value in search.items():
-        if not name or "\0" in name:
+        if not isinstance(name, str) or not name or "\0" in name:
             raise ValueError(f"the name of a search attribute is a text that is not empty, not {name!r}")
         if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
             raise ValueError(f"the name of search attribute {name[:40]!r}... is longer than {MAX_NAME_BYTES} bytes")

@@ -26,8 +26,11 @@ def check_workflow_id(workflow_id: str) -> WorkflowId:
         The same text, as an id.
 
     Raises:
+        TypeError: It is no text.
         ValueError: Empty, longer than 255 bytes in UTF-8, or with a control character.
     """
+    if not isinstance(workflow_id, str):
+        raise TypeError(f"a workflow id is text, not {workflow_id!r:.100} ({type(workflow_id).__name__})")
     size = len(workflow_id.encode("utf-8", "surrogatepass"))
     if not 1 <= size <= MAX_WORKFLOW_ID_BYTES:
         raise ValueError(f"a workflow id has 1 to {MAX_WORKFLOW_ID_BYTES} bytes, not {size}")

@@ -85,6 +85,9 @@ def read_draft(
     new_code: bool = False,
 ) -> Draft:  # fmt: skip
     """Read a run as it is at one moment, and replay the beginning of its history."""
+    given: Any = edit
+    if given is not None and not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], int)):
+        raise TypeError(f"an edit is the number of an activity and its result, as a tuple, not {given!r:.100}")
     while True:
         record = store.runs.record(run_id, extra=True)
         history = list(store.runs.history(run_id, stop=record.number("length"))) if record.number("length") else []
