@@ -15,9 +15,7 @@ from tests.acceptance.local_tasks import ledger_of
 from tests.support import wait_until
 from tests.support.projects import Deployment, Project, deployed
 
-project = Project(
-    tasks=["tests.acceptance.local_tasks"], concurrency=4, env={"ORCHESTRATION_LOCAL_ACTIVITY_BUDGET_MS": "400"}
-)
+project = Project(tasks=["tests.acceptance.local_tasks"], concurrency=4)  # the budget is the default, a second
 for task in ("work", "facts", "dies", "own_retry", "progress", "uncarried", "exits", "waits", "opens"):
     project.celery_task(task, f"local.{task}")
 project.celery_task("always_local", "local.work", **{"activity.local": True})
@@ -176,7 +174,7 @@ def test_short_pauses_between_attempts_pass_inside_the_step(running, client, led
 
 def test_an_attempt_that_is_far_away_is_an_ordinary_one(running, client, ledger, subject):
     before = received(running, "local.work")
-    policy = {"initial_interval": "600ms"}
+    policy = {"initial_interval": "1600ms"}
     handle = client.start_workflow(in_a_row, [call("app:work", subject, "fine", 0, 1, retry_policy=policy)])
     assert handle.result(timeout=10) == ["fine"]
     assert executions(ledger, subject) == [2]
@@ -200,7 +198,7 @@ def test_failures_end_a_local_activity_as_the_policy_says(client, subject):
 
 def test_one_that_outlives_its_budget_becomes_an_ordinary_one_and_runs_once(running, client, ledger, subject):
     before = received(running, "local.work")
-    handle = client.start_workflow(in_a_row, [call("app:work", subject, "late", 1.2)])
+    handle = client.start_workflow(in_a_row, [call("app:work", subject, "late", 1.8)])
     wait_until(lambda: handle.describe().pending, message="the step written without the result")
     (pending,) = handle.describe().pending
     assert (pending.state, pending.attempt, pending.target) == ("claimed", 1, "app:work")
@@ -211,7 +209,7 @@ def test_one_that_outlives_its_budget_becomes_an_ordinary_one_and_runs_once(runn
 
 
 def test_a_long_row_goes_on_in_further_steps(client, ledger, subject):
-    calls = [call("app:work", subject, n, 0.15) for n in range(8)]
+    calls = [call("app:work", subject, n, 0.25) for n in range(8)]
     handle = client.start_workflow(in_a_row, calls)
     assert handle.result(timeout=15) == list(range(8))
     assert executions(ledger, subject) == [1] * 8
@@ -231,7 +229,7 @@ def test_start_to_close_bounds_a_local_activity(client, subject):
 
 
 def test_what_a_local_body_says_of_its_progress_reaches_the_next_attempt(client, ledger, subject):
-    for seconds in (0, 0.8):  # within the budget and beyond
+    for seconds in (0, 1.5):  # within the budget and beyond
         policy = {"initial_interval": "20ms"}
         call_of = call("app:progress", f"{subject}{seconds}", seconds, retry_policy=policy)
         assert client.start_workflow(in_a_row, [call_of]).result(timeout=10) == [{"page": 7}]

@@ -101,7 +101,7 @@ def test_a_machine_kept_while_an_activity_runs_is_dropped_after_the_move(tmp_pat
     """Who reports the activity has the old code's machine at hand, and nothing new to read in the history."""
     source = """
     local function main(key)
-        require("funcs").call("app:sleeps", key, 0.7)
+        require("funcs").call("app:sleeps", key, 2)
         return "%s"
     end
     return main

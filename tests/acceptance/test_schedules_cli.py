@@ -56,7 +56,7 @@ def test_a_schedule_from_its_making_to_its_end(cli: ProjectCli) -> None:
     cli("schedule", "backfill", "nightly", "2026-01-01", "2026-01-01T12:00Z")
     wait_until(lambda: facts()["counters"]["started"] == 3)
     assert json.loads(cli("schedule", "delete", "nightly", "--json").stdout) == {"id": "nightly", "done": "delete"}
-    assert cli("schedule", "list").stdout.startswith("no schedules")
+    assert "nightly" not in cli("schedule", "list").stdout
 
 
 def test_what_is_not_there_is_taken_or_says_nothing(cli: ProjectCli) -> None:
