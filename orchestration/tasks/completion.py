@@ -69,7 +69,12 @@ def watch_run(runtime: Runtime, namespace: str, run_id: RunId, watcher: str, *, 
     """
     store = runtime.store(namespace)
     while (answer := store.chains.watch(run_id, watcher, pid=pid)).status == "closed":
-        record = store.runs.record(run_id)
+        records = store.runs.records([run_id])
+        if not records:
+            text = f"{pid} has ended, and its retention is over: how is not known any more"
+            _deliver_end(runtime, watcher, pid, False, payload.encode_failure(text, kind="NotFound", retryable=False))
+            return
+        record = records[0]
         if "next" not in record.fields:
             _tell(runtime, watcher, record, read_outcome(store.runs.last_event(run_id)), pid)
             return
@@ -78,11 +83,15 @@ def watch_run(runtime: Runtime, namespace: str, run_id: RunId, watcher: str, *, 
 
 
 def _tell(runtime: Runtime, watcher: str, record: RunRecord, outcome: Outcome, pid: str) -> None:
+    value = outcome.value if outcome.ok else payload.encode(child_failure(record, outcome.failure or {}))
+    _deliver_end(runtime, watcher, pid, outcome.ok, value)
+
+
+def _deliver_end(runtime: Runtime, watcher: str, pid: str, ok: bool, value: bytes) -> None:
     from orchestration.tasks.outbox import deliver
 
     namespace, run, seq = watcher.rsplit("/", 2)
-    value = outcome.value if outcome.ok else payload.encode(child_failure(record, outcome.failure or {}))
-    item = encode_input(Code.CHILD_ENDED, int(seq), pid, outcome.ok, value)
+    item = encode_input(Code.CHILD_ENDED, int(seq), pid, ok, value)
     try:
         deliver(runtime, namespace, RunId(run), item, request_id=f"e/{watcher}")
     except WorkflowNotFoundError:

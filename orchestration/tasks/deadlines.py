@@ -59,11 +59,11 @@ def time_out(runtime: Runtime, namespace: str, store: Store, run_id: RunId, memb
 def _retry(runtime: Runtime, namespace: str, store: Store, run_id: RunId) -> Successor | None:
     record = store.runs.record(run_id)
     facts = facts_of(namespace, record, {})
-    if facts.options.retry is None and not facts.options.cron:
-        return None
+    if (facts.options.retry is None and not facts.options.cron) or not facts.digest:
+        return None  # without code nobody has ever taken it up: another would not be either
     started = started_of(store, run_id)
     if started is None:
-        return None  # it has never run: another would not either
+        return None
     failure = {"kind": "Timeout", "message": "workflow timed out (run)"}
     return after_end(
         runtime, store, facts_of(namespace, record, started.meta), args=started.args, failure=failure,

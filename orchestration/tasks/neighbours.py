@@ -122,6 +122,9 @@ class Neighbours:
                 if found is None:
                     return
                 record, outcome = found
+            except WorkflowNotFoundError as error:  # it has ended, and its retention is over
+                tell(False, payload.encode_failure(str(error), kind="NotFound", retryable=False))
+                return
             except StoreError as error:  # it is away for longer than anybody waits
                 tell(False, payload.encode_failure(str(error), kind="Unavailable", retryable=True))
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
@@ -143,7 +144,11 @@ class Outbox:
 
     def _complete(self, namespace: str, run_id: str) -> None:
         fault("before_complete")
-        complete_outer(self._runtime, namespace, RunId(run_id))
+        try:
+            complete_outer(self._runtime, namespace, RunId(run_id))
+        except WorkflowNotFoundError:
+            text = "a run ended, and nobody could be told within the retention period: who waits for it waits for ever"
+            logger.error(text, extra={"run_id": run_id})
         fault("after_complete")
 
     def _answer(self, namespace: str, run_id: str, seq: int, problem: tuple[str, str] | None) -> None:
@@ -152,7 +157,12 @@ class Outbox:
         if problem is not None:
             value = payload.encode_failure(problem[1], kind=problem[0], retryable=problem[0] == "RateLimited")
         item = encode_input(Code.OPERATION_DONE, seq, problem is None, value)
-        deliver(self._runtime, namespace, RunId(run_id), item, request_id=f"op/{run_id}/{seq}")
+        self._tell(namespace, run_id, item, request_id=f"op/{run_id}/{seq}")
+
+    def _tell(self, namespace: str, run_id: str, item: bytes, *, request_id: str) -> None:
+        """Answer the run that has asked for something; one whose retention is over waits for nothing."""
+        with contextlib.suppress(WorkflowNotFoundError):
+            deliver(self._runtime, namespace, RunId(run_id), item, request_id=request_id)
 
     def _find(self, namespace: str, pid: str) -> RunId:
         target = parse_pid(pid)
@@ -206,7 +216,7 @@ class Outbox:
             kind = start_problem(error)
             failure = payload.encode_failure(str(error), kind=kind, retryable=kind == "RateLimited")
             item = encode_input(Code.CHILD_START_FAILED, seq, failure)
-        deliver(self._runtime, namespace, RunId(run_id), item, request_id=f"k/{run_id}/{seq}")
+        self._tell(namespace, run_id, item, request_id=f"k/{run_id}/{seq}")
         if started is not None and not started[2]:
             watch_run(self._runtime, namespace, started[1], f"{namespace}/{run_id}/{seq}", pid=started[0])
 
@@ -218,7 +228,7 @@ class Outbox:
         except WorkflowNotFoundError as error:
             failure = payload.encode_failure(str(error), kind="NotFound", retryable=False)
             item = encode_input(Code.CHILD_ENDED, seq, pid, False, failure)
-            deliver(self._runtime, namespace, RunId(run_id), item, request_id=f"e/{namespace}/{run_id}/{seq}")
+            self._tell(namespace, run_id, item, request_id=f"e/{namespace}/{run_id}/{seq}")
             return
         watch_run(self._runtime, namespace, target, f"{namespace}/{run_id}/{seq}", pid=pid)
 

@@ -14,7 +14,7 @@ from orchestration.core.bundle import Bundle
 from orchestration.core.events import Code
 from orchestration.core.flags import FORMAT, LUA, current_flags
 from orchestration.registry.kinds.lua import WorkflowLua
-from orchestration.store.inputs import encode_input
+from orchestration.store.inputs import encode_input, stamp
 from orchestration.store.results import Following
 from orchestration.store.store import Store
 from orchestration.tasks.chain_options import ChainFacts, next_start_ms
@@ -135,9 +135,8 @@ def _successor(
 
 
 def started_of(store: Store, run_id: RunId) -> events.Started | None:
-    """The start of a run from its history; None before its first step."""
-    for event in store.runs.history(run_id, stop=1):
-        decoded = events.decode(event)
-        return decoded if isinstance(decoded, events.Started) else None
-    return None
+    """The start of a run: from its history, or from its inbox before its first step; None when it has been neither."""
+    first = list(store.runs.history(run_id, stop=1)) or [stamp(item, 0) for item in store.runs.unread(run_id)[:1]]
+    decoded = events.decode(first[0]) if first else None
+    return decoded if isinstance(decoded, events.Started) else None
 

@@ -148,6 +148,18 @@ def test_a_delayed_run_begins_when_its_time_has_come(backend: Backend, runs: Run
     assert len(runs.lease(run_id).inputs) == 2
 
 
+def test_a_delayed_run_that_is_resumed_is_left_alone_until_its_time_has_come(backend: Backend, runs: Runs) -> None:
+    run_id = runs.started(delay_ms=60_000)
+    backend.store.repairs.pause(run_id, by="me", note="")
+    backend.store.repairs.resume(run_id)
+    backend.store.runs.take_lease(run_id, "me")
+    backend.pass_time(10_000)
+    assert runs.sweep().runs == ()
+    backend.pass_time(60_000)
+    assert backend.store.chains.begin(run_id).status == "wake"
+    assert len(runs.lease(run_id).inputs) == 1
+
+
 def test_a_beginning_without_a_push_asks_for_a_wake_up(backend: Backend, runs: Runs) -> None:
     run_id = runs.started(delay_ms=10)
     backend.pass_time(20)
@@ -185,6 +197,33 @@ def test_a_deadline_is_put_off_once(backend: Backend, runs: Runs) -> None:
     backend.pass_time(501)
     with backend.unchanged():
         assert backend.store.chains.extend_deadline(run_id, member, grace_ms=500).status == "over"
+
+
+def test_the_deadline_of_a_workflow_that_was_put_off_is_the_next_runs_and_the_last(
+    backend: Backend, runs: Runs
+) -> None:
+    run_id = runs.started(execution_timeout_ms=1_000)
+    backend.pass_time(1_001)
+    assert backend.store.chains.extend_deadline(run_id, f"{run_id}/exec", grace_ms=5_000).status == "extended"
+    due = runs.members(runs.keys(run_id).timers)[f"{run_id}/exec"]
+    new = following(backend, run_timeout_ms=2_000)
+    succeeded(backend, runs, run_id, new)
+    timers = runs.members(runs.keys(run_id).timers)
+    assert timers[f"{new.run_id}/exec"] == due
+    backend.pass_time(6_000)
+    for kind in ("run", "exec"):
+        assert backend.store.chains.extend_deadline(new.run_id, f"{new.run_id}/{kind}", grace_ms=500).status == "over"
+
+
+def test_a_run_that_was_put_off_by_its_own_deadline_leaves_the_next_its_time(backend: Backend, runs: Runs) -> None:
+    run_id = runs.started(run_timeout_ms=1_000)
+    backend.pass_time(1_001)
+    assert backend.store.chains.extend_deadline(run_id, f"{run_id}/run", grace_ms=5_000).status == "extended"
+    new = following(backend, run_timeout_ms=1_000)
+    succeeded(backend, runs, run_id, new)
+    backend.pass_time(1_001)
+    member = f"{new.run_id}/run"
+    assert backend.store.chains.extend_deadline(new.run_id, member, grace_ms=5_000).status == "extended"
 
 
 # -- watchers and late starts -----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import msgpack
 import pytest
 
 from orchestration.store.attempts import AttemptId, first_state
-from orchestration.store.results import Copy, Delivery, Following, RunRecord
+from orchestration.store.results import Copy, Delivery, Following, Lease, RunRecord
 from orchestration.types import RunId
 from tests.store.backends import Backend
 from tests.store.runs import DIGEST, Runs
@@ -53,6 +53,22 @@ def forget_orphans(backend: Backend, run_id: str) -> list[str]:
     found = [name.decode() for name in backend.call("HKEYS", keys.outbox)]
     backend.store.timers.finish(RunId(run_id), found)
     return found
+
+
+def _with_input(runs: Runs, run_id: RunId) -> Lease:
+    runs.store.runs.deliver(run_id, b"input")
+    return runs.lease(run_id)
+
+
+def test_who_waited_for_a_run_that_has_ended_does_not_wait_for_the_one_in_its_place(
+    backend: Backend, runs: Runs
+) -> None:
+    old = grown(runs, extra={"request": b"outer", "memo:a": b"m", "watch:default/x/1": b"pid"})
+    assert runs.commit(_with_input(runs, old), ending="completed").status == "done"
+    forget_orphans(backend, old)
+    copy = copy_of(runs)
+    assert reset(backend, backend.store.runs.record(old), copy).status == "reset"
+    assert set(backend.store.runs.record(copy.run.run_id, extra=True).extra) == {"memo:a"}
 
 
 def test_a_new_run_takes_the_place_of_one(backend: Backend, runs: Runs) -> None:

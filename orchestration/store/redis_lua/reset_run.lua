@@ -94,10 +94,13 @@ redis.call('HSET', new_record, 'length', length, 'bytes', bytes)
 if not was_open then -- who waited for the old run has been told
   redis.call('HDEL', new_record, 'parent')
   redis.call('HDEL', new_extra, 'request')
+  for _, field in ipairs(redis.call('HKEYS', new_extra)) do
+    if string.sub(field, 1, 6) == 'watch:' then redis.call('HDEL', new_extra, field) end
+  end
 end
 local deadline = redis.call('HGET', new_record, 'deadline')
 if deadline and tonumber(deadline) <= now then
-  redis.call('HDEL', new_record, 'deadline')
+  redis.call('HDEL', new_record, 'deadline', 'final')
   redis.call('ZREM', keys.timers, n.run .. '/exec')
 end
 local own = {}

@@ -12,10 +12,11 @@ import pytest
 from orchestration import ScheduleAction, SchedulePolicy, ScheduleSpec
 from orchestration.core import payload
 from orchestration.core.events import Code
-from orchestration.errors import OrchestrationError
+from orchestration.errors import OrchestrationError, WorkflowTimedOutError
 from orchestration.registry import Registry, load_registry
 from orchestration.store.inputs import encode_input
 from orchestration.tasks import outbox
+from orchestration.tasks.completion import watch_run
 from orchestration.testing import WorkflowEnvironment
 from tests.support.projects import Project
 from tests.support.replaying import is_replaying_everything
@@ -36,7 +37,13 @@ goes_on = workflow("goes_on", "workflow.update('add', function(n) return n + 1 e
 signals = workflow("signals", "local ok, e = process.send(..., 'stop') return e and e:kind() or 'sent'")
 cancels = workflow("cancels", "local ok, e = process.cancel(...) return e and e:kind() or 'sent'")
 terminates = workflow("terminates", "local ok, e = process.terminate(...) return e and e:kind() or 'sent'")
+awaits = workflow("awaits", "local v, e = process.exec('app:goes_on', 'celery') return e and e:kind()")
+stubborn = workflow("stubborn", "process.events():receive() process.upgrade()")
 counts = workflow("counts", "local count, seen = 0, process.listen('event') workflow.query('count', function() return count end) while seen:receive() do count = count + 1 end")
+sends = workflow("sends", "local to = ... coroutine.spawn(function() process.send(to, 'event', 1) end) return 'sent'")
+starts = workflow("starts", "coroutine.spawn(function() process.with_options({ ['workflow.parent_close_policy'] = 'abandon' }):spawn('app:quick', 'celery') end) return 'started'")
+watches = workflow("watches", "coroutine.spawn(function() process.with_options({ ['workflow.id'] = 'target', ['workflow.parent_close_policy'] = 'abandon' }):spawn('app:counts', 'celery') end) return 'watched'")
+returns = workflow("returns", "return 'returned'")
 leaves = workflow("leaves", "local policy, id = ... process.with_options({ ['workflow.parent_close_policy'] = policy }):with_name(id):spawn('app:goes_on', 'celery') return 'left'")
 
 
@@ -144,3 +151,49 @@ def test_the_same_request_signals_each_of_several_workflows_once(env: WorkflowEn
             handle.signal("event", 1, request_id="evt-1")
     env.run()
     assert [handle.query("count") for handle in handles] == [1, 1]
+
+
+@pytest.mark.parametrize("asks", [sends, starts, watches, returns])
+def test_what_a_run_has_asked_for_is_let_go_when_nobody_knows_the_run_any_more(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, asks: str
+) -> None:
+    """Whoever was to do it is away for longer than ended runs are kept."""
+    with WorkflowEnvironment(registry=registry, retention_ms=1_000) as env:
+        runtime = env._parts.runtime
+        pid = env.start(counts, id="target").pid
+        with monkeypatch.context() as away:
+            away.setattr(outbox.Outbox, "perform", lambda *_, **__: None)
+            env.start(asks, pid)
+            env.skip(timedelta(seconds=5))
+        env.skip(timedelta(seconds=30))
+        keys = runtime.store("default").timers.shards[0]
+        assert env._connection.call("HGETALL", keys.outbox) in ([], {})
+
+
+def test_the_end_of_a_run_that_nobody_knows_any_more_is_told_as_such(env: WorkflowEnvironment) -> None:
+    handle = env.start(awaits)
+    env.run()
+    runtime = env._parts.runtime
+    gone = runtime.store("default").runs.new_id("gone")
+    watch_run(runtime, "default", gone, f"default/{handle.run_id}/1", pid="{celery@default|gone}")
+    assert handle.result() == "NotFound"
+
+
+def test_the_deadline_of_a_workflow_is_put_off_once_however_many_runs_it_goes_on_as(env: WorkflowEnvironment) -> None:
+    minute, grace = timedelta(minutes=1), timedelta(seconds=10)
+    handle = env.start(stubborn, id="stubborn", execution_timeout=minute, cancel_grace=grace)
+    env.skip(timedelta(minutes=5))
+    with pytest.raises(WorkflowTimedOutError):
+        handle.result()
+    assert len(env.client.list_workflows()) == 2
+
+
+def test_a_cron_workflow_goes_on_after_a_run_that_timed_out_before_anybody_took_it_up(env: WorkflowEnvironment) -> None:
+    handle = env.start(quick, id="cron", cron_schedule="*/5 * * * *", run_timeout=timedelta(minutes=2))
+    handle.pause()
+    env.skip(timedelta(minutes=8))
+    assert handle.describe().status == "timed_out"
+    env.skip(timedelta(minutes=5))
+    statuses = [seen.status for seen in env.client.list_workflows()]
+    assert "completed" in statuses
+    assert "running" in statuses

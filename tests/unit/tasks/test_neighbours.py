@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,3 +33,14 @@ def test_the_end_of_what_is_watched_is_told_after_the_answer(tmp_path: Path) -> 
         runtime = env.app.orchestration.runtime
         AtOnce(runtime, "{a@b|c}", {}, lambda item: heard.append(item[1])).watch(1, handle.pid)
     assert heard == [Code.OPERATION_DONE, Code.WATCHED_ENDED]
+
+
+def test_what_is_watched_and_not_known_any_more_has_ended(tmp_path: Path) -> None:
+    """The thread that waited died of it, and the function waited for ever."""
+    heard: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    with WorkflowEnvironment(project.write(tmp_path)) as env:
+        runtime = env.app.orchestration.runtime
+        store = runtime.store("default")
+        neighbours = Neighbours(runtime, "{a@b|c}", {}, heard.put)
+        neighbours._wait("default", store.runs.new_id("gone"), lambda ok, value: heard.put(value if not ok else b""))
+        assert payload.decode_failure(heard.get(timeout=5))["kind"] == "NotFound"

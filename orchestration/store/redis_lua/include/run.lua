@@ -83,7 +83,10 @@ local function grant(record, inbox, ready, run, owner, lease_ms, limit, history,
   end
   local now = now_ms()
   if f[2] and f[2] ~= '' and f[2] ~= owner and tonumber(f[3]) > now then return {'busy'} end
-  if f[8] and tonumber(f[8]) > now then return {'idle'} end -- its timer begins it
+  if f[8] and tonumber(f[8]) > now then -- its timer begins it
+    redis.call('ZREM', ready, run)
+    return {'idle'}
+  end
   local inputs = read_inputs(inbox, limit)
   if #inputs == 0 then
     redis.call('ZREM', ready, run)
