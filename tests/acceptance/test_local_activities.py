@@ -110,6 +110,7 @@ def call(target: str, *args, **options):
 
 
 def test_local_activities_in_a_row_run_within_one_step_and_are_recorded_with_it(running, client, ledger, subject):
+    before = received(running, "local.work")
     empty = client.start_workflow(nothing)
     empty.result(timeout=10)
     handle = client.start_workflow(in_a_row, [call("app:work", subject, n) for n in range(5)])
@@ -119,14 +120,15 @@ def test_local_activities_in_a_row_run_within_one_step_and_are_recorded_with_it(
         {"attempt": 1, "local": True}
     ] * 5
     assert executions(ledger, subject) == [1] * 5
-    assert received(running, "local.work") == 0
+    assert received(running, "local.work") == before
     assert commits(running, handle) == commits(running, empty)
 
 
 def test_the_entrys_own_option_makes_it_local(running, client, ledger, subject):
+    before = received(running, "local.work")
     handle = client.start_workflow(by_entry, subject)
     assert handle.result(timeout=10) == 5
-    assert received(running, "local.work") == 0
+    assert received(running, "local.work") == before
 
 
 @pytest.mark.parametrize(
@@ -163,13 +165,14 @@ def test_local_activities_run_side_by_side(client, ledger, subject):
 
 
 def test_short_pauses_between_attempts_pass_inside_the_step(running, client, ledger, subject):
+    before = received(running, "local.work")
     policy = {"initial_interval": "20ms"}
     handle = client.start_workflow(in_a_row, [call("app:work", subject, "fine", 0, 2, retry_policy=policy)])
     assert handle.result(timeout=10) == ["fine"]
     (done,) = [event for event in handle.history() if isinstance(event, events.ActivityCompleted)]
     assert done.info == {"attempt": 3, "local": True}
     assert executions(ledger, subject) == [3]  # one key for all attempts
-    assert received(running, "local.work") == 0
+    assert received(running, "local.work") == before
 
 
 def test_an_attempt_that_is_far_away_is_an_ordinary_one(running, client, ledger, subject):
