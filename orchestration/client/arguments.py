@@ -8,43 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from orchestration.core import payload
+from orchestration.core.checks import check_text
 
 __all__ = [
-    "check_id", "check_name", "check_text", "check_topic", "plain_map", "signal_list", "value_list", "wait_seconds",
+    "check_id", "check_name", "check_topic", "plain_map", "signal_list", "value_list", "wait_seconds",
 ]  # fmt: skip
 
 MOST_NAME_BYTES = 1024
 MOST_ID_BYTES = 255
-MOST_TEXT_BYTES = 64 * 1024
-
-
-def check_text(what: str, value: Any, *, least: int = 0, most: int = MOST_TEXT_BYTES) -> str:
-    """Refuse what is no text, or of another size.
-
-    Args:
-        what: What it is, for the message: ``a reason``.
-        value: What was given.
-        least: Fewest bytes of its UTF-8.
-        most: Most of them.
-
-    Returns:
-        The text.
-
-    Raises:
-        TypeError: It is no text.
-        ValueError: It is too short or too long, or is not Unicode (a lone surrogate).
-    """
-    if not isinstance(value, str):
-        raise TypeError(f"{what} is text, not {value!r:.100} ({type(value).__name__})")
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError:
-        raise ValueError(f"{what} is no valid Unicode text: {value!r:.100}") from None
-    if size < least:
-        raise ValueError(f"{what} is not empty")
-    if size > most:
-        raise ValueError(f"{what} has at most {most} bytes, not {size}: {value!r:.60}...")
-    return value
 
 
 def check_name(what: str, value: Any) -> str:

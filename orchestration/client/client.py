@@ -12,7 +12,6 @@ from celery import Celery
 
 from orchestration.client.arguments import (
     check_id,
-    check_text,
     check_topic,
     plain_map,
     signal_list,
@@ -34,6 +33,7 @@ from orchestration.client.listing import (
 from orchestration.client.options import RetryPolicy, whole_ms
 from orchestration.client.schedules import ScheduleDescription, ScheduleHandle, create_schedule, list_schedules
 from orchestration.client.updates import Update, await_update, make_update, send_update
+from orchestration.core.checks import check_kind, check_text
 from orchestration.core.pid import parse_pid
 from orchestration.core.schedule import ScheduleAction, SchedulePolicy, ScheduleSpec
 from orchestration.errors import ConfigError, OrchestrationError, WorkflowNotFoundError
@@ -149,8 +149,8 @@ class Client:
         check_text("a workflow type", workflow_type, least=1)
         if task_queue is not None:
             check_text("a task queue", task_queue, least=1)
-        if retry_policy is not None and not isinstance(retry_policy, RetryPolicy):
-            raise TypeError(f"retry_policy is a RetryPolicy, not {retry_policy!r:.100}")
+        if retry_policy is not None:
+            check_kind("retry_policy", retry_policy, RetryPolicy, "a RetryPolicy")
         workflow_id = check_workflow_id(id) if id is not None else str(uuid.uuid4())
         started = start(
             runtime,
@@ -398,7 +398,7 @@ class Client:
         Args:
             id: Its name.
         """
-        return ScheduleHandle(self._runtime, self.namespace, id)
+        return ScheduleHandle(self._runtime, self.namespace, check_text("a schedule id", id))
 
     def list_schedules(self, *, prefix: str = "", after: str = "", limit: int = 100) -> list[ScheduleDescription]:
         """Schedules in the order of their ids.

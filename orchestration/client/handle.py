@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from orchestration.client.arguments import check_id, check_name, check_text, check_topic, wait_seconds
+from orchestration.client.arguments import check_id, check_name, check_topic, wait_seconds
 from orchestration.client.description import Description, describe_record
 from orchestration.client.queries import query_run
 from orchestration.client.updates import await_update, make_update, send_update
 from orchestration.core import events, payload
+from orchestration.core.checks import check_text
 from orchestration.core.events import Code
 from orchestration.core.failures import workflow_error
 from orchestration.core.pid import make_pid

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from orchestration.core.checks import check_kind, check_span
+
 __all__ = ["RetryPolicy", "whole_ms"]
 
 
-_LONGEST = timedelta(days=100_000)
 _MOST_BACKOFF = 1e6
 _MOST_ATTEMPTS = 2**31
 
@@ -28,12 +29,7 @@ def whole_ms(duration: timedelta | None, what: str = "a duration") -> int:
     """
     if duration is None:
         return 0
-    if not isinstance(duration, timedelta):
-        raise TypeError(f"{what} is a timedelta, not {duration!r:.100} ({type(duration).__name__})")
-    if duration < timedelta(0):
-        raise ValueError(f"{what} is not negative: {duration}")
-    if duration > _LONGEST:
-        raise ValueError(f"{what} is at most {_LONGEST.days:,} days: {duration}")
+    check_span(what, duration)
     return -(-duration // timedelta(milliseconds=1))
 
 
@@ -65,12 +61,10 @@ class RetryPolicy:
         whole_ms(self.initial_interval, "initial_interval")
         whole_ms(self.maximum_interval, "maximum_interval")
         backoff, attempts, kinds = self.backoff_coefficient, self.maximum_attempts, self.non_retryable_error_types
-        if isinstance(backoff, bool) or not isinstance(backoff, (int, float)):
-            raise TypeError(f"backoff_coefficient is a number, not {backoff!r:.100} ({type(backoff).__name__})")
+        check_kind("backoff_coefficient", backoff, (int, float), "a number")
         if not 1 <= backoff < _MOST_BACKOFF:
             raise ValueError(f"backoff_coefficient is at least 1 and less than a million, not {backoff}")
-        if isinstance(attempts, bool) or not isinstance(attempts, int):
-            raise TypeError(f"maximum_attempts is a whole number, not {attempts!r:.100} ({type(attempts).__name__})")
+        check_kind("maximum_attempts", attempts, int, "a whole number")
         if not 0 <= attempts < _MOST_ATTEMPTS:
             raise ValueError(f"maximum_attempts is not negative, and less than 2**31: {attempts}")
         if isinstance(kinds, (str, bytes)) or not all(isinstance(kind, str) for kind in kinds):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from orchestration.core import payload, schedule_moves
+from orchestration.core.checks import check_kind, check_text
 from orchestration.core.schedule import ScheduleAction, SchedulePolicy, ScheduleSpec, check_overlap, check_prefix, pack
 from orchestration.core.schedule_state import Definition, ScheduleState
 from orchestration.errors import ScheduleAlreadyExistsError, ScheduleError, ScheduleNotFoundError, StoreError
@@ -149,6 +150,7 @@ class ScheduleHandle:
         Raises:
             ScheduleNotFoundError: There is no such schedule.
         """
+        check_text("a note", note)
         self._change(lambda loaded, now_ms: schedule_moves.pause(loaded.state, note, now_ms=now_ms))
 
     def resume(self, note: str = "") -> None:
@@ -160,6 +162,7 @@ class ScheduleHandle:
         Raises:
             ScheduleNotFoundError: There is no such schedule.
         """
+        check_text("a note", note)
         self._change(lambda loaded, now_ms: schedule_moves.resume(loaded.state, note, now_ms=now_ms))
 
     def trigger(self, overlap: str | None = None) -> None:
@@ -192,6 +195,7 @@ class ScheduleHandle:
         """
         check_overlap(overlap)
         for name, moment in (("start", start), ("end", end)):
+            check_kind(f"`{name}`", moment, dt.datetime, "a datetime")
             if moment.tzinfo is None:
                 raise ValueError(f"`{name}` needs a time zone, as in datetime(..., tzinfo=UTC): {moment}")
         if end < start:
@@ -222,6 +226,7 @@ class ScheduleHandle:
             EntryNotFoundError: No workflow has the type of the new action.
             ValueError: The new action's workflow is kept in another namespace.
         """
+        _check_parts(spec, action, policy)
         queue: str | None = None
         if action is not None:
             namespace, queue = _home(self._runtime, self._namespace, self.id, action)
@@ -277,6 +282,10 @@ def create_schedule(
 ) -> ScheduleHandle:  # fmt: skip
     """Make a schedule; see :meth:`orchestration.Client.create_schedule`."""
     check_schedule_id(schedule_id)
+    check_text("a note", note)
+    check_kind("`spec`", spec, ScheduleSpec, "a ScheduleSpec")
+    check_kind("`action`", action, ScheduleAction, "a ScheduleAction")
+    _check_parts(spec, action, policy)
     namespace, queue = _home(runtime, namespace, schedule_id, action)
     store, now_ms = runtime.store(namespace), runtime.redis_now_ms()
     schedule = Definition(schedule_id, spec, action, policy or SchedulePolicy())
@@ -291,9 +300,22 @@ def list_schedules(
     runtime: Runtime, namespace: str, *, prefix: str, after: str, limit: int
 ) -> list[ScheduleDescription]:
     """A page of schedules; see :meth:`orchestration.Client.list_schedules`."""
+    check_text("`prefix`", prefix)
+    check_text("`after`", after)
+    check_kind("`limit`", limit, int, "a whole number")
+    if limit < 1:
+        raise ValueError(f"a limit is at least 1, not {limit}")
     schedules = runtime.store(namespace).schedules
     ids = schedules.listing(prefix=prefix, after=after, limit=limit)
     return _describe(runtime, namespace, [load_schedule(namespace, stored) for stored in schedules.read(ids)])
+
+
+def _check_parts(spec: ScheduleSpec | None, action: ScheduleAction | None, policy: SchedulePolicy | None) -> None:
+    for name, part, kind in (
+        ("spec", spec, ScheduleSpec), ("action", action, ScheduleAction), ("policy", policy, SchedulePolicy),
+    ):  # fmt: skip
+        if part is not None:
+            check_kind(f"`{name}`", part, kind, f"a {kind.__name__}")
 
 
 def check_schedule_id(schedule_id: str) -> str:
@@ -302,6 +324,7 @@ def check_schedule_id(schedule_id: str) -> str:
     Raises:
         ValueError: Empty, longer than 255 bytes in UTF-8, or with a control character.
     """
+    check_text("a schedule id", schedule_id)
     try:
         return check_workflow_id(schedule_id)
     except ValueError as error:

@@ -10,9 +10,10 @@ import datetime as dt
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from orchestration.core import payload
+from orchestration.core.checks import check_kind, check_span, check_text
 from orchestration.core.cron import check_cron, check_zone, next_cron_time
 from orchestration.errors import CorruptHistoryError, EncodeError
 
@@ -39,6 +40,11 @@ _SPANS = ("run_timeout", "execution_timeout", "cancel_grace")
 _SHORTEST_INTERVAL = dt.timedelta(seconds=1)
 _SHORTEST_WINDOW = dt.timedelta(seconds=10)
 _LONGEST_WINDOW = dt.timedelta(days=366)
+_MOST_ACTIONS = 2**53
+_RETRY = frozenset((
+    "initial_interval_ms", "backoff_coefficient", "maximum_interval_ms", "maximum_attempts",
+    "non_retryable_error_types",
+))  # fmt: skip
 _LONGEST_PREFIX_BYTES = 229
 """The time behind a prefix takes up to 26 bytes of the 255 that a workflow id has."""
 
@@ -94,8 +100,15 @@ class ScheduleSpec:
 
     def __post_init__(self) -> None:
         """Check every value."""
+        check_kind("`cron`", self.cron, (str, Sequence), "a cron expression or a list of them")
         expressions = (self.cron,) if isinstance(self.cron, str) else tuple(self.cron)
         object.__setattr__(self, "cron", expressions)
+        for expression in expressions:
+            check_text("a cron expression", expression)
+        check_text("`time_zone`", self.time_zone, least=1)
+        for name in ("interval", "offset", "jitter"):
+            if name != "interval" or self.interval is not None:
+                check_span(f"`{name}`", getattr(self, name))
         check_zone(self.time_zone)
         for expression in expressions:
             check_cron(expression, self.time_zone)
@@ -109,14 +122,16 @@ class ScheduleSpec:
             raise ValueError("`offset` shifts an `interval`; there is none")
         if self.interval is not None and not dt.timedelta() <= self.offset < self.interval:
             raise ValueError(f"the offset is from 0 to less than the interval, not {self.offset}")
-        if self.jitter < dt.timedelta():
-            raise ValueError(f"the jitter is not negative: {self.jitter}")
         for name, moment in (("start_at", self.start_at), ("end_at", self.end_at)):
+            if moment is not None:
+                check_kind(f"`{name}`", moment, dt.datetime, "a datetime")
             if moment is not None and moment.tzinfo is None:
                 raise ValueError(f"`{name}` needs a time zone, as in datetime(..., tzinfo=UTC): {moment}")
         if self.start_at is not None and self.end_at is not None and self.end_at < self.start_at:
             raise ValueError(f"the end {self.end_at.isoformat()} is before the start {self.start_at.isoformat()}")
-        if self.max_actions is not None and self.max_actions < 1:
+        if self.max_actions is not None:
+            check_kind("max_actions", self.max_actions, int, "a whole number")
+        if self.max_actions is not None and not 1 <= self.max_actions < _MOST_ACTIONS:
             raise ValueError(f"max_actions is at least 1, not {self.max_actions}; None has no limit")
 
     def next_due(self, schedule_id: str, after_ms: int) -> Due | None:
@@ -193,19 +208,33 @@ class ScheduleAction:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        if not self.workflow_type:
-            raise ValueError("an action needs the type of the workflow that it starts")
+        check_text("the type of an action's workflow", self.workflow_type, least=1)
         if isinstance(self.args, (str, bytes)):
             raise ValueError(f"`args` is a list of arguments, not one {type(self.args).__name__}")
+        check_kind("`args`", self.args, Sequence, "a list of arguments")
         object.__setattr__(self, "args", tuple(self.args))
         if self.retry_policy is not None and not isinstance(self.retry_policy, Mapping):
+            if not hasattr(self.retry_policy, "to_options"):
+                raise TypeError(f"`retry_policy` is a RetryPolicy, not {self.retry_policy!r:.100}")
             object.__setattr__(self, "retry_policy", self.retry_policy.to_options())
+        if self.retry_policy is not None and not _RETRY.issuperset(cast("Mapping[str, Any]", self.retry_policy)):
+            raise ValueError(f"`retry_policy` is a RetryPolicy, not {self.retry_policy!r:.100}")
+        for name in ("search", "memo", "context"):
+            check_kind(f"`{name}`", getattr(self, name), Mapping, "a map of texts to values")
+        for name in ("summary", "details"):
+            check_text(f"`{name}`", getattr(self, name))
+        if self.task_queue is not None:
+            check_text("`task_queue`", self.task_queue, least=1)
         for values in (list(self.args), self.context, self.search, self.memo, self.retry_policy):
             payload.encode(values)
         for name in _SPANS:
             span = getattr(self, name)
-            if span is not None and span <= dt.timedelta():
+            if span is None:
+                continue
+            check_kind(f"`{name}`", span, dt.timedelta, "a timedelta")
+            if span <= dt.timedelta():
                 raise ValueError(f"`{name}` is more than 0, not {span}; None has none")
+            check_span(f"`{name}`", span)
         if self.workflow_id_prefix is not None:
             check_prefix(self.workflow_id_prefix)
 
@@ -234,6 +263,8 @@ class SchedulePolicy:
     def __post_init__(self) -> None:
         """Check every value."""
         check_overlap(self.overlap)
+        check_kind("`pause_on_failure`", self.pause_on_failure, bool, "True or False")
+        check_kind("the catch-up window", self.catchup_window, dt.timedelta, "a timedelta")
         if not _SHORTEST_WINDOW <= self.catchup_window <= _LONGEST_WINDOW:
             raise ValueError(f"the catch-up window is 10 seconds to 366 days, not {self.catchup_window}")
 
@@ -253,9 +284,14 @@ def check_prefix(prefix: str) -> str:
     """Refuse what leaves no room for the time behind it in a workflow id.
 
     Raises:
-        ValueError: It is empty or too long.
+        TypeError: It is no text.
+        ValueError: It is empty, too long, or has a control character.
     """
-    size = len(prefix.encode("utf-8", "surrogatepass"))
+    check_text("a workflow id prefix", prefix)
+    for character in prefix:
+        if ord(character) < 32 or 127 <= ord(character) < 160:
+            raise ValueError(f"a workflow id prefix has no control characters: {prefix!r}")
+    size = len(prefix.encode())
     if not 1 <= size <= _LONGEST_PREFIX_BYTES:
         raise ValueError(
             f"a workflow id prefix has 1 to {_LONGEST_PREFIX_BYTES} bytes, not {size}: the time stands behind it"

@@ -13,6 +13,7 @@ import pytest
 
 from orchestration.client import Client, RetryPolicy, WorkflowHandle
 from orchestration.core import events
+from orchestration.core.schedule import ScheduleAction, SchedulePolicy, ScheduleSpec
 from orchestration.testing import WorkflowEnvironment
 
 ENTRIES = """version: "1.0"
@@ -194,3 +195,77 @@ def test_a_bad_argument_of_the_client_is_told_and_starts_nothing(
     with pytest.raises(error, match=text):
         call(env.client)
     assert env.client.count_workflows() == before
+
+
+HOUR = timedelta(hours=1)
+EVERY, ACCOUNT = ScheduleSpec(interval=HOUR), ScheduleAction(workflow_type="app:account")
+SPECS: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"cron": 5}, TypeError, "`cron` is a cron expression or a list"),
+    ({"cron": [5]}, TypeError, "a cron expression is text"),
+    ({"cron": "* * * * *", "time_zone": 5}, TypeError, "`time_zone` is text"),
+    ({"cron": "* * * * *", "time_zone": ""}, ValueError, "`time_zone` is not empty"),
+    ({"interval": 5}, TypeError, "`interval` is a timedelta"),
+    ({"interval": timedelta.max}, ValueError, "`interval` is at most"),
+    ({"interval": HOUR, "jitter": 5}, TypeError, "`jitter` is a timedelta"),
+    ({"interval": HOUR, "jitter": -HOUR}, ValueError, "`jitter` is not negative"),
+    ({"interval": HOUR, "offset": "x"}, TypeError, "`offset` is a timedelta"),
+    ({"interval": HOUR, "start_at": "2020"}, TypeError, "`start_at` is a datetime"),
+    ({"interval": HOUR, "max_actions": 1.5}, TypeError, "max_actions is a whole number"),
+    ({"interval": HOUR, "max_actions": 2**70}, ValueError, "max_actions"),
+]
+ACTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"workflow_type": 5}, TypeError, "the type of an action's workflow is text"),
+    ({"args": 5}, TypeError, "`args` is a list"),
+    ({"run_timeout": 5}, TypeError, "`run_timeout` is a timedelta"),
+    ({"run_timeout": timedelta.max}, ValueError, "`run_timeout` is at most"),
+    ({"retry_policy": {"attempts": 3}}, ValueError, "`retry_policy` is a RetryPolicy"),
+    ({"retry_policy": 5}, TypeError, "`retry_policy` is a RetryPolicy"),
+    ({"search": [1]}, TypeError, "`search` is a map"),
+    ({"memo": "x"}, TypeError, "`memo` is a map"),
+    ({"context": 5}, TypeError, "`context` is a map"),
+    ({"summary": 5}, TypeError, "`summary` is text"),
+    ({"task_queue": ""}, ValueError, "`task_queue` is not empty"),
+    ({"task_queue": 5}, TypeError, "`task_queue` is text"),
+    ({"workflow_id_prefix": 5}, TypeError, "a workflow id prefix is text"),
+    ({"workflow_id_prefix": "a\n"}, ValueError, "no control characters"),
+]
+
+
+@pytest.mark.parametrize(("values", "error", "text"), SPECS)
+def test_when_a_schedule_is_due_is_checked_where_it_is_said(values: dict[str, Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        ScheduleSpec(**values)
+
+
+@pytest.mark.parametrize(("values", "error", "text"), ACTIONS)
+def test_what_a_schedule_starts_is_checked_where_it_is_said(values: dict[str, Any], error: type[Exception], text: str) -> None:
+    """A memo that was no map was stored, and the schedule could start nothing, twice a second, for ever."""
+    with pytest.raises(error, match=text):
+        ScheduleAction(**{"workflow_type": "app:account", **values})
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda c: c.create_schedule(5, spec=EVERY, action=ACCOUNT), TypeError, "a schedule id is text"),
+        (lambda c: c.create_schedule("s", spec=5, action=ACCOUNT), TypeError, "`spec` is a ScheduleSpec"),
+        (lambda c: c.create_schedule("s", spec=EVERY, action=None), TypeError, "`action` is a ScheduleAction"),
+        (lambda c: c.create_schedule("s", spec=EVERY, action=ACCOUNT, policy=5), TypeError, "`policy` is a SchedulePolicy"),
+        (lambda c: c.create_schedule("s", spec=EVERY, action=ACCOUNT, note=5), TypeError, "a note is text"),
+        (lambda c: c.get_schedule(5), TypeError, "a schedule id is text"),
+        (lambda c: c.get_schedule("s").pause(5), TypeError, "a note is text"),
+        (lambda c: c.get_schedule("s").update(spec=5), TypeError, "`spec` is a ScheduleSpec"),
+        (lambda c: c.get_schedule("s").backfill(5, 6), TypeError, "`start` is a datetime"),
+        (lambda c: c.list_schedules(prefix=5), TypeError, "`prefix` is text"),
+        (lambda c: c.list_schedules(limit="x"), TypeError, "`limit` is a whole number"),
+        (lambda c: c.list_schedules(limit=0), ValueError, "a limit is at least 1"),
+        (lambda c: SchedulePolicy(catchup_window=5), TypeError, "the catch-up window is a timedelta"),
+        (lambda c: SchedulePolicy(pause_on_failure=1), TypeError, "`pause_on_failure` is True or False"),
+    ],
+)  # fmt: skip
+def test_a_bad_argument_about_schedules_makes_none(
+    env: WorkflowEnvironment, call: Callable[[Client], Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        call(env.client)
+    assert env.client.list_schedules() == []
