@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from orchestration.core.durations import parse_duration_ms
 
-__all__ = ["entry_options"]
+__all__ = ["KNOWN_OPTIONS", "entry_options", "option_problems"]
 
 _DURATIONS = (
     "start_to_close_timeout",
@@ -16,6 +16,7 @@ _DURATIONS = (
     "heartbeat_timeout",
 )
 _PLAIN = ("id", "task_queue", "wait_for_cancellation", "disable_eager_execution", "local", "summary")
+_MOST_BACKOFF = 1e6
 _RETRY_DURATIONS = ("initial_interval", "maximum_interval")
 _RETRY_PLAIN = ("backoff_coefficient", "maximum_attempts", "non_retryable_error_types")
 
@@ -62,3 +63,74 @@ def _policy(value: Any) -> dict[str, Any]:
         elif name in _RETRY_PLAIN:
             policy[name] = list(item) if isinstance(item, (list, tuple)) else item
     return policy
+
+
+def _is_duration(value: Any) -> str:
+    try:
+        return "must not be negative" if parse_duration_ms(value) < 0 else ""
+    except ValueError as error:
+        return str(error)
+
+
+def _is_flag(value: Any) -> str:
+    return "" if isinstance(value, bool) else "must be true or false"
+
+
+def _is_text(value: Any) -> str:
+    return "" if isinstance(value, str) and value else "must be a text that is not empty"
+
+
+def _is_factor(value: Any) -> str:
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and 1 <= value < _MOST_BACKOFF
+    return "" if good else "must be a number from 1 on"
+
+
+def _is_count(value: Any) -> str:
+    good = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return "" if good else "must be a whole number from 0 on"
+
+
+def _is_kinds(value: Any) -> str:
+    good = isinstance(value, (list, tuple)) and all(isinstance(kind, str) for kind in value)
+    return "" if good else "must be a list of kinds"
+
+
+_CHECKS: dict[str, Callable[[Any], str]] = {
+    **dict.fromkeys(_DURATIONS, _is_duration),
+    **dict.fromkeys(("wait_for_cancellation", "disable_eager_execution", "local"), _is_flag),
+    **dict.fromkeys(("id", "task_queue", "summary"), _is_text),
+}
+_POLICY_CHECKS: dict[str, Callable[[Any], str]] = {
+    **dict.fromkeys(_RETRY_DURATIONS, _is_duration),
+    "backoff_coefficient": _is_factor, "maximum_attempts": _is_count, "non_retryable_error_types": _is_kinds,
+}  # fmt: skip
+
+KNOWN_OPTIONS = (*_CHECKS, "retry_policy")
+"""Names of options, without their prefix."""
+
+
+def option_problems(options: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """What is wrong with the ``activity.*`` options of an entry.
+
+    Returns:
+        Key, value and problem of each; the problem of a key that is no option is empty.
+    """
+    for key, value in options.items():
+        prefix = next((p for p in ("temporal.activity.", "activity.") if key.startswith(p)), None)
+        if prefix is None:
+            continue
+        name = key[len(prefix) :]
+        if name not in KNOWN_OPTIONS:
+            yield key, value, ""
+        elif name != "retry_policy":
+            if problem := _CHECKS[name](value):
+                yield key, value, problem
+        elif not isinstance(value, Mapping):
+            yield key, value, "must be a table"
+        else:
+            for field, item in value.items():
+                check = _POLICY_CHECKS.get(_snake(str(field)))
+                if check is None:
+                    yield f"{key}.{field}", item, ""
+                elif problem := check(item):
+                    yield f"{key}.{field}", item, problem

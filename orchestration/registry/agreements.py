@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from orchestration.core.activity_options import KNOWN_OPTIONS, option_problems
+from orchestration.core.call_options import call_retry, call_timeout_ms
 from orchestration.registry.definitions import Definition
 from orchestration.registry.entry import Entry
 from orchestration.registry.kinds import CHECKED_ONLY_KINDS
@@ -15,11 +17,14 @@ from orchestration.types import EntryId
 
 __all__ = ["check_agreements"]
 
+_CURE = "correct it; docs/how-to/activities.md lists the options"
+
 
 def check_agreements(
     entries: Mapping[EntryId, Entry], definitions: Mapping[EntryId, Definition], problems: ProblemList
 ) -> None:
-    """Check contracts and policy groups; warn once for each kind that nothing runs in this release."""
+    """Check contracts, policy groups and call options; warn once for each kind that nothing runs in this release."""
+    _check_options(entries, definitions, problems)
     _check_contracts(entries, definitions, problems)
     _check_groups(entries, definitions, problems)
     told: set[str] = set()
@@ -55,6 +60,37 @@ def _check_contracts(
                     what = f"{bound.contract} has a default binding already, {first.id} ({first.location})"
                     cure = "make one binding the default"
                     problems.add(written.problem(f"{at}.default", what, cure, value="true"))
+
+
+def _check_options(
+    entries: Mapping[EntryId, Entry], definitions: Mapping[EntryId, Definition], problems: ProblemList
+) -> None:
+    """Default options of calls, in meta.options: a bad one would park the first run that makes a call."""
+    for entry in entries.values():
+        if not entry.kind.startswith("function."):
+            continue
+        written, options = definitions[entry.id], entry.meta.get("options")
+        if options is None:
+            continue
+        if not isinstance(options, Mapping):
+            what, cure = "must be a table of options", "write them as keys below it"
+            problems.add(written.problem("meta.options", what, cure, value=shown(options)))
+            continue
+        for key, value, what in option_problems(options):
+            field = f"meta.options.{key}"
+            if what:
+                problems.add(written.problem(field, what, _CURE, value=shown(value)))
+            else:
+                name = key.rpartition(".")[2]
+                cure = close_matches(name, KNOWN_OPTIONS, otherwise="remove it, or correct its name")
+                told = "there is no such option: it has no effect"
+                problems.warn(written.problem(field, told, cure, value=shown(value)))
+        for name, read in (("retry", call_retry), ("timeout", call_timeout_ms)):
+            try:
+                read(options)
+            except ValueError as error:
+                problem = written.problem(f"meta.options.{name}", str(error), _CURE, value=shown(options.get(name)))
+                problems.add(problem)
 
 
 def _check_groups(

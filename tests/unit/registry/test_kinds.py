@@ -240,3 +240,36 @@ def test_options_of_calls_come_from_meta(tree):
         "a.yaml", "namespace: a\nname: x\nkind: function.celery\ntask: t\nmeta: {options: {retry: {max_attempts: 4}}}\n"
     )
     assert tree.load().get("a:x").options == {"retry": {"max_attempts": 4}}
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ("5", "field 'meta.options' = 5: must be a table of options"),
+        ("{activity.start_to_close_timeout: soon}", "activity.start_to_close_timeout' = 'soon': is not a duration"),
+        ("{activity.heartbeat_timeout: -5s}", "must not be negative"),
+        ("{activity.local: 'yes'}", "activity.local' = 'yes': must be true or false"),
+        ("{temporal.activity.task_queue: 5}", "must be a text that is not empty"),
+        ("{activity.retry_policy: 3}", "activity.retry_policy' = 3: must be a table"),
+        ("{activity.retry_policy: {maximumAttempts: many}}", "must be a whole number from 0 on"),
+        ("{activity.retry_policy: {backoff_coefficient: 0.5}}", "must be a number from 1 on"),
+        ("{activity.retry_policy: {non_retryable_error_types: Declined}}", "must be a list of kinds"),
+        ("{retry: {max_attempts: -1}}", "retry.max_attempts must be a number that is not negative"),
+        ("{timeout: soon}", "field 'meta.options.timeout' = 'soon'"),
+    ],
+)
+def test_bad_options_of_calls_are_found_when_they_are_loaded(tree, options, text):
+    """They were found by the first workflow that made a call, which was parked with an error of the engine."""
+    tree.write("a.yaml", f"namespace: a\nname: x\nkind: function.celery\ntask: t\nmeta: {{options: {options}}}\n")
+    (problem,) = tree.problems()
+    assert problem.startswith("a.yaml:5: entry a:x: ")
+    assert text in problem
+
+
+def test_an_option_of_an_activity_that_is_none_is_told(tree):
+    options = "{activity.heartbeat_timout: 5s, activity.retry_policy: {attempts: 3}, whatever: 1}"
+    tree.write("a.yaml", f"namespace: a\nname: x\nkind: function.celery\ntask: t\nmeta: {{options: {options}}}\n")
+    first, second = tree.warnings()
+    assert "'meta.options.activity.heartbeat_timout' = '5s': there is no such option: it has no effect" in first
+    assert "did you mean 'heartbeat_timeout'?" in first
+    assert "activity.retry_policy.attempts" in second
