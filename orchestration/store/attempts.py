@@ -13,6 +13,8 @@ from orchestration.types import RunId
 
 __all__ = ["AttemptId", "AttemptState", "Attempts", "Claim"]
 
+_DAY_MS = 86_400_000
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptId:
@@ -129,7 +131,7 @@ class Attempts(Aggregate):
             close_ms,
             beat_ms,
             queue,
-            self._options.retention_ms,
+            max(self._options.retention_ms, close_ms + _DAY_MS),
             retries,
         )
         if text(reply[0]) == "claimed":

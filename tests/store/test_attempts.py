@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from orchestration.errors import StoreError
-from orchestration.store.attempts import AttemptId
+from orchestration.store.attempts import AttemptId, first_state
+from orchestration.store.base import StoreOptions
+from orchestration.store.store import Store
 from tests.store.backends import Backend
 from tests.store.runs import Runs
 
@@ -368,3 +370,17 @@ def test_what_is_closed_is_not_read(backend: Backend, runs: Runs) -> None:
     attempt = runs.with_activity()
     assert backend.store.attempts.read(attempt.run_id, 9) is None
     assert backend.store.attempts.last_failure(attempt.run_id, 1) is None
+
+
+def test_claims_are_known_for_as_long_as_their_bodies_may_take(backend: Backend, runs: Runs) -> None:
+    """A process that died in a body that takes longer than ended runs are kept was not found."""
+    attempt = runs.with_activity()
+    store = Store(backend.connection, backend.keyspace, StoreOptions(retention_ms=1_000))
+    options = {"owner": "worker", "nonce": "n", "beat_ms": 0, "queue": ""}
+    assert store.attempts.claim(attempt, close_ms=3_600_000, **options).granted
+    other = runs.sleeping(
+        ["open", "1", b"activity"], ["open", "1:s", first_state("token")], ["sent", "RUN/1"], workflow_id="order-2"
+    )
+    assert store.attempts.claim(AttemptId(other, 1, 1, "token"), close_ms=1_000, **options).granted
+    backend.pass_time(3_000_000)
+    assert (attempt.run_id, 1) in store.workers.claims("worker")

@@ -14,7 +14,7 @@
 -- ARGV[7]  close_ms  int     start-to-close timeout
 -- ARGV[8]  beat_ms   int     heartbeat timeout, 0 for none
 -- ARGV[9]  queue     string  where the message was
--- ARGV[10] mark_ms   int     lifetime of the set of claims
+-- ARGV[10] mark_ms   int     how long the set of claims is kept at least: longer than the body may take
 -- ARGV[11] retries   int     how often Celery's own retry has sent the attempt
 -- Returns  {"claimed", time, details} | {"refused", why}
 -- Holds    one claim an attempt and own retry of it; a refusal changes nothing but a counter
@@ -57,5 +57,5 @@ redis.call('ZREM', timers, member .. '/start')
 redis.call('ZADD', timers, int(now + ARGV[7]), member .. '/close')
 if tonumber(ARGV[8]) > 0 then redis.call('ZADD', timers, int(now + ARGV[8]), member .. '/beat') end
 redis.call('SADD', claims, member)
-redis.call('PEXPIRE', claims, ARGV[10])
+keep_for(claims, tonumber(ARGV[10]))
 return {'claimed', int(now), redis.call('HGET', open, seq .. ':h') or ''}

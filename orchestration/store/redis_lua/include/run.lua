@@ -10,6 +10,11 @@ local function int(n)
   return string.format('%.0f', n)
 end
 
+-- Puts a key's end off until so long from now, if it would come before.
+local function keep_for(key, ms)
+  if redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, int(ms)) end
+end
+
 -- A run that takes inputs: running, paused or parked (these two keep them for later).
 local function is_open(status)
   return status == 'running' or status == 'paused' or status == 'parked'

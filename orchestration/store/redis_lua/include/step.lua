@@ -92,7 +92,7 @@ local function perform_ops(keys, s, now)
       cancel_activity(keys, s.run, op[2], op[3], now)
     elseif name == 'claim' then -- member: the holder's process runs the body of an attempt
       redis.call('SADD', s.claims, op[2])
-      redis.call('PEXPIRE', s.claims, math.abs(s.retention_ms))
+      keep_for(s.claims, math.max(math.abs(s.retention_ms), 30 * 86400000)) -- longer than a body may take
     elseif name == 'extra' then -- field, value
       redis.call('HSET', keys.extra, op[2], op[3])
     elseif name == 'search' then -- attribute, value as it is shown, values as they are indexed
