@@ -63,7 +63,8 @@ class WorkflowHandle:
         Raises:
             WorkflowNotFoundError: No such workflow.
         """
-        return self._run_id or self._runtime.store(self._namespace).runs.current(self.id)
+        runs = self._runtime.store(self._namespace).runs
+        return runs.known_id(self._run_id) if self._run_id else runs.current(self.id)
 
     @property
     def pid(self) -> Pid:

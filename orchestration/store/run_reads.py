@@ -34,6 +34,18 @@ class RunReads(Aggregate):
             )
         return RunId(text(run_id))
 
+    def known_id(self, run_id: RunId) -> RunId:
+        """The same id, if it can be one of this store.
+
+        Raises:
+            WorkflowNotFoundError: It cannot.
+        """
+        try:
+            self._keyspace.of_run(run_id)
+        except ValueError:
+            raise WorkflowNotFoundError(f"no run {run_id!r} is known, now or within the retention period") from None
+        return run_id
+
     def record(self, run_id: RunId, *, extra: bool = False) -> RunRecord:
         """Where a run stands.
 

@@ -45,6 +45,9 @@ __all__ = ["Engine"]
 logger = logging.getLogger(__name__)
 
 _MOST_TRIES = 5
+_LONG_HISTORY = 200
+"""Events from which on a replay costs more than a sleeping machine in the cache, which is bounded."""
+
 
 
 class _WorkflowHost:
@@ -328,7 +331,7 @@ class Engine:
             if not sent:  # attempts stay in the outbox, for the sweep
                 entries = [(name, entry) for name, entry in entries if not name.startswith("a/")]
         if answer.lease is None:
-            if session.machine.closed or not session.in_flight:
+            if session.machine.closed or (not session.in_flight and session.length < _LONG_HISTORY):
                 session.machine.close()  # ended, or asleep: nothing of it stays in this process
             else:
                 self._runtime.cache.put(session)

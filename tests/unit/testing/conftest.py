@@ -62,6 +62,15 @@ project.workflow(
     end
     """,
 )
+project.workflow(
+    "listener",
+    """
+    return function()
+        local counts, seen = process.listen("count"), 0
+        while true do counts:receive() seen = seen + 1 process.send(process.pid(), "seen", seen) end
+    end
+    """,
+)
 project.workflow("waits", "return function() return process.listen('go'):receive() end")
 project.workflow("cancelled", "return function() process.events():receive() error('stopped') end")
 project.workflow(

@@ -25,6 +25,7 @@ from orchestration.errors import (
 )
 from orchestration.tasks import engine as engine_module
 from orchestration.testing import Hang, WorkflowEnvironment, assert_history
+from tests.support.replaying import is_replaying_everything
 
 ORDER = {"id": "A-1", "amount": 5}
 DAY = timedelta(days=1)
@@ -385,3 +386,21 @@ class TestFollowingRuns:
         env.client.create_schedule("hourly", spec=spec, action=action)
         env.skip("5h")
         assert [seen.status for seen in env.client.list_workflows()] == ["completed"] * 5
+
+
+@pytest.mark.skipif(is_replaying_everything(), reason="then it is replayed at every step")
+def test_a_long_run_that_waits_for_messages_is_not_replayed_at_every_one(env, monkeypatch):
+    """A step costs the same however many there were before; a short run that sleeps stays in no worker."""
+    replays = Mock(side_effect=engine_module.replay)
+    monkeypatch.setattr(engine_module, "replay", replays)
+    handle = env.start("app:listener")
+    for number in range(210):
+        handle.signal("count", number)
+        env.run()
+    assert handle.describe().history_length > 200
+    before = replays.call_count
+    assert before > 150
+    for number in range(50):
+        handle.signal("count", number)
+        env.run()
+    assert replays.call_count == before

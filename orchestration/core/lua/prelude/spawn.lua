@@ -58,6 +58,7 @@ local function launch(builder, name, flags, count, id, host, ...)
   local task = waiter()
   local seq, problem = start(builder, flags, id, host, ...)
   if not seq then return nil, problem end
+  local wanted = false -- the start has been taken back before word of it came
   on_result(seq, function(ok, answer, ended)
     -- Who started the child may have died before saying so, and its end come first. It brings the address along; word
     -- of the start then finds nothing that waits for it.
@@ -69,9 +70,11 @@ local function launch(builder, name, flags, count, id, host, ...)
     if ok and is_workflow then
       on_result(seq, function(ended_well, bytes, pid) exit_event(pid or answer, ended_well, bytes) end)
       rt.on_cancel(seq, function() request_cancel(answer) end)
+      if wanted then request_cancel(answer) end
     end
     wake(task, ok, answer)
   end)
+  if is_workflow then rt.on_cancel(seq, function() wanted = true end) end
   local ok, answer = block("process." .. name, id)
   if not ok then return nil, rt.error_from(answer) end
   if not is_workflow then

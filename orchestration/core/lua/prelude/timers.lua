@@ -67,7 +67,7 @@ local function arm(state, ns)
     channel.offer(channel.state(state.channel), now())
   end)
   rt.on_cancel(state.id, function(number)
-    state.id = nil
+    state.id, state.canceled = nil, true
     rt.cancel_timer(number)
     channel.close(channel.state(state.channel))
   end)
@@ -97,6 +97,7 @@ function timer_methods.reset(self, value)
   local ns, problem = to_ns(value)
   if not ns then rt.argerror(1, "reset", problem) end
   if ns <= 0 then raw.error("timer:reset: duration must be > 0", 2) end
+  if state.canceled then raw.error("timer:reset: the timer was canceled", 2) end
   local was_running = disarm(state)
   channel.drop(channel.state(state.channel))
   arm(state, ns)
