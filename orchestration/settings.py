@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 from orchestration.errors import ConfigError
 from orchestration.types import Limits
 
-__all__ = ["CONF_PREFIX", "ENV_PREFIX", "SettingInfo", "Settings"]
+__all__ = ["CONF_PREFIX", "ENV_PREFIX", "SettingInfo", "Settings", "check_stage"]
 
 CONF_PREFIX: Final = "orchestration_"
 ENV_PREFIX: Final = "ORCHESTRATION_"
@@ -93,6 +93,24 @@ class Settings:
         "", "folder or URL",
         "Where the histories of ended runs are written before the retention deletes them: a folder, or any URL of "
         "fsspec (extra `archive`), such as `s3://bucket/runs`. Empty: nowhere.",
+    )  # fmt: skip
+    offload: str = _setting(
+        "", "folder or URL",
+        "Where values go that are too large for the Redis of the runs: a folder (whole path, or `file:///...`) that "
+        "every worker and client reaches, or the URL of a Redis (`redis://`, `rediss://`, `unix://`), better another "
+        "one. See docs/how-to/large-payloads.md. Empty: nowhere.",
+    )  # fmt: skip
+    offload_above_bytes: int = _setting(
+        256 * 1024, "bytes",
+        "With `orchestration_offload`: events, inputs and open activities above this size go there whole. Never above "
+        "`orchestration_payload_bytes`.",
+        1024, 256 * _MIB,
+    )  # fmt: skip
+    offload_limit_bytes: int = _setting(
+        16 * _MIB, "bytes",
+        "With `orchestration_offload`: the largest single value, instead of `orchestration_payload_bytes` if that is "
+        "less.",
+        1024, 256 * _MIB,
     )  # fmt: skip
     lease_ms: int = _setting(
         3 * _SECOND, "ms", "How long a worker may advance a run without renewing its claim on it.", 200, 600 * _SECOND
@@ -190,11 +208,18 @@ class Settings:
                 f"{CONF_PREFIX}heartbeat_ms ({self.heartbeat_ms}), or workers that live are taken for dead"
             )
 
+        check_stage(f"{CONF_PREFIX}offload", self.offload)
+
+    @property
+    def value_limit_bytes(self) -> int:
+        """The largest single value of a run: arguments, results, signals."""
+        return max(self.payload_bytes, self.offload_limit_bytes) if self.offload else self.payload_bytes
+
     @property
     def limits(self) -> Limits:
         """What one Lua machine may use."""
         return Limits(
-            memory_bytes=self.memory_bytes, instructions=self.instructions, payload_bytes=self.payload_bytes
+            memory_bytes=self.memory_bytes, instructions=self.instructions, payload_bytes=self.value_limit_bytes
         )
 
     @classmethod
@@ -229,7 +254,7 @@ class Settings:
             try:
                 values[name] = _convert(name, value)
             except ValueError as error:
-                shown = repr(value) if name != "redis_url" else "(not shown)"
+                shown = repr(value) if name not in _SECRET else "(not shown)"
                 problems.append(f"{key} = {shown}: {error}")
         if problems:
             raise ConfigError("; ".join(problems))
@@ -253,7 +278,31 @@ class Settings:
         ]
 
 
-_TEXT: Final = frozenset({"redis_url", "namespace", "key_prefix", "default_queue", "archive"})
+_TEXT: Final = frozenset({"redis_url", "namespace", "key_prefix", "default_queue", "archive", "offload"})
+_SECRET: Final = frozenset({"redis_url", "offload"})
+
+
+def check_stage(key: str, where: str) -> None:
+    """Refuse what cannot be a place for large values.
+
+    Raises:
+        ConfigError: It is a URL of another kind, or one that names no folder; the message does not show it.
+    """
+    scheme, found, rest = where.partition("://")
+    if not where or (found and scheme in ("redis", "rediss", "unix")):
+        return
+    if not found and not os.path.isabs(where):
+        raise ConfigError(
+            f"{key} = {where!r}: must be a whole path, such as /srv/values: workers and clients run in folders of "
+            "their own"
+        )
+    if found and scheme != "file":
+        raise ConfigError(
+            f"{key} is a {scheme}:// URL: it must be a folder, file:///..., or the URL of a Redis "
+            "(redis://, rediss://, unix://)"
+        )
+    if found and not rest.startswith("/"):
+        raise ConfigError(f"{key} is a file:// URL that names no folder of this machine: write file:///the/folder")
 
 
 def _kind(name: str) -> str:

@@ -145,7 +145,7 @@ class Client:
             StoreUnavailableError: Redis does not answer.
         """
         runtime = self._runtime
-        limit = runtime.settings.payload_bytes
+        limit = runtime.settings.value_limit_bytes
         check_text("a workflow type", workflow_type, least=1)
         if task_queue is not None:
             check_text("a task queue", task_queue, least=1)

@@ -116,7 +116,7 @@ class WorkflowHandle:
         """
         check_topic(topic)
         check_id("a request id", request_id)
-        args = payload.encode(list(payloads), limit=self._runtime.settings.payload_bytes)
+        args = payload.encode(list(payloads), limit=self._runtime.settings.value_limit_bytes)
         self._deliver(encode_input(Code.SIGNAL, topic, args, ""), request_id, f"signal {topic!r}")
 
     def query(self, name: str, *args: Any, timeout: float | timedelta | None = 5.0) -> Any:
@@ -139,7 +139,7 @@ class WorkflowHandle:
         """
         check_name("the name of a query", name)
         seconds = wait_seconds(timeout)
-        packed = payload.encode(list(args), limit=self._runtime.settings.payload_bytes)
+        packed = payload.encode(list(args), limit=self._runtime.settings.value_limit_bytes)
         return query_run(self._runtime, self._namespace, self.run_id, name, packed, timeout_s=seconds)
 
     def update(

@@ -59,7 +59,7 @@ def make_update(runtime: Runtime, name: str, args: Sequence[Any], update_id: str
     if check_name("the name of an update", name).startswith("@"):
         raise ValueError(f"the name of an update does not begin with '@': {name!r}")
     update_id = check_id("an update id", update_id) or uuid.uuid4().hex
-    return Update(update_id, name, payload.encode(list(args), limit=runtime.settings.payload_bytes))
+    return Update(update_id, name, payload.encode(list(args), limit=runtime.settings.value_limit_bytes))
 
 
 def send_update(runtime: Runtime, namespace: str, run_id: RunId, wanted: Update, *, workflow_id: str) -> RunId:

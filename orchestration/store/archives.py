@@ -27,8 +27,13 @@ class Archives(Aggregate):
         """
         return [RunId(text(run)) for run in self._run("take_unarchived", [shard.unarchived], limit, hold_ms)]
 
-    def finish(self, run_id: RunId) -> None:
-        """Let the retention of a run count that has been archived; safe to repeat."""
+    def finish(self, run_id: RunId, *, workflow_id: str = "") -> None:
+        """Let the retention of a run count that has been archived; safe to repeat.
+
+        Args:
+            run_id: The run.
+            workflow_id: Its workflow id; empty when it is not known any more.
+        """
         keys = self._keyspace.of_run(run_id)
         self._run(
             "finish_archive",
@@ -42,3 +47,5 @@ class Archives(Aggregate):
             run_id,
             self._options.retention_ms,
         )
+        if workflow_id:
+            self._claims.settle(workflow_id)

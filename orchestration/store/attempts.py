@@ -176,39 +176,40 @@ class Attempts(Aggregate):
             failed; nothing was written.
         """
         keys = self._keyspace.of_run(attempt.run_id)
-        reply = self._run(
-            "report_attempt",
-            [
-                keys.record(attempt.run_id),
-                keys.open(attempt.run_id),
-                keys.timers,
-                keys.pending,
-                keys.inbox(attempt.run_id),
-                keys.ready,
-                keys.claims(claimed_by),
-                keys.history(attempt.run_id),
-                keys.request(request_id),
-            ],
-            attempt.run_id,
-            attempt.seq,
-            attempt.attempt,
-            attempt.token,
-            outcome,
-            item,
-            delay_ms,
-            states,
-            self._options.grace_ms,
-            self._pack_pushes(pushes),
-            owner,
-            self._options.lease_ms,
-            self._options.page,
-            claimed_by,
-            known,
-            retries,
-            timer,
-            request_id,
-            self._options.mark_ms,
-        )
+        with self._claims.of_run(attempt.run_id) as write:
+            reply = self._run(
+                "report_attempt",
+                [
+                    keys.record(attempt.run_id),
+                    keys.open(attempt.run_id),
+                    keys.timers,
+                    keys.pending,
+                    keys.inbox(attempt.run_id),
+                    keys.ready,
+                    keys.claims(claimed_by),
+                    keys.history(attempt.run_id),
+                    keys.request(request_id),
+                ],
+                attempt.run_id,
+                attempt.seq,
+                attempt.attempt,
+                attempt.token,
+                outcome,
+                write.input(item) if outcome in ("completed", "failed") else item,
+                delay_ms,
+                states,
+                self._options.grace_ms,
+                self._pack_pushes(pushes),
+                owner,
+                self._options.lease_ms,
+                self._options.page,
+                claimed_by,
+                known,
+                retries,
+                timer,
+                request_id,
+                self._options.mark_ms,
+            )
         return self._delivery(attempt.run_id, reply)
 
     def dispatch(
@@ -271,11 +272,15 @@ class Attempts(Aggregate):
         return text(reply[1]) if status == "gone" else "" if status == "ok" else status
 
     def read(self, run_id: RunId, seq: int) -> tuple[bytes, AttemptState] | None:
-        """The command of an activity as stored, and where it stands; None when it is closed."""
+        """The command of an activity as stored, and where it stands; None when it is closed.
+
+        Raises:
+            CorruptHistoryError: It is offloaded, and cannot be read.
+        """
         blob, packed = self._connection.call("HMGET", self._keyspace.of_run(run_id).open(run_id), seq, f"{seq}:s")
         if blob is None or packed is None:
             return None
-        return blob, read_state(packed)
+        return self._claims.whole(blob, run_id, f"activity {seq}"), read_state(packed)
 
     def last_failure(self, run_id: RunId, seq: int) -> bytes | None:
         """The failure of the attempt before the open one, encoded; None when there is none."""

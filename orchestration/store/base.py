@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,15 @@ import msgpack
 
 from orchestration.store.connection import Connection
 from orchestration.store.keys import Keyspace
+from orchestration.store.offload.claim_check import ClaimCheck
+from orchestration.store.offload.stages import StageError
 from orchestration.store.results import Delivery, Lease, Pushes
 from orchestration.store.scripts import load_script
 from orchestration.types import RunId
 
 __all__ = ["NO_PUSHES", "Aggregate", "StoreOptions", "flat_fields", "pack_for_script", "text"]
+
+logger = logging.getLogger(__name__)
 
 NO_PUSHES = Pushes()
 
@@ -32,6 +37,7 @@ class StoreOptions:
         inbox_bound: Most unread inputs of a run.
         updates_bound: Most updates that a run remembers.
         archives: Ended runs are kept until they have been archived.
+        offload_above: Items above this size go into the stage, if there is one.
         eta_max: Most timers of a shard whose wake-up is with the broker.
     """
 
@@ -44,6 +50,7 @@ class StoreOptions:
     updates_bound: int = 20_000
     eta_max: int = 1_000
     archives: bool = False
+    offload_above: int = 256 * 1024
 
     @property
     def closing_ms(self) -> int:
@@ -86,12 +93,16 @@ class Aggregate:
         connection: Where the keys live.
         keyspace: How they are called.
         options: Times and bounds.
+        claims: Offloads large items.
     """
 
-    def __init__(self, connection: Connection, keyspace: Keyspace, options: StoreOptions) -> None:
+    def __init__(
+        self, connection: Connection, keyspace: Keyspace, options: StoreOptions, claims: ClaimCheck
+    ) -> None:
         self._connection = connection
         self._keyspace = keyspace
         self._options = options
+        self._claims = claims
 
     def _run(self, script: str, keys: Sequence[str], *args: Any) -> list[Any]:
         return self._connection.run(load_script(script), keys, args)
@@ -102,9 +113,15 @@ class Aggregate:
     def _delivery(self, run_id: str, reply: Sequence[Any]) -> Delivery:
         status = text(reply[0])
         if status in ("lease", "more"):
-            return Delivery("lease", lease=self._lease(run_id, reply))
+            try:
+                return Delivery("lease", lease=self._lease(run_id, reply))
+            except StageError as error:  # the script has done its part; the lease runs out, the sweep finds another
+                logger.warning("run left to others: %s", error, extra={"run_id": run_id})
+                return Delivery("accepted", str(error))
         return Delivery(status, " ".join(text(part) for part in reply[1:]))
 
     def _lease(self, run_id: str, reply: Sequence[Any]) -> Lease:
         fence, time_ms, length, tries = (int(part) for part in reply[1:5])
-        return Lease(RunId(run_id), fence, time_ms, length, tries, tuple(reply[6:]), tuple(reply[5]))
+        inputs, problem = self._claims.unread(reply[6:], run_id)
+        tail = self._claims.tail(reply[5], run_id)
+        return Lease(RunId(run_id), fence, time_ms, length, tries, inputs, tail, problem)

@@ -12,12 +12,14 @@ __all__ = ["Chains"]
 class Chains(Aggregate):
     """The verbs between runs."""
 
-    def pack(self, run: Following) -> bytes:
+    def pack(self, run: Following, *, workflow_id: str) -> bytes:
         """Encode the run that takes another's place, for :attr:`Step.following` and :meth:`Runs.end`."""
+        with self._claims.of_workflow(workflow_id) as write:
+            inputs = write.inputs(run.inputs)
         return pack_for_script(
             {
                 "run": run.run_id, "tag": self._keyspace.of_run(run.run_id).tag, "digest": run.digest, "code": run.code,
-                "fields": flat_fields(run.fields), "inputs": list(run.inputs), "delay_ms": run.delay_ms,
+                "fields": flat_fields(run.fields), "inputs": inputs, "delay_ms": run.delay_ms,
                 "timeout_ms": run.run_timeout_ms,
                 "push": [run.pushes.database, self._connection.database, list(run.pushes.commands)],
             }

@@ -206,6 +206,8 @@ class Keyspace:
         if not 1 <= shards <= 256:
             raise ValueError(f"the number of shards is 1 to 256, not {shards}")
         self.base = f"{_escape(prefix)}:{_escape(namespace)}"
+        self.namespace = namespace
+        self._offload = f"{_escape(prefix)}:offload:{_escape(namespace)}"
         self.shards = shards
         self._all = tuple(ShardKeys(f"{_escape(prefix)}:{{{_escape(namespace)}.{index}}}") for index in range(shards))
 
@@ -241,6 +243,10 @@ class Keyspace:
     def new_run_id(self, workflow_id: str) -> RunId:
         """Make an id for a new run: two hexadecimal digits of its shard and 120 random bits."""
         return RunId(f"{self.shard_of(workflow_id):02x}{os.urandom(15).hex()}")
+
+    def offload(self, scope: str) -> str:
+        """Hash, in the Redis that large items are offloaded to: those of one workflow id, by digest."""
+        return f"{self._offload}:{scope}"
 
     @property
     def meta(self) -> str:

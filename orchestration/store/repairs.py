@@ -96,25 +96,26 @@ class Repairs(Aggregate):
             keys.outbox, keys.outbox_due, keys.updates(run_id), keys.unarchived, keys.record(new), keys.extra(new),
             keys.history(new), keys.inbox(new), keys.open(new), keys.updates(new),
         ]  # fmt: skip
-        reply = self._run(
-            "reset_run",
-            named,
-            run_id,
-            record.number("fence"),
-            record.unread,
-            chains.pack(copy.run),
-            copy.started,
-            copy.length,
-            pack_for_script(list(copy.ops)),
-            pack_for_script([str(seq) for seq in copy.kept]),
-            bytes([0x90 + 2 + len(details), code]),
-            b"".join(msgpack.packb(detail) for detail in details),
-            self._options.closing_ms,
-            self._options.mark_ms,
-            keys.done_channel(run_id),
-            self._options.grace_ms,
-            self._options.eta_max,
-        )
+        with self._claims.of_workflow(record.fields["id"], was_offloaded=True) as write:
+            reply = self._run(
+                "reset_run",
+                named,
+                run_id,
+                record.number("fence"),
+                record.unread,
+                chains.pack(copy.run, workflow_id=record.fields["id"]),
+                write.event(copy.started),
+                copy.length,
+                pack_for_script(write.ops(copy.ops)),
+                pack_for_script([str(seq) for seq in copy.kept]),
+                bytes([0x90 + 2 + len(details), code]),
+                b"".join(msgpack.packb(detail) for detail in details),
+                self._options.closing_ms,
+                self._options.mark_ms,
+                keys.done_channel(run_id),
+                self._options.grace_ms,
+                self._options.eta_max,
+            )
         return self._delivery(run_id, reply)
 
     def fork(self, workflow_id: str, copy: Copy, events: Sequence[bytes], *, extra: Mapping[str, Any]) -> Delivery:
@@ -137,20 +138,21 @@ class Repairs(Aggregate):
             keys.bundle(run.digest), keys.bundles, keys.index, keys.types, keys.outbox, keys.outbox_due,
             keys.updates(run_id),
         ]  # fmt: skip
-        reply = self._run(
-            "fork_run",
-            named,
-            run_id,
-            run.digest,
-            run.code,
-            pack_for_script([flat_fields({"id": workflow_id, **run.fields}), flat_fields(extra)]),
-            pack_for_script(list(events)),
-            pack_for_script(list(run.inputs)),
-            pack_for_script(list(copy.ops)),
-            self._pack_pushes(run.pushes),
-            run.run_timeout_ms,
-            self._options.retention_ms,
-            self._options.grace_ms,
-            self._options.eta_max,
-        )
+        with self._claims.of_workflow(workflow_id) as write:
+            reply = self._run(
+                "fork_run",
+                named,
+                run_id,
+                run.digest,
+                run.code,
+                pack_for_script([flat_fields({"id": workflow_id, **run.fields}), flat_fields(extra)]),
+                pack_for_script(write.events(events)),
+                pack_for_script(write.inputs(run.inputs)),
+                pack_for_script(write.ops(copy.ops)),
+                self._pack_pushes(run.pushes),
+                run.run_timeout_ms,
+                self._options.retention_ms,
+                self._options.grace_ms,
+                self._options.eta_max,
+            )
         return self._delivery(run_id, reply)

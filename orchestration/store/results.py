@@ -39,6 +39,7 @@ class Lease:
         tries: Leases since the last commit, this one included.
         inputs: Unread inputs, oldest first, without their time.
         tail: Events after those that the holder said it knew, when they are few.
+        problem: Why the first unread input cannot be read; empty when it can.
     """
 
     run_id: RunId
@@ -48,6 +49,7 @@ class Lease:
     tries: int
     inputs: tuple[bytes, ...]
     tail: tuple[bytes, ...] = ()
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from orchestration.errors import WorkflowNotFoundError
+from orchestration.errors import CorruptHistoryError, WorkflowNotFoundError
 from orchestration.store.base import Aggregate, text
 from orchestration.store.connection import Subscription
+from orchestration.store.offload.stages import StageError
 from orchestration.store.results import RunRecord
 from orchestration.types import RunId
 
 __all__ = ["RunReads"]
+
+logger = logging.getLogger(__name__)
 
 _PAGE_EVENTS = 2_000
 _SHOWN = frozenset((b"places", b"parked", b"paused"))
@@ -105,13 +109,30 @@ class RunReads(Aggregate):
         return records
 
     def open_commands(self, run_id: RunId) -> dict[str, bytes]:
-        """The commands of a run that wait for something, as stored."""
-        return _mapping(self._connection.call("HGETALL", self._keyspace.of_run(run_id).open(run_id)))
+        """The commands of a run that wait for something, as stored.
+
+        One that is offloaded and cannot be read is no command that any reader knows: it is shown to nobody.
+        """
+        found = _mapping(self._connection.call("HGETALL", self._keyspace.of_run(run_id).open(run_id)))
+        for name, value in found.items():
+            try:
+                found[name] = self._claims.whole(value, run_id, f"activity {name}")
+            except (CorruptHistoryError, StageError) as error:
+                logger.warning("%s", error)
+        return found
+
+    def open_names(self, run_id: RunId) -> list[str]:
+        """Numbers of the commands that wait for something, and what else is kept of each, such as ``7:s``."""
+        return [text(name) for name in self._connection.call("HKEYS", self._keyspace.of_run(run_id).open(run_id))]
 
     def unread(self, run_id: RunId) -> list[bytes]:
-        """The inputs that a run has not consumed, oldest first, without their time."""
+        """The inputs that a run has not consumed, oldest first, without their time.
+
+        Raises:
+            CorruptHistoryError: One is offloaded, and cannot be read.
+        """
         items: list[bytes] = self._connection.call("LRANGE", self._keyspace.of_run(run_id).inbox(run_id), 0, -1)
-        return items
+        return [self._claims.whole(item, run_id, f"unread input {number}") for number, item in enumerate(items, 1)]
 
     def history(self, run_id: RunId, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """The events of a run, encoded, oldest first, read page by page.
@@ -120,20 +141,27 @@ class RunReads(Aggregate):
             run_id: The run.
             start: Number of events to leave out at the beginning.
             stop: Number of the last event wanted; None for all.
+
+        Raises:
+            CorruptHistoryError: One is offloaded, and cannot be read.
         """
         key = self._keyspace.of_run(run_id).history(run_id)
         while stop is None or start < stop:
             last = start + _PAGE_EVENTS if stop is None else min(start + _PAGE_EVENTS, stop)
             page = self._connection.call("LRANGE", key, start, last - 1)
-            yield from page
+            yield from self._claims.wholes(page, run_id, first=start + 1)
             if len(page) < last - start:
                 return
             start = last
 
     def last_event(self, run_id: RunId) -> bytes | None:
-        """The last event of a run, encoded; None when there is none yet."""
+        """The last event of a run, encoded; None when there is none yet.
+
+        Raises:
+            CorruptHistoryError: It is offloaded, and cannot be read.
+        """
         event: bytes | None = self._connection.call("LINDEX", self._keyspace.of_run(run_id).history(run_id), -1)
-        return event
+        return event if event is None else self._claims.whole(event, run_id, "the last event")
 
     def digest(self, run_id: RunId) -> str:
         """Digest of the code that a run is on; empty for an unknown run."""

@@ -11,6 +11,7 @@ from orchestration.core.events import Code
 from orchestration.store.attempts import AttemptId
 from orchestration.store.base import NO_PUSHES, flat_fields, pack_for_script, text
 from orchestration.store.indexing import index_fields
+from orchestration.store.offload.claim_check import Writing
 from orchestration.store.results import Delivery, Lease, Pushes, StartResult, Step
 from orchestration.store.run_reads import RunReads
 from orchestration.types import RunId
@@ -77,46 +78,47 @@ class Runs(RunReads):
             in the inbox of the run that is open, which must be woken when ``detail`` says ``wake``.
         """
         keys = self._keyspace.of_workflow(workflow_id)
-        reply = self._run(
-            "start_run",
-            [
-                keys.workflow(workflow_id),
-                keys.request(request_id),
-                keys.record(run_id),
-                keys.extra(run_id),
-                keys.inbox(run_id),
-                keys.ready,
-                keys.open_runs,
-                keys.bundle(digest),
-                keys.bundles,
-                keys.timers,
-                keys.index,
-                keys.types,
-                keys.updates(run_id),
-            ],
-            run_id,
-            request_id,
-            conflict,
-            reuse,
-            self._options.mark_ms,
-            self._options.grace_ms,
-            digest,
-            bundle,
-            pack_for_script(
+        with self._claims.of_workflow(workflow_id) as write:
+            reply = self._run(
+                "start_run",
                 [
-                    flat_fields({"id": workflow_id, **fields}),
-                    flat_fields({**extra, **index_fields(search or {})}),
-                    [update, ""] if update else [],
-                ]
-            ),
-            pack_for_script(list(inputs)),
-            self._pack_pushes(pushes),
-            keys.tag,
-            run_timeout_ms,
-            execution_timeout_ms,
-            delay_ms,
-            self._options.inbox_bound,
-        )
+                    keys.workflow(workflow_id),
+                    keys.request(request_id),
+                    keys.record(run_id),
+                    keys.extra(run_id),
+                    keys.inbox(run_id),
+                    keys.ready,
+                    keys.open_runs,
+                    keys.bundle(digest),
+                    keys.bundles,
+                    keys.timers,
+                    keys.index,
+                    keys.types,
+                    keys.updates(run_id),
+                ],
+                run_id,
+                request_id,
+                conflict,
+                reuse,
+                self._options.mark_ms,
+                self._options.grace_ms,
+                digest,
+                bundle,
+                pack_for_script(
+                    [
+                        flat_fields({"id": workflow_id, **fields}),
+                        flat_fields({**extra, **index_fields(search or {})}),
+                        [update, ""] if update else [],
+                    ]
+                ),
+                pack_for_script(write.inputs(inputs)),
+                self._pack_pushes(pushes),
+                keys.tag,
+                run_timeout_ms,
+                execution_timeout_ms,
+                delay_ms,
+                self._options.inbox_bound,
+            )
         found = RunId(text(reply[1])) if len(reply) > 1 else RunId("")
         return StartResult(text(reply[0]), found, " ".join(map(text, reply[2:])))
 
@@ -156,20 +158,21 @@ class Runs(RunReads):
             pushes: The wake-up, given out if one is needed.
         """
         keys = self._keyspace.of_run(run_id)
-        reply = self._run(
-            "deliver_input",
-            [keys.record(run_id), keys.inbox(run_id), keys.ready, keys.request(request_id)],
-            run_id,
-            request_id,
-            min(self._options.mark_ms, 86_400_000),
-            item,
-            self._options.grace_ms,
-            self._pack_pushes(pushes),
-            owner,
-            self._options.lease_ms,
-            self._options.page,
-            _NO_BOUND if len(item) > 1 and item[1] in _UNBOUNDED else self._options.inbox_bound,
-        )
+        with self._claims.of_run(run_id) as write:
+            reply = self._run(
+                "deliver_input",
+                [keys.record(run_id), keys.inbox(run_id), keys.ready, keys.request(request_id)],
+                run_id,
+                request_id,
+                min(self._options.mark_ms, 86_400_000),
+                write.input(item),
+                self._options.grace_ms,
+                self._pack_pushes(pushes),
+                owner,
+                self._options.lease_ms,
+                self._options.page,
+                _NO_BOUND if len(item) > 1 and item[1] in _UNBOUNDED else self._options.inbox_bound,
+            )
         return self._delivery(run_id, reply)
 
     def commit(self, lease: Lease, step: Step, *, claimed_by: str = "-") -> Delivery:
@@ -186,14 +189,15 @@ class Runs(RunReads):
             ``done``; ``lease`` when there is more to read; ``fenced`` when something else has changed the run since:
             then nothing was written.
         """
-        reply = self._run(
-            "commit_step",
-            [
-                *self._step_keys(lease.run_id, step.workflow_id, step.digest),
-                self._keyspace.of_run(lease.run_id).claims(claimed_by),
-            ],
-            *self._step_args(lease, step),
-        )
+        with self._claims.of_workflow(step.workflow_id, was_offloaded=bool(step.following)) as write:
+            reply = self._run(
+                "commit_step",
+                [
+                    *self._step_keys(lease.run_id, step.workflow_id, step.digest),
+                    self._keyspace.of_run(lease.run_id).claims(claimed_by),
+                ],
+                *self._step_args(lease, step, write),
+            )
         return self._delivery(lease.run_id, reply)
 
     def finish(self, lease: Lease, step: Step, attempt: AttemptId, *, claimed_by: str) -> Delivery:
@@ -212,17 +216,18 @@ class Runs(RunReads):
             to be reported in the ordinary way.
         """
         keys = self._keyspace.of_run(lease.run_id)
-        reply = self._run(
-            "finish_attempt",
-            [*self._step_keys(lease.run_id, step.workflow_id, step.digest), keys.claims(claimed_by)],
-            *self._step_args(lease, step),
-            attempt.seq,
-            attempt.attempt,
-            attempt.token,
-        )
+        with self._claims.of_workflow(step.workflow_id, was_offloaded=bool(step.following)) as write:
+            reply = self._run(
+                "finish_attempt",
+                [*self._step_keys(lease.run_id, step.workflow_id, step.digest), keys.claims(claimed_by)],
+                *self._step_args(lease, step, write),
+                attempt.seq,
+                attempt.attempt,
+                attempt.token,
+            )
         return self._delivery(lease.run_id, reply)
 
-    def _step_args(self, lease: Lease, step: Step) -> list[Any]:
+    def _step_args(self, lease: Lease, step: Step, write: Writing) -> list[Any]:
         return [
             lease.run_id,
             lease.fence,
@@ -233,8 +238,8 @@ class Runs(RunReads):
             step.consumed,
             step.dropped,
             lease.time_ms,
-            pack_for_script(list(step.events)),
-            pack_for_script(list(step.ops)),
+            pack_for_script(write.events(step.events)),
+            pack_for_script(write.ops(step.ops)),
             self._pack_pushes(step.pushes),
             step.ending,
             self._options.closing_ms,
@@ -277,22 +282,23 @@ class Runs(RunReads):
         """
         keys = self._keyspace.of_run(run_id)
         fields = self.record(run_id).fields
-        reply = self._run(
-            "end_run",
-            self._step_keys(run_id, fields["id"], fields["bundle"]),
-            run_id,
-            status,
-            bytes([0x90 + 2 + len(details), code]),
-            b"".join(msgpack.packb(detail) for detail in details),
-            outbox_id,
-            entry,
-            self._options.closing_ms,
-            self._options.mark_ms,
-            keys.done_channel(run_id),
-            self._options.grace_ms,
-            timer,
-            following,
-        )
+        with self._claims.of_workflow(fields["id"], was_offloaded=bool(following)):
+            reply = self._run(
+                "end_run",
+                self._step_keys(run_id, fields["id"], fields["bundle"]),
+                run_id,
+                status,
+                bytes([0x90 + 2 + len(details), code]),
+                b"".join(msgpack.packb(detail) for detail in details),
+                outbox_id,
+                entry,
+                self._options.closing_ms,
+                self._options.mark_ms,
+                keys.done_channel(run_id),
+                self._options.grace_ms,
+                timer,
+                following,
+            )
         return self._delivery(run_id, reply)
 
     def park(self, run_id: RunId, *, fence: int, kind: str, reason: str) -> bool:

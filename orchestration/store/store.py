@@ -9,6 +9,8 @@ from orchestration.store.base import StoreOptions
 from orchestration.store.chains import Chains
 from orchestration.store.connection import Connection
 from orchestration.store.keys import Keyspace
+from orchestration.store.offload.claim_check import ClaimCheck
+from orchestration.store.offload.stages import Stage
 from orchestration.store.repairs import Repairs
 from orchestration.store.runs import Runs
 from orchestration.store.schedules import Schedules
@@ -30,23 +32,31 @@ class Store:
         connection: Redis, or the in-memory twin.
         keyspace: Prefix, namespace and number of shards.
         options: Times and bounds.
+        stage: Where items go that are too large for it; None: all are kept in it.
     """
 
-    def __init__(self, connection: Connection, keyspace: Keyspace, options: StoreOptions | None = None) -> None:
+    def __init__(
+        self, connection: Connection, keyspace: Keyspace, options: StoreOptions | None = None,
+        *, stage: Stage | None = None,
+    ) -> None:  # fmt: skip
         options = options or StoreOptions()
+        claims = ClaimCheck(
+            connection, keyspace, stage, above_bytes=options.offload_above, retention_ms=options.retention_ms
+        )
         self.connection = connection
         self.keyspace = keyspace
         self.options = options
-        self.runs = Runs(connection, keyspace, options)
-        self.chains = Chains(connection, keyspace, options)
-        self.attempts = Attempts(connection, keyspace, options)
-        self.repairs = Repairs(connection, keyspace, options)
-        self.timers = Timers(connection, keyspace, options)
-        self.schedules = Schedules(connection, keyspace, options)
-        self.updates = Updates(connection, keyspace, options)
-        self.workers = Workers(connection, keyspace, options)
-        self.archives = Archives(connection, keyspace, options)
-        self.visibility = Visibility(connection, keyspace, options)
+        self.claims = claims
+        self.runs = Runs(connection, keyspace, options, claims)
+        self.chains = Chains(connection, keyspace, options, claims)
+        self.attempts = Attempts(connection, keyspace, options, claims)
+        self.repairs = Repairs(connection, keyspace, options, claims)
+        self.timers = Timers(connection, keyspace, options, claims)
+        self.schedules = Schedules(connection, keyspace, options, claims)
+        self.updates = Updates(connection, keyspace, options, claims)
+        self.workers = Workers(connection, keyspace, options, claims)
+        self.archives = Archives(connection, keyspace, options, claims)
+        self.visibility = Visibility(connection, keyspace, options, claims)
         self._opened = False
 
     def open(self) -> None:

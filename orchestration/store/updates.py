@@ -80,21 +80,26 @@ class Updates(Aggregate):
             ``accepted``, ``wake``, ``duplicate``, ``closed`` or ``full``.
         """
         keys = self._keyspace.of_run(run_id)
-        reply = self._run(
-            "send_update",
-            [keys.record(run_id), keys.inbox(run_id), keys.ready, keys.updates(run_id)],
-            run_id,
-            update_id,
-            item,
-            self._options.grace_ms,
-            self._pack_pushes(pushes),
-            self._options.inbox_bound,
-            self._options.updates_bound,
-        )
+        with self._claims.of_run(run_id) as write:
+            reply = self._run(
+                "send_update",
+                [keys.record(run_id), keys.inbox(run_id), keys.ready, keys.updates(run_id)],
+                run_id,
+                update_id,
+                write.input(item),
+                self._options.grace_ms,
+                self._pack_pushes(pushes),
+                self._options.inbox_bound,
+                self._options.updates_bound,
+            )
         return self._delivery(run_id, reply)
 
     def read(self, run_id: RunId, update_id: str) -> UpdateState:
-        """Where an update stands, and its run."""
+        """Where an update stands, and its run.
+
+        Raises:
+            CorruptHistoryError: Its answer is offloaded, and cannot be read.
+        """
         keys = self._keyspace.of_run(run_id)
         # In this order: where the run has ended, the answer cannot come any more.
         record, answer = self._connection.pipeline(
@@ -106,6 +111,7 @@ class Updates(Aggregate):
         if answer in (b"", ACCEPTED):
             status = UpdateStatus.ACCEPTED if answer else UpdateStatus.UNREAD
             return UpdateState(status, run_status=where, next_run=following)
+        answer = self._claims.whole(answer, run_id, f"the answer to update {update_id!r}")
         name, value = msgpack.unpackb(answer, raw=False)
         return UpdateState(UpdateStatus(name), value, where, following)
 

@@ -190,7 +190,7 @@ class Archiver:
             # It waits in the store, and is tried again when the time for which it is held is over.
             logger.exception("run not archived yet", extra={"run_id": run_id, "workflow_id": record.fields["id"]})
             return
-        store.archives.finish(run_id)
+        store.archives.finish(run_id, workflow_id=record.fields["id"])
 
 
 def _lines(store: Store, record: RunRecord) -> Iterable[str]:

@@ -87,7 +87,7 @@ class Attempts:
             fault("after_body")
             # Redis' time, carried on by a clock that only runs forward: never ahead of Redis, no host's clock decides.
             now_ms = claim.time_ms + int((self._runtime.monotonic() - begun) * 1000)
-            outcome = outcome_of(traced, mark.target, self._runtime.settings.payload_bytes)
+            outcome = outcome_of(traced, mark.target, self._runtime.settings.value_limit_bytes)
             try:
                 delivery = self._report(mark, outcome, now_ms, retries)
             except SoftTimeLimitExceeded:  # it comes once; the body has run, and a report can be repeated

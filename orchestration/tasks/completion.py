@@ -55,6 +55,7 @@ def complete_outer(runtime: Runtime, namespace: str, run_id: RunId) -> None:
     task_id = record.fields.get("task", record.fields["id"])
     if task_id:
         _complete_task(runtime, record, outcome, task_id)
+    store.claims.settle(record.fields["id"])
 
 
 def watch_run(runtime: Runtime, namespace: str, run_id: RunId, watcher: str, *, pid: str) -> None:

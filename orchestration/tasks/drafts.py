@@ -97,7 +97,7 @@ def read_draft(
     if edit is not None:
         part = history[: cut_at(history, where).length]
         cut, _ = without_answer(part, edit[0])
-        limit = runtime.settings.payload_bytes
+        limit = runtime.settings.value_limit_bytes
         edited = encode_input(Code.ACTIVITY_COMPLETED, edit[0], payload.encode(edit[1], limit=limit))
     else:
         cut, edited = cut_at(history, where), b""

@@ -113,6 +113,8 @@ class Engine:
         try:
             if lease.tries > _MOST_TRIES:
                 raise ParkError("engine", f"{lease.tries - 1} workers gave up or died at this step")
+            if lease.problem:
+                raise ParkError("history", lease.problem)
             making = self._mine.take_ahead(namespace, lease)
             session = making.session if making else self._session(namespace, store, lease)
             held = lease if making else replace(lease, fence=session.fence)  # moved to new code it has another one
@@ -122,6 +124,8 @@ class Engine:
                 if following is None:
                     break
                 held, making = following, None
+                if held.problem:
+                    raise ParkError("history", held.problem)
                 if not self._runtime.settings.cache_runs:  # no machine outlives its step: replay is tried all the time
                     session.machine.close()
                     session = self._session(namespace, store, held)
@@ -132,7 +136,9 @@ class Engine:
             self._park(store, held, "non-determinism", str(error), session)
         except (MemoryLimitError, StepLimitError) as error:
             self._park(store, held, "limit", str(error), session)
-        except (SandboxError, CorruptHistoryError) as error:
+        except CorruptHistoryError as error:
+            self._park(store, held, "history", str(error), session)
+        except SandboxError as error:
             self._park(store, held, "bundle", str(error), session)
         except StoreError:
             if session is not None:
@@ -266,7 +272,7 @@ class Engine:
         started = events.decode(history[0] if history else stamp(lease.inputs[0], lease.time_ms))
         if not isinstance(started, events.Started):
             raise ParkError("history", "the first event is not the start of a run")
-        waiting = store.runs.open_commands(lease.run_id) if history else {}
+        waiting = store.runs.open_names(lease.run_id) if history else []
         facts = facts_of(namespace, replace(record, fields={**fields, "bundle": digest}), started.meta)
         session = Session(
             namespace=namespace,

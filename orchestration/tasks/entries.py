@@ -78,7 +78,7 @@ def _start_foreign(
             runtime,
             StartRequest(
                 workflow_type=entry.type_name,
-                args=workflow_args(args, kwargs, limit=runtime.settings.payload_bytes),
+                args=workflow_args(args, kwargs, limit=runtime.settings.value_limit_bytes),
                 workflow_id=request.id, request_id=request.id, task_id=request.id, request=kept_request(facts),
             ),
         )  # fmt: skip

@@ -42,7 +42,7 @@ class ExternalActivity:
 
     def complete(self, result: Any) -> None:
         """Give the activity its result."""
-        item = completed_item(self._attempt, payload.encode(result, limit=self._runtime.settings.payload_bytes))
+        item = completed_item(self._attempt, payload.encode(result, limit=self._runtime.settings.value_limit_bytes))
         self._check(self._settle("completed", item), "completed")
 
     def fail(self, error: BaseException | str) -> None:

@@ -195,7 +195,7 @@ class _Driver:
         def call() -> None:
             try:
                 answer = with_retries(perform, wanted, stop=self._ended, deadline=deadline)
-                result = payload.encode(answer, limit=self._runtime.settings.payload_bytes)
+                result = payload.encode(answer, limit=self._runtime.settings.value_limit_bytes)
                 self._answers.put(encode_input(Code.ACTIVITY_COMPLETED, seq, result))
             except Exception as error:  # noqa: BLE001 - whatever the callee raises is its answer
                 failure = payload.encode(failure_of(error))

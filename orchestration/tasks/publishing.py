@@ -101,7 +101,7 @@ def _start(
 
     wanted = StartRequest(
         workflow_type=orchestration.registry.get(name).type_name,  # type: ignore[attr-defined]
-        args=workflow_args(request["args"], request["kwargs"] or {}, limit=runtime.settings.payload_bytes),
+        args=workflow_args(request["args"], request["kwargs"] or {}, limit=runtime.settings.value_limit_bytes),
         workflow_id=str(request["id"]),
         request_id=str(request["id"]),
         task_id=str(request["id"]),

@@ -18,6 +18,7 @@ from orchestration.settings import Settings
 from orchestration.store.base import StoreOptions
 from orchestration.store.connection import Connection, RedisConnection
 from orchestration.store.keys import Keyspace
+from orchestration.store.offload.stages import open_stage
 from orchestration.store.store import Store
 from orchestration.tasks.cache import SessionCache
 from orchestration.tasks.messages import Messages
@@ -54,8 +55,9 @@ class Runtime:
         self.pid = os.getpid()
         # A worker that gave up after a while would lose the outcomes of bodies that have run.
         patience_ms = _WORKER_PATIENCE_MS if is_worker(app) else settings.start_timeout_ms
+        self._patience_s = patience_ms / 1000
         self.connection: Connection = connection or RedisConnection(
-            settings.redis_url, patience_s=patience_ms / 1000, connect_s=settings.connect_timeout_ms / 1000
+            settings.redis_url, patience_s=self._patience_s, connect_s=settings.connect_timeout_ms / 1000
         )
         self.messages = Messages(app, self.connection)
         self.cache = SessionCache(runs=settings.cache_runs, size_bytes=settings.cache_bytes, epoch=self.epoch)
@@ -117,10 +119,15 @@ class Runtime:
                 mark_ms=max(settings.retention_ms, 2 * self._visibility_timeout_ms()),
                 inbox_bound=settings.inbox_limit,
                 archives=bool(settings.archive),
+                offload_above=min(settings.offload_above_bytes, settings.payload_bytes),
                 eta_max=max(settings.eta_tasks_max // settings.shards, 0),
             )
             keyspace = Keyspace(settings.key_prefix, namespace, settings.shards)
-            store = Store(self.connection, keyspace, options)
+            stage = open_stage(
+                settings.offload, keyspace, patience_s=self._patience_s,
+                connect_s=settings.connect_timeout_ms / 1000,
+            )  # fmt: skip
+            store = Store(self.connection, keyspace, options, stage=stage)
             store.open()
             with self._lock:
                 store = self._stores.setdefault(namespace, store)
@@ -166,6 +173,8 @@ class Runtime:
     def close(self) -> None:
         """Let go of connections and machines."""
         self.cache.clear()
+        for store in self._stores.values():
+            store.claims.close()
         close = getattr(self.connection, "close", None)
         if close is not None:
             close()

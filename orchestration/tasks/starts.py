@@ -314,8 +314,8 @@ def _meta(runtime: Runtime, wanted: StartRequest, run_id: RunId, code: _Code, pi
     }  # fmt: skip
     if wanted.context:
         meta["ctx"] = dict(wanted.context)
-    if runtime.settings.payload_bytes != Limits().payload_bytes:
-        meta["payload_bytes"] = runtime.settings.payload_bytes
+    if runtime.settings.value_limit_bytes != Limits().payload_bytes:
+        meta["payload_bytes"] = runtime.settings.value_limit_bytes
     if current_flags():
         meta["flags"] = current_flags()
     if wanted.parent_pid:

@@ -131,7 +131,7 @@ def _successor(
         run_timeout_ms=facts.options.run_timeout_ms,
         **({"pushes": runtime.messages.pushes(send)} if send else {}),
     )  # fmt: skip
-    return Successor(store.chains.pack(following), send)
+    return Successor(store.chains.pack(following, workflow_id=facts.workflow_id), send)
 
 
 def started_of(store: Store, run_id: RunId) -> events.Started | None:

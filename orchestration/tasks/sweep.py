@@ -122,6 +122,7 @@ class Sweeper:
                     soonest = 0.0
                 soonest = min(soonest, self._schedules.fire(namespace, store, shard))
             self._bury(namespace, store)
+            self._guarded("offloaded values", namespace, store.claims.tidy)
         return soonest
 
     def _handle(self, namespace: str, store: Store, found: Sweep) -> None:

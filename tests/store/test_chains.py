@@ -25,7 +25,7 @@ def following(backend: Backend, workflow_id: str = "order-1", **changed: Any) ->
 
 
 def succeeded(backend: Backend, runs: Runs, run_id: RunId, run: Following, status: str = "continued_as_new") -> None:
-    packed = backend.store.chains.pack(run)
+    packed = backend.store.chains.pack(run, workflow_id="w")
     assert runs.commit(runs.lease(run_id), ending=status, following=packed).status == "done"
 
 
@@ -77,7 +77,7 @@ def test_unread_signals_go_over_and_answers_to_commands_do_not(backend: Backend,
     for item in (SIGNAL, TIMER, SIGNAL, encode_input(6, "why", "")):
         backend.store.runs.deliver(run_id, item)
     new = following(backend, inputs=[START, encode_input(5, "taken", b"\x90", "")])
-    packed = backend.store.chains.pack(new)
+    packed = backend.store.chains.pack(new, workflow_id="w")
     assert runs.commit(lease, ending="continued_as_new", following=packed).status == "done"
     assert runs.inbox(new.run_id) == [*new.inputs, SIGNAL, SIGNAL, encode_input(6, "why", "")]
     assert backend.store.runs.record(run_id).number("undelivered") == 1
@@ -85,7 +85,7 @@ def test_unread_signals_go_over_and_answers_to_commands_do_not(backend: Backend,
 
 def test_the_same_commit_again_makes_one_following_run(backend: Backend, runs: Runs) -> None:
     run_id = runs.started()
-    lease, packed = runs.lease(run_id), backend.store.chains.pack(following(backend))
+    lease, packed = runs.lease(run_id), backend.store.chains.pack(following(backend), workflow_id="w")
     first = runs.commit(lease, ending="completed", following=packed, commit_id="c")
     with backend.unchanged():
         assert runs.commit(lease, ending="completed", following=packed, commit_id="c") == first
@@ -94,7 +94,7 @@ def test_the_same_commit_again_makes_one_following_run(backend: Backend, runs: R
 def test_a_following_run_on_other_code_brings_it(backend: Backend, runs: Runs) -> None:
     run_id, other = runs.started(), "e" * 64
     lease = runs.lease(run_id)
-    packed = backend.store.chains.pack(following(backend, digest=other))
+    packed = backend.store.chains.pack(following(backend, digest=other), workflow_id="w")
     with backend.unchanged(), pytest.raises(Exception, match="bundle is missing"):
         runs.commit(lease, ending="continued_as_new", following=packed)
     new = following(backend, digest=other, code=b"other code", fields={"type": "shop:other"})
@@ -110,7 +110,7 @@ def test_a_run_ended_by_its_deadline_may_be_followed(backend: Backend, runs: Run
     new = following(backend, pushes=runs.push())
     answer = backend.store.runs.end(
         run_id, status="timed_out", code=12, details=["run"], timer=f"{run_id}/run",
-        following=backend.store.chains.pack(new),
+        following=backend.store.chains.pack(new, workflow_id="w"),
     )  # fmt: skip
     assert answer.status == "ended"
     assert backend.store.runs.record(run_id).fields["next"] == new.run_id

@@ -45,6 +45,7 @@ def test_the_page_has_every_name_of_the_key_module() -> None:
     }  # fmt: skip
     assert {name.replace(shard.tag, "<shard>") for name in names} == set(_rows())
     assert shard.done_channel("<run>").replace(shard.tag, "<shard>") in PAGE.read_text("utf-8")
+    assert keyspace.offload("<scope>") in PAGE.read_text("utf-8")
 
 
 def test_the_page_names_the_keys_that_stay() -> None:

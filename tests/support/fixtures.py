@@ -19,7 +19,10 @@ from orchestration.errors import ConfigError
 from tests.support.projects import Deployment, Project, deployed
 from tests.support.workers import WorkerProcess, start_worker
 
-__all__ = ["client", "redis_client", "redis_server", "redis_url", "running", "second_redis", "urls", "worker"]
+__all__ = [
+    "client", "empty_database", "redis_client", "redis_server", "redis_url", "running", "second_redis", "urls",
+    "worker",
+]  # fmt: skip
 
 _databases = itertools.cycle(range(64))
 
@@ -41,7 +44,8 @@ def redis_server() -> Iterator[EmbeddedRedis]:
         yield server
 
 
-def _empty_database(server: EmbeddedRedis) -> str:
+def empty_database(server: EmbeddedRedis) -> str:
+    """URL of a database that is empty and the caller's own."""
     url = server.url_of(next(_databases))
     with contextlib.closing(redis.Redis.from_url(url)) as client:
         client.flushdb()
@@ -51,7 +55,7 @@ def _empty_database(server: EmbeddedRedis) -> str:
 @pytest.fixture
 def redis_url(redis_server: EmbeddedRedis) -> str:
     """URL of a database that is empty and this test's own."""
-    return _empty_database(redis_server)
+    return empty_database(redis_server)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +64,7 @@ def running(
 ) -> Iterator[Deployment]:
     """The module's ``project``: its definitions written, one worker that serves them, on a database of its own."""
     project: Project = request.module.project
-    with deployed(project, tmp_path_factory.mktemp("project"), _empty_database(redis_server)) as deployment:
+    with deployed(project, tmp_path_factory.mktemp("project"), empty_database(redis_server)) as deployment:
         deployment.worker()
         yield deployment
 

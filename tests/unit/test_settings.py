@@ -66,6 +66,12 @@ def test_sizes_take_numbers_and_text(value: Any, expected: int) -> None:
         ({"orchestration_namespace": "a:b"}, {}, "orchestration_namespace = 'a:b'"),
         ({"orchestration_dead_after_ms": 2000}, {}, "at least three times orchestration_heartbeat_ms"),
         ({"orchestration_config": 5}, {}, "orchestration_config = 5: must be a path"),
+        ({"orchestration_offload": "values"}, {}, "orchestration_offload = 'values': must be a whole path"),
+        ({"orchestration_offload": 5}, {}, r"orchestration_offload = \(not shown\): must be text"),
+        ({}, {"ORCHESTRATION_OFFLOAD": "s3://bucket/a"}, r"orchestration_offload is a s3:// URL: it must be a folder"),
+        ({"orchestration_offload": "file://values/a"}, {}, "names no folder of this machine: write file:///"),
+        ({"orchestration_offload_above_bytes": 100}, {}, "orchestration_offload_above_bytes = 100: must be 1,024 to"),
+        ({"orchestration_offload_limit_bytes": "9 GiB"}, {}, "must be 1,024 to 268,435,456 bytes"),
     ],
 )
 def test_what_is_wrong_is_named_in_full(conf: dict[str, Any], env: dict[str, str], text: str) -> None:
@@ -120,6 +126,25 @@ def test_every_setting_is_described() -> None:
     assert all(info.meaning and info.unit and info.kind for info in described)
     assert described[4].key == "orchestration_shards"
     assert described[4].variable == "ORCHESTRATION_SHARDS"
+
+
+@pytest.mark.parametrize(
+    ("offload", "payload_bytes", "limit_bytes", "value_limit"),
+    [("", 4096, 8192, 4096), ("/srv/values", 4096, 8192, 8192), ("redis://h", 8192, 4096, 8192)],
+)
+def test_a_stage_raises_the_limit_of_single_values(
+    offload: str, payload_bytes: int, limit_bytes: int, value_limit: int
+) -> None:
+    found = read({
+        "orchestration_offload": offload, "orchestration_payload_bytes": payload_bytes,
+        "orchestration_offload_limit_bytes": limit_bytes,
+    })  # fmt: skip
+    assert found.value_limit_bytes == found.limits.payload_bytes == value_limit
+
+
+@pytest.mark.parametrize("where", ["/srv/values", "file:///srv/values", "redis://h/1", "rediss://h", "unix:///r.sock"])
+def test_a_stage_is_a_folder_or_a_redis(where: str) -> None:
+    assert read({"orchestration_offload": where}).offload == where
 
 
 def test_limits_are_handed_to_the_machine() -> None:

@@ -404,3 +404,16 @@ def test_a_long_run_that_waits_for_messages_is_not_replayed_at_every_one(env, mo
         handle.signal("count", number)
         env.run()
     assert replays.call_count == before
+
+
+def test_large_values_are_offloaded_when_a_stage_is_set(env, tmp_path):
+    """The claim check in memory: what is large is in the folder, and every reader has it whole."""
+    large = "x" * 3_000_000
+    with WorkflowEnvironment(registry=env.registry, offload=str(tmp_path), replay_everything=True) as offloading:
+        offloading.activity("app:charge", lambda order: {"id": order["id"]})
+        offloading.activity("app:ship", lambda order_id: None)
+        handle = offloading.start("app:order", {"id": large}, id="large")
+        assert handle.result() == {"payment": large, "id": large}
+        assert handle.describe().history_bytes < 3_000
+        assert sum(map(len, handle.raw_history())) > 5 * len(large)
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) > 5 * len(large)
