@@ -61,6 +61,8 @@ def _retry(runtime: Runtime, namespace: str, store: Store, run_id: RunId) -> Suc
     facts = facts_of(namespace, record, {})
     if (facts.options.retry is None and not facts.options.cron) or not facts.digest:
         return None  # without code nobody has ever taken it up: another would not be either
+    if store.runs.bundle(run_id, facts.digest) is None:
+        return None  # its code is gone
     started = started_of(store, run_id)
     if started is None:
         return None

@@ -250,8 +250,11 @@ class Engine:
     def _replay(self, namespace: str, store: Store, lease: Lease) -> Session:
         epoch = self._runtime.epoch()
         record = store.runs.record(lease.run_id)
+        digest = record.fields["bundle"]
+        if not digest:
+            digest = self._pin(store, lease.run_id, record.fields)
+            record = store.runs.record(lease.run_id)  # its type is the entry id now
         fields = record.fields
-        digest = fields["bundle"] or self._pin(store, lease.run_id, fields)
         bundle = self._runtime.bundle(store, lease.run_id, digest)
         if bundle is None:
             raise ParkError("bundle", f"the code bundle {digest} is not in the store")

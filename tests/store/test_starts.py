@@ -135,3 +135,12 @@ def test_a_field_that_a_script_cannot_take_is_refused_before_anything_is_written
 def test_many_startup_signals(backend: Backend, runs: Runs) -> None:
     run_id = runs.started(inputs=[b"%d" % i for i in range(9_000)])
     assert len(runs.inbox(run_id)) == 9_000
+
+
+def test_a_request_of_another_workflow_is_another_request(backend: Backend, runs: Runs) -> None:
+    """Marks are one for a shard: whether two workflows share one must make no difference."""
+    runs.ended("order-1", request_id="r")
+    runs.started("order-1", request_id="later")  # now the first request stands in a mark of its own
+    assert runs.start("order-2", request_id="r").status == "started"
+    with backend.unchanged():
+        assert runs.start("order-2", request_id="r").status == "duplicate"

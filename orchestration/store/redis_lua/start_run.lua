@@ -45,8 +45,12 @@ local fields, inputs, push = cmsgpack.unpack(ARGV[9]), cmsgpack.unpack(ARGV[10])
 -- The request as it stands in a key's name: its mark is written under this name when another run takes its place.
 request_id = string.sub(request, #ARGV[12] + 6)
 
+-- A mark counts for its own workflow: marks are one for a shard, and other workflows may share it or not.
 local marked = redis.call('GET', request)
-if marked then return {'duplicate', marked} end
+if marked then
+  local of = redis.call('HGET', ARGV[12] .. ':run:' .. marked, 'id')
+  if not of or of == fields[1][2] then return {'duplicate', marked} end
+end
 local current = redis.call('HMGET', workflow, 'run', 'request')
 if current[1] then
   if current[2] == request_id then return {'duplicate', current[1]} end

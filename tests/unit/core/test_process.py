@@ -282,3 +282,20 @@ def test_error_objects() -> None:
 )  # fmt: skip
 def test_wrong_uses_of_errors_raise(code: str, text: str) -> None:
     assert text in returned(f"local ok, e = pcall(function() {code} end) return e")
+
+
+@pytest.mark.parametrize("verb", ["spawn", "exec"])
+def test_word_of_a_childs_start_that_comes_twice_is_not_its_end(verb: str) -> None:
+    """Whoever starts the child may die before noting that it has told of it, and another tells again, days later."""
+    body = {
+        "spawn": 'process.spawn("app:c", "w") return process.events():receive().result.value',
+        "exec": 'return process.exec("app:c", "w")',
+    }
+    run = Run(f"return function() {body[verb]} end")
+    run.start()
+    for _ in range(3):
+        run.apply(events.ChildStarted(run.tick(), 1, OTHER))
+    assert not run.machine.closed
+    run.apply(events.ChildEnded(run.tick(), 1, OTHER, True, payload.encode("done")))
+    assert run.result == "done"
+    run.replayed()

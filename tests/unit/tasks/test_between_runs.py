@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestration import ScheduleAction, SchedulePolicy, ScheduleSpec
+from orchestration import RetryPolicy, ScheduleAction, SchedulePolicy, ScheduleSpec
 from orchestration.core import payload
 from orchestration.core.events import Code
 from orchestration.errors import OrchestrationError, WorkflowTimedOutError
@@ -197,3 +197,16 @@ def test_a_cron_workflow_goes_on_after_a_run_that_timed_out_before_anybody_took_
     statuses = [seen.status for seen in env.client.list_workflows()]
     assert "completed" in statuses
     assert "running" in statuses
+
+
+def test_a_run_whose_code_is_gone_is_ended_by_its_timeout_all_the_same(env: WorkflowEnvironment) -> None:
+    """The run that was to follow could not be made: its deadline failed at every sweep, and nobody was told."""
+    policy = RetryPolicy(initial_interval=timedelta(seconds=1))
+    handle = env.start(counts, run_timeout=timedelta(minutes=1), retry_policy=policy)
+    env.run()
+    runtime = env._parts.runtime
+    keys = runtime.store("default").keyspace.of_run(handle.run_id)
+    runtime.connection.call("DEL", keys.bundle(handle.describe().bundle))
+    env.skip("2m")
+    with pytest.raises(WorkflowTimedOutError):
+        handle.result()

@@ -50,6 +50,16 @@ local function exit_event(pid, ok, bytes)
   rt.mailbox.event({ kind = "pid.exit", from = pid, at = rt.now_ms() // 1000, result = result })
 end
 
+-- await_end(seq, pid, take): once a child has started, its number is answered by its end, which brings the address along.
+-- Word of the start may come twice: whoever brings it may have died before noting that it has.
+local function await_end(seq, pid, take)
+  on_result(seq, function(ok, bytes, from)
+    if from == nil then return await_end(seq, pid, take) end
+    take(ok, bytes, from)
+  end)
+  rt.on_cancel(seq, function() request_cancel(pid) end)
+end
+
 local function launch(builder, name, flags, count, id, host, ...)
   if count < 2 then return rt.fail("Invalid", name .. " requires at least id and host arguments") end
   if rawtype(id) ~= "string" then rt.typeerror(1, name, "string", id, 1) end
@@ -66,10 +76,8 @@ local function launch(builder, name, flags, count, id, host, ...)
       wake(task, true, ended)
       return exit_event(ended, ok, answer)
     end
-    -- From here on the same number is answered by the child's end.
     if ok and is_workflow then
-      on_result(seq, function(ended_well, bytes, pid) exit_event(pid or answer, ended_well, bytes) end)
-      rt.on_cancel(seq, function() request_cancel(answer) end)
+      await_end(seq, answer, function(ended_well, bytes, pid) exit_event(pid, ended_well, bytes) end)
       if wanted then request_cancel(answer) end
     end
     wake(task, ok, answer)
@@ -92,8 +100,7 @@ local function exec(builder, what, id, host, ...)
   local wanted = false
   on_result(seq, function(ok, answer, ended)
     if ended ~= nil or not ok then return wake(task, ok, answer) end -- ended: the end came first, see launch()
-    on_result(seq, task)
-    task.take_back = function() request_cancel(answer) end
+    await_end(seq, answer, function(ended_well, bytes) wake(task, ended_well, bytes) end)
     if wanted then request_cancel(answer) end
   end)
   rt.on_cancel(seq, function() wanted = true end)
