@@ -102,8 +102,7 @@ class Settings:
     )  # fmt: skip
     offload_above_bytes: int = _setting(
         256 * 1024, "bytes",
-        "With `orchestration_offload`: events, inputs and open activities above this size go there whole. Never above "
-        "`orchestration_payload_bytes`.",
+        "With `orchestration_offload`: events, inputs and open activities above this size go there whole.",
         1024, 256 * _MIB,
     )  # fmt: skip
     offload_limit_bytes: int = _setting(

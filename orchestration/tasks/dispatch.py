@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import msgpack
 
-from orchestration.store.attempts import AttemptId
+from orchestration.errors import CorruptHistoryError
+from orchestration.store.attempts import AttemptId, AttemptState
 from orchestration.store.results import Delivery
 from orchestration.store.store import Store
 from orchestration.tasks.effects import read_activity
 from orchestration.tasks.runtime import Runtime
 from orchestration.types import RunId
 
-__all__ = ["dispatch_attempt", "retry_attempt"]
+__all__ = ["dispatch_attempt", "read_open", "retry_attempt"]
 
 _EARLY_MS = 5
+
+
+def read_open(store: Store, run_id: RunId, seq: int) -> tuple[bytes, AttemptState] | None:
+    """An activity as stored, and where it stands; None when it is closed.
+
+    Raises:
+        CorruptHistoryError: It was offloaded and is lost: nothing would move the run any more, so it has been parked.
+    """
+    try:
+        return store.attempts.read(run_id, seq)
+    except CorruptHistoryError as error:
+        for record in store.runs.records([run_id]):
+            store.runs.park(run_id, fence=record.number("fence"), kind="history", reason=str(error))
+        raise
 
 
 def dispatch_attempt(
@@ -55,7 +70,7 @@ def retry_attempt(runtime: Runtime, namespace: str, run_id: RunId, seq: int) -> 
         seq: Number of the activity.
     """
     store = runtime.store(namespace)
-    found = store.attempts.read(run_id, seq)
+    found = read_open(store, run_id, seq)
     records = store.runs.records([run_id])
     if found is None or not records or read_activity(found[0]) is None or found[1].state != "backoff":
         return

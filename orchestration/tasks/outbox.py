@@ -29,6 +29,7 @@ from orchestration.store.results import Delivery
 from orchestration.store.store import Store
 from orchestration.tasks.children import end_orphan, start_child
 from orchestration.tasks.completion import complete_outer, watch_run
+from orchestration.tasks.dispatch import read_open
 from orchestration.tasks.effects import read_activity
 from orchestration.tasks.runtime import Runtime
 from orchestration.types import RunId
@@ -129,7 +130,7 @@ class Outbox:
     def _attempt(self, namespace: str, run_id: str, seq: int, attempt: int, token: str) -> None:
         runtime = self._runtime
         store = runtime.store(namespace)
-        found = store.attempts.read(RunId(run_id), seq)
+        found = read_open(store, RunId(run_id), seq)
         if found is None:
             return
         blob, state = found

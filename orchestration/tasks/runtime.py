@@ -119,13 +119,13 @@ class Runtime:
                 mark_ms=max(settings.retention_ms, 2 * self._visibility_timeout_ms()),
                 inbox_bound=settings.inbox_limit,
                 archives=bool(settings.archive),
-                offload_above=min(settings.offload_above_bytes, settings.payload_bytes),
+                offload_above=settings.offload_above_bytes,
                 eta_max=max(settings.eta_tasks_max // settings.shards, 0),
             )
             keyspace = Keyspace(settings.key_prefix, namespace, settings.shards)
             stage = open_stage(
                 settings.offload, keyspace, patience_s=self._patience_s,
-                connect_s=settings.connect_timeout_ms / 1000,
+                connect_s=settings.connect_timeout_ms / 1000, now_ms=self.redis_now_ms,
             )  # fmt: skip
             store = Store(self.connection, keyspace, options, stage=stage)
             store.open()

@@ -12,14 +12,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from orchestration.errors import StoreError, StoreUnavailableError
+from orchestration.errors import CorruptHistoryError, StoreError, StoreUnavailableError
 from orchestration.faults import fault
 from orchestration.store.attempts import AttemptId
+from orchestration.store.offload.stages import StageError
 from orchestration.store.results import RunRecord, Sweep
 from orchestration.store.store import Store
 from orchestration.tasks.attempts import Attempts
 from orchestration.tasks.deadlines import time_out
-from orchestration.tasks.dispatch import dispatch_attempt
+from orchestration.tasks.dispatch import dispatch_attempt, read_open
 from orchestration.tasks.effects import read_activity
 from orchestration.tasks.engine import Engine
 from orchestration.tasks.owner import is_dead_here
@@ -143,6 +144,8 @@ class Sweeper:
             act(*args)
         except StoreUnavailableError:
             raise
+        except (CorruptHistoryError, StageError) as error:
+            logger.error("%s left to the next sweep: %s", what, error, extra={"member": which})
         except Exception:
             logger.exception("%s left to the next sweep", what, extra={"member": which})
 
@@ -205,7 +208,7 @@ class Sweeper:
             if answer.status == "wake":
                 self._runtime.messages.publish(send)
             return
-        found = store.attempts.read(run_id, seq)
+        found = read_open(store, run_id, seq)
         records = store.runs.records([run_id])
         activity = read_activity(found[0]) if found else None
         if found is None or activity is None or not records:
@@ -242,7 +245,7 @@ class Sweeper:
         """Send the message of an unclaimed attempt again, on evidence that it is lost."""
         run, _, number = member.partition("/")
         run_id, seq = RunId(run), int(number)
-        found = store.attempts.read(run_id, seq)
+        found = read_open(store, run_id, seq)
         records = store.runs.records([run_id])
         activity = read_activity(found[0]) if found else None
         if found is None or activity is None or not records or found[1].state != "scheduled":
@@ -306,7 +309,7 @@ class Sweeper:
         self._heard = now
 
     def _lost(self, namespace: str, store: Store, owner: str, run_id: RunId, seq: int) -> None:
-        found = store.attempts.read(run_id, seq)
+        found = read_open(store, run_id, seq)
         records = store.runs.records([run_id])
         activity = read_activity(found[0]) if found else None
         if found is None or activity is None or not records or found[1].owner != owner:

@@ -49,6 +49,19 @@ rounds = project.workflow(
     end
     """,
 )
+project.celery_task("sleeps", "accept.sleeps")
+slow = project.workflow(
+    "slow",
+    """
+    local funcs = require("funcs")
+    return function(key)
+        local once = { maximum_attempts = 1 }
+        local bounded = { ["activity.start_to_close_timeout"] = "1s", ["activity.retry_policy"] = once }
+        local slept, err = funcs.new():with_options(bounded):call("app:sleeps", key, 4)
+        return err:kind()
+    end
+    """,
+)
 steps = project.workflow(
     "steps",
     """
@@ -167,6 +180,22 @@ def test_a_lost_value_parks_its_run_and_retry_goes_on_when_it_is_back(stored: De
     with project_cli(stored) as cli:
         cli("retry", "lost")
     assert handle.result(timeout=30) == FIVE_MIB
+
+
+def test_a_lost_activity_parks_its_run_when_its_deadline_is_over(stored: Deployment) -> None:
+    """Nothing else would move the run: the sweep cannot tell what the deadline means."""
+    handle = stored.client.start_workflow(slow, large("slow", 300_000), id="slow")
+    wait_until(lambda: handle.describe().pending, message="the activity")
+    scope = stored.orchestration.runtime.store("default").claims.scope("slow")
+    folder = stored.folder / "stage" / "default" / scope[:2] / scope
+    aside = folder.with_name("slow")
+    folder.rename(aside)
+    assert handle.describe().pending == ()
+    wait_until(lambda: handle.describe().status == "parked", message="parked")
+    assert str(handle.describe().parked).startswith(f"history: activity 1 of run {handle.run_id} is offloaded (")
+    aside.rename(folder)
+    handle.retry()
+    assert handle.result(timeout=30) == "Timeout"
 
 
 def test_what_is_larger_than_the_limit_of_the_stage_is_refused(stored: Deployment) -> None:

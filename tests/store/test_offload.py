@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from tests.store.backends import Backend
 from tests.store.runs import DIGEST, RETENTION_MS, Runs
 
 DAY_MS = 86_400_000
+NOW_MS = 1_700_000_000_000
 LARGE = bytes(range(256)) * 20
 SCOPE = "ab" * 32
 ACTIVITY = msgpack.packb(["a", "t", "t", "q", LARGE, {}, 1, "k", {}])
@@ -37,7 +38,7 @@ ACTIVITY = msgpack.packb(["a", "t", "t", "q", LARGE, {}, 1, "k", {}])
 @pytest.fixture(params=["file", "redis"])
 def stage(request: pytest.FixtureRequest, tmp_path: Path, backend: Backend) -> Iterator[Stage]:
     where = str(tmp_path / "stage") if request.param == "file" else request.getfixturevalue("urls")[0]
-    opened = open_stage(where, backend.keyspace, patience_s=1, connect_s=1)
+    opened = open_stage(where, backend.keyspace, patience_s=1, connect_s=1, now_ms=backend.now_ms)
     assert opened is not None
     yield opened
     opened.close()
@@ -70,7 +71,7 @@ def lifetime_ms(stage: Stage, scope: str, backend: Backend) -> int | None:
         return None if left == -1 else left
     assert isinstance(stage, FileStage)
     expires = stage._folder(scope) / ".expires"
-    return int(expires.read_text()) - int(stage._clock() * 1000) if expires.exists() else None
+    return int(expires.read_text()) - stage._now_ms() if expires.exists() else None
 
 
 def lose(stage: Stage, scope: str, digest: str) -> bytes:
@@ -324,7 +325,8 @@ def test_a_stage_that_is_away_leaves_the_run_to_others(
 
 
 def test_a_redis_that_does_not_answer_is_away(backend: Backend) -> None:
-    stage = open_stage("unix:///nowhere/redis.sock", backend.keyspace, patience_s=0.1, connect_s=0.1)
+    where = "unix:///nowhere/redis.sock"
+    stage = open_stage(where, backend.keyspace, patience_s=0.1, connect_s=0.1, now_ms=backend.now_ms)
     assert stage is not None
     with pytest.raises(StageError, match=r"the Redis unix:///nowhere/redis\.sock does not answer"):
         stage.get(SCOPE, "d1")
@@ -425,13 +427,31 @@ def test_a_stage_that_fails_at_the_end_of_a_run_keeps_nobody_waiting(
     assert "keep the lifetime they have: away" in caplog.text
 
 
+def test_a_value_whose_script_fails_is_an_orphan_with_an_end(
+    backend: Backend, store: Store, stage: Stage, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The value is written first: the other way round a crash would leave a stand-in for nothing."""
+    run_id = runs.ended()
+    scope, digest = store.claims.scope("order-1"), hashlib.sha256(signal()).hexdigest()
+
+    def fail(*_args: Any) -> None:
+        assert stage.get(scope, digest) == signal()
+        raise StoreError("refused")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(backend.connection, "run", fail)
+        with pytest.raises(StoreError, match="refused"):
+            store.runs.deliver(run_id, signal())
+    assert store.runs.unread(run_id) == []
+    assert lifetime_ms(stage, scope, backend) is not None
+
+
 # ---- files
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> FileStage:
-    now = itertools.count(1_000_000, 0)
-    return FileStage(tmp_path / "root", clock=lambda: next(now))
+    return FileStage(tmp_path / "root", now_ms=lambda: NOW_MS)
 
 
 def in_part_of(stage: FileStage, scope: str) -> FileStage:
@@ -453,7 +473,7 @@ def test_expired_files_are_deleted_and_only_they(files: FileStage, tmp_path: Pat
     assert files.get(old, "d1") is None
     assert (files.get(young, "d1"), files.get(living, "d2")) == (b"1", b"2")
     files.keep(young)
-    files._clock = lambda: 2_000_000
+    files._now_ms = lambda: NOW_MS + DAY_MS
     assert in_part_of(files, old).tidy() == 0
 
 
@@ -463,14 +483,14 @@ def test_a_write_that_comes_while_a_folder_is_deleted_is_kept(
     scope = "ab" * 32
     files.put(scope, "d1", b"1")
     files.expire(scope, 0)
-    is_expired = FileStage._is_expired
+    rename = Path.rename
 
-    def late(self: FileStage, folder: Path) -> bool:
-        found = is_expired(self, folder)
-        self.put(scope, "d2", b"2")
-        return found
+    def late(self: Path, target: Path) -> Path:
+        if self.name == scope:
+            files.put(scope, "d2", b"2")
+        return rename(self, target)
 
-    monkeypatch.setattr(FileStage, "_is_expired", late)
+    monkeypatch.setattr(Path, "rename", late)
     assert in_part_of(files, scope).tidy() == 0
     assert (files.get(scope, "d1"), files.get(scope, "d2")) == (b"1", b"2")
 
@@ -485,7 +505,7 @@ def test_what_a_process_left_when_it_died_over_a_folder_is_seen_to(files: FileSt
     (tmp_path / "root" / "ab" / f".aside.1.2.{written}" / ".expires").unlink()
     in_part_of(files, expired).tidy()
     assert files.get(written, "d1") is None  # who has put it aside may still be at it
-    files._clock = lambda: 10**10
+    files._now_ms = lambda: int(time.time() * 1000) + DAY_MS
     in_part_of(files, expired).tidy()
     assert files.get(written, "d1") == b"1"
     assert [folder.name for folder in (tmp_path / "root" / "ab").iterdir()] == [written]
@@ -538,27 +558,28 @@ def test_a_folder_that_is_away_is_no_lost_value(files: FileStage, tmp_path: Path
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"orchestration_offload: the folder .* cannot be made"):
-        FileStage(tmp_path / "file" / "below")
+        FileStage(tmp_path / "file" / "below", now_ms=lambda: NOW_MS)
 
 
 # ---- opening
 
 
 def test_a_folder_may_be_written_as_a_url(tmp_path: Path, backend: Backend) -> None:
-    stage = open_stage(f"file://{tmp_path}/a%20b", backend.keyspace, patience_s=1, connect_s=1)
+    stage = open_stage(f"file://{tmp_path}/a%20b", backend.keyspace, patience_s=1, connect_s=1, now_ms=backend.now_ms)
     assert stage is not None
     stage.put("ab" * 32, "d1", b"1")
     assert (tmp_path / "a b" / "default" / "ab" / ("ab" * 32) / "d1").read_bytes() == b"1"
-    assert open_stage("", backend.keyspace, patience_s=1, connect_s=1) is None
+    assert open_stage("", backend.keyspace, patience_s=1, connect_s=1, now_ms=backend.now_ms) is None
 
 
 def test_a_url_that_cannot_be_read_is_refused_without_being_shown(backend: Backend) -> None:
     with pytest.raises(ConfigError, match="orchestration_offload is no URL of a Redis") as caught:
-        open_stage("redis://host:secret/0", backend.keyspace, patience_s=1, connect_s=1)
+        open_stage("redis://host:secret/0", backend.keyspace, patience_s=1, connect_s=1, now_ms=backend.now_ms)
     assert "secret" not in repr(caught.value)
 
 
 def test_the_name_of_a_redis_has_no_secret(backend: Backend) -> None:
-    stage = open_stage("redis://me:secret@far.example:6380/2?x=1", backend.keyspace, patience_s=1, connect_s=1)
+    where = "redis://me:secret@far.example:6380/2?x=1"
+    stage = open_stage(where, backend.keyspace, patience_s=1, connect_s=1, now_ms=backend.now_ms)
     assert stage is not None
     assert stage.name == "the Redis redis://far.example:6380/2"

@@ -30,7 +30,8 @@ _MOST_DELETED: Final = 200
 _LOOKS: Final = 3
 _SHORT_S: Final = 0.08
 _LONGEST_PAUSE_S: Final = 2.0
-_LEFTOVER_S: Final = 3600.0
+_LEFTOVER_MS: Final = 3_600_000
+_NEVER: Final = 2**63
 
 
 class FileStage:
@@ -38,19 +39,19 @@ class FileStage:
 
     Args:
         root: The folder; made when it is not there.
+        now_ms: The clock of the store, in milliseconds since the epoch.
         patience_s: How long it is tried to write while that fails, in seconds: what is given up may be the outcome of
             an activity.
-        clock: Seconds since the epoch.
 
     Raises:
         ConfigError: It cannot be made, or not be written to.
     """
 
-    def __init__(self, root: Path, *, patience_s: float = 0.0, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, root: Path, *, now_ms: Callable[[], int], patience_s: float = 0.0) -> None:
         self.name = f"the folder {root}"
         self._root = root
         self._patience_s = patience_s
-        self._clock = clock
+        self._now_ms = now_ms
         self._turn = random.randrange(256)  # workers begin at different places
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -79,7 +80,10 @@ class FileStage:
 
     @staticmethod
     def _put(folder: Path, digest: str, data: bytes) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            _sync(folder.parent)
+            _sync(folder.parent.parent)
         # First: whoever is about to delete the folder then puts back what is in it.
         (folder / _EXPIRES).unlink(missing_ok=True)
         target = folder / digest
@@ -105,7 +109,7 @@ class FileStage:
         folder = self._folder(scope)
         try:
             if folder.is_dir():
-                _write(folder / _EXPIRES, str(int(self._clock() * 1000) + after_ms).encode())
+                _write(folder / _EXPIRES, str(self._now_ms() + after_ms).encode())
         except FileNotFoundError:
             return
         except OSError as error:
@@ -122,15 +126,15 @@ class FileStage:
         """Look at one of the 256 parts of the folder, each time at the next one."""
         self._turn = (self._turn + 1) % 256
         part = self._root / f"{self._turn:02x}"
-        deleted = 0
+        now_ms, deleted = self._now_ms(), 0
         for folder in _folders(part):
             if deleted == _MOST_DELETED:
                 break
             try:
                 if folder.name.startswith(_ASIDE):
-                    if self._clock() - folder.stat().st_ctime > _LEFTOVER_S:  # of a process that died over it
+                    if now_ms - folder.stat().st_ctime * 1000 > _LEFTOVER_MS:  # of a process that died over it
                         self._settle(folder)
-                elif self._is_expired(folder):
+                elif _expires_ms(folder) <= now_ms:
                     aside = part / f"{_ASIDE}{os.getpid()}.{threading.get_ident():x}.{folder.name}"
                     folder.rename(aside)
                     deleted += self._settle(aside)
@@ -139,15 +143,6 @@ class FileStage:
             except OSError as error:
                 logger.warning("offloaded values not deleted yet: %s", error)
         return deleted
-
-    def _is_expired(self, folder: Path) -> bool:
-        try:
-            return int((folder / _EXPIRES).read_bytes() or b"0") <= self._clock() * 1000
-        except FileNotFoundError:
-            return False
-        except ValueError:
-            logger.warning("not a time: %s", folder / _EXPIRES)
-            return False
 
     def _settle(self, aside: Path) -> bool:
         """Delete a folder that was put aside; or put its files back, when somebody has written to it meanwhile."""
@@ -177,6 +172,16 @@ def _folders(part: Path) -> Iterator[Path]:
         return
 
 
+def _expires_ms(folder: Path) -> int:
+    try:
+        return int((folder / _EXPIRES).read_bytes())
+    except FileNotFoundError:
+        return _NEVER
+    except ValueError:
+        logger.warning("not a time: %s", folder / _EXPIRES)
+        return _NEVER
+
+
 def _write(target: Path, data: bytes) -> None:
     """Write a file whole, or not at all."""
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident():x}.tmp")
@@ -188,8 +193,13 @@ def _write(target: Path, data: bytes) -> None:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-    folder = os.open(target.parent, os.O_RDONLY)
+    _sync(target.parent)
+
+
+def _sync(folder: Path) -> None:
+    """See to it that what has been made in a folder is there after a power cut."""
+    opened = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(opened)
     finally:
-        os.close(folder)
+        os.close(opened)

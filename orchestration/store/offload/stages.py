@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -57,7 +58,9 @@ class Stage(Protocol):
         """Let go of connections."""
 
 
-def open_stage(where: str, keyspace: Keyspace, *, patience_s: float, connect_s: float) -> Stage | None:
+def open_stage(
+    where: str, keyspace: Keyspace, *, patience_s: float, connect_s: float, now_ms: Callable[[], int]
+) -> Stage | None:
     """The stage that the setting ``orchestration_offload`` names; None for none.
 
     Args:
@@ -65,6 +68,7 @@ def open_stage(where: str, keyspace: Keyspace, *, patience_s: float, connect_s: 
         keyspace: Of the store.
         patience_s: How long it is tried to write, in seconds.
         connect_s: How long to wait for a connection to a Redis, and for what is to be read.
+        now_ms: The clock of the store, in milliseconds since the epoch: no host's decides what has expired.
 
     Raises:
         ConfigError: The folder cannot be made, or not be written to; or the URL cannot be read.
@@ -82,4 +86,4 @@ def open_stage(where: str, keyspace: Keyspace, *, patience_s: float, connect_s: 
     from orchestration.store.offload.files import FileStage
 
     path = urllib.parse.unquote(urllib.parse.urlsplit(where).path) if scheme == "file" else where
-    return FileStage(Path(path) / urllib.parse.quote(keyspace.namespace, safe=""), patience_s=patience_s)
+    return FileStage(Path(path) / urllib.parse.quote(keyspace.namespace, safe=""), now_ms=now_ms, patience_s=patience_s)
