@@ -47,8 +47,8 @@ def test_a_script_keeps_to_the_rules(name: str) -> None:
     made = re.findall(r"ARGV\[\d+\] \.\. ':(\w+):'", source)
     # An earlier run of the same workflow id is known to the script alone; its keys are in the same shard.
     # What an index names is found by it alone too.
-    found = {"start_run": ["inbox", "updates", "run", "run", "req"], "list_runs": ["run", "extra", "run"]}
-    assert sorted(made) == sorted(found.get(name, []))
+    found = {"start_run": {"inbox", "updates", "run", "req"}, "list_runs": {"run", "extra"}}
+    assert set(made) == found.get(name, set())
 
 
 @pytest.mark.parametrize("name", script_names())
