@@ -80,11 +80,16 @@ def test_2000_schedules_due_in_the_same_second_fire_once_each(redis_url: str, tm
         for name in create(deployment, 100, due_in(deployment, 3600)):
             deployment.client.get_schedule(name).delete()
         pace_s = (time.monotonic() - began) / 100
-        spec = due_in(deployment, 3 + 2_500 * pace_s)
-        names = create(deployment, 2_000, spec)
-        now_ms = deployment.orchestration.runtime.redis_now_ms()
-        due = spec.next_due("", now_ms)
-        assert due is not None
+        for factor in (1.5, 4, 8):  # how fast they are made depends on what else the machine does meanwhile
+            spec = due_in(deployment, 3 + 2_000 * factor * pace_s)
+            names = create(deployment, 2_000, spec)
+            now_ms = deployment.orchestration.runtime.redis_now_ms()
+            due = spec.next_due("", now_ms)
+            assert due is not None
+            if due.nominal_ms - now_ms < 3600_000:
+                break
+            for name in names:
+                deployment.client.get_schedule(name).delete()
         assert due.nominal_ms - now_ms < 3600_000, "they took too long to make"
         workers = [deployment.worker(wait=False) for _ in range(2)]
         for worker in workers:
