@@ -35,6 +35,7 @@ __all__ = [
     "Event",
     "Fail",
     "OperationDone",
+    "Perform",
     "RecordVersion",
     "ScheduleActivity",
     "SendSignal",
@@ -93,6 +94,7 @@ class Code(enum.IntEnum):
     UPDATE_DONE = 76
     SIDE_EFFECT = 77
     WATCH = 78
+    PERFORM = 79
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,6 +402,16 @@ class Watch(Event):
     pid: str
 
 
+@dataclass(frozen=True, slots=True)
+class Perform(Event):
+    """A module of a function or process has work done in Python: ``name`` with packed ``args``. In no history."""
+
+    CODE = Code.PERFORM
+    seq: int
+    name: str
+    args: bytes
+
+
 _CLASSES: dict[int, type[Event]] = {cls.CODE: cls for cls in Event.__subclasses__()}
 _CLOSING = frozenset((Code.COMPLETE, Code.FAIL, Code.CONTINUE_AS_NEW, Code.TERMINATED, Code.TIMED_OUT))
 
@@ -484,6 +496,7 @@ _WORDS: Mapping[int, str] = {
     Code.CONTINUE_AS_NEW: "continuing as a new run",
     Code.UPSERT_ATTRIBUTES: "new attributes (number {e.seq})",
     Code.WATCH: "watching {e.pid} (number {e.seq})",
+    Code.PERFORM: "{e.name} (number {e.seq})",
     Code.CANCEL_EXTERNAL: "cancelling {e.pid} (number {e.seq})",
     Code.UPDATE_DONE: "the answer to update {e.update_id!r}",
     Code.SIDE_EFFECT: "a side effect (number {e.seq})",

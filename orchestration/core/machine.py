@@ -30,7 +30,7 @@ from orchestration.errors import (
 )
 from orchestration.types import Limits
 
-__all__ = ["HostServices", "Machine", "Mode", "Place"]
+__all__ = ["HostServices", "LiveServices", "Machine", "Mode", "Place"]
 
 _log = logging.getLogger(__name__)
 _RANDOM_LIMIT = 4 * 1024 * 1024
@@ -56,6 +56,21 @@ class HostServices(Protocol):
 
     def log(self, level: str, text: str, fields: Mapping[str, Any]) -> None:
         """Take a line that the code printed or logged; never called while replaying."""
+
+
+class LiveServices(HostServices, Protocol):
+    """What functions and processes need beside that."""
+
+    def verb(self, name: str, packed: bytes) -> tuple[bool, bytes]:
+        """Do at once what a module asks for.
+
+        Args:
+            name: Such as ``env.get``.
+            packed: The arguments, encoded as one array.
+
+        Returns:
+            True and the encoded result, or False and an encoded failure.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +130,7 @@ class Machine:
         *,
         limits: Limits | None = None,
         mode: Mode = Mode.WORKFLOW,
-        host: HostServices | None = None,
+        host: HostServices | LiveServices | None = None,
         trace: bool = False,
     ) -> None:
         self.bundle = bundle
@@ -271,7 +286,8 @@ class Machine:
     def _call_host(self, name: bytes, packed: bytes) -> tuple[bool, bytes]:
         service = _SERVICES.get(name)
         if service is None:
-            return call_host(name, packed)
+            verb = getattr(self.host, "verb", None) if name.startswith(b"verb.") else None
+            return call_host(name, packed) if verb is None else verb(name[5:].decode("utf-8", "replace"), packed)
         try:
             return True, payload.encode(service(self, *payload.decode(packed)))
         except HostError as error:

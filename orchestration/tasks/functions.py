@@ -21,6 +21,8 @@ from orchestration.core.failures import application_error, failure_of
 from orchestration.core.machine import Machine, Mode
 from orchestration.core.pid import make_pid
 from orchestration.errors import ApplicationError
+from orchestration.modules.caller import Caller
+from orchestration.modules.verbs import perform
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua
 from orchestration.store.inputs import encode_input, stamp
@@ -40,8 +42,9 @@ _depth = threading.local()
 class _FunctionHost:
     """What a function's machine needs from outside: the real clock, real chance, a log."""
 
-    def __init__(self, function_id: str) -> None:
-        self._extra = {"function_id": function_id}
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._extra = {"function_id": caller.entry_id}
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
@@ -52,6 +55,9 @@ class _FunctionHost:
     def log(self, level: str, text: str, fields: Mapping[str, Any]) -> None:
         number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
         logging.getLogger("orchestration.lua").log(number, "%s", text, extra={**self._extra, "fields": dict(fields)})
+
+    def verb(self, name: str, packed: bytes) -> tuple[bool, bytes]:
+        return perform(self._caller, name, packed, now=True)
 
 
 def run_function(
@@ -104,6 +110,9 @@ class _Driver:
         self._timers: list[tuple[float, int, bytes]] = []
         self._ended = threading.Event()
         self._cancelled: set[int] = set()
+        self._caller = Caller(
+            runtime=runtime, entry_id=function_id, pid=self._pid, context=self._context, answer=self._answers.put
+        )
         self._neighbours = Neighbours(runtime, self._pid, self._context, self._answers.put)
         # The activity itself is told on process.events(); functions that it calls are its own business.
         self._hears_of_cancel = in_activity() and getattr(_depth, "value", 0) <= 1
@@ -111,7 +120,7 @@ class _Driver:
     def run(self, args: Sequence[Any]) -> Any:
         limits = self._runtime.settings.limits
         machine = Machine(
-            self._runtime.registry.bundle(self._id), limits=limits, mode=Mode.FUNCTION, host=_FunctionHost(self._id)
+            self._runtime.registry.bundle(self._id), limits=limits, mode=Mode.FUNCTION, host=_FunctionHost(self._caller)
         )
         try:
             meta = {
@@ -134,6 +143,7 @@ class _Driver:
         finally:
             self._ended.set()
             self._neighbours.close()
+            self._caller.close()
             machine.close()
 
     def _perform(self, code: int, rest: list[Any]) -> None:
@@ -152,6 +162,14 @@ class _Driver:
             self._neighbours.cancel(*rest)
         elif code == Code.WATCH:
             self._neighbours.watch(*rest)
+        elif code == Code.PERFORM:
+            self._ask(*rest)
+
+    def _ask(self, seq: int, name: str, args: bytes) -> None:
+        def ask() -> None:
+            self._answers.put(encode_input(Code.OPERATION_DONE, seq, *perform(self._caller, name, args)))
+
+        threading.Thread(target=ask, name=name, daemon=True).start()
 
     def _at(self, delay_ms: int, seq: int, item: bytes) -> None:
         heapq.heappush(self._timers, (time.monotonic() + delay_ms / 1000, seq, item))

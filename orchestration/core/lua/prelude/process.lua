@@ -2,9 +2,11 @@
 -- Returns the module. In a workflow every effect on others is a recorded command that waits until it was accepted.
 local rt = ...
 local raw = rt.raw
-local rawtype, sub, find, select, pcall, next = raw.type, raw.string.sub, raw.string.find, raw.select, raw.pcall, raw.next
-local mailbox, command, on_result, block, waiter = rt.mailbox, rt.command, rt.on_result, rt.block, rt.waiter
+local rawtype, sub, find, select, next = raw.type, raw.string.sub, raw.string.find, raw.select, raw.next
+local mailbox, block, waiter = rt.mailbox, rt.block, rt.waiter
 local pack_str, pack_bin = rt.pack_str, rt.pack_bin
+rt.require_prelude("operation")
+local operation = rt.operation
 local is_workflow <const> = rt.mode == "workflow"
 
 local process = {
@@ -38,32 +40,6 @@ function process.unlisten(channel) return mailbox.unlisten(channel) end
 -- Sending ---------------------------------------------------------------------------------------------------------
 
 local function is_pid(text) return find(text, "^{[^{}|]*|.+}$") ~= nil end
-
--- Packs arguments: bytes, or nil and an error object.
-function rt.try_pack_list(...)
-  local ok, bytes = pcall(rt.pack_list, select("#", ...), ...)
-  if not ok then
-    rt.rethrow(bytes)
-    if rt.is_error(bytes) then return nil, bytes end
-    raw.error(bytes, 0)
-  end
-  if #bytes > rt.payload_limit then
-    return rt.fail("Invalid", "the payload takes " .. #bytes .. " bytes, the limit is " .. rt.payload_limit)
-  end
-  return bytes
-end
-
--- operation(what, detail, code, fields, tail) -> true | nil, error: a command that waits until it was accepted
-local function operation(what, detail, code, fields, tail)
-  local crowded = rt.crowded()
-  if crowded then return nil, crowded end
-  local task = waiter()
-  on_result(command(code, fields, tail), task)
-  local ok, bytes = block(what, detail)
-  if ok then return true, nil end
-  return nil, rt.error_from(bytes)
-end
-rt.operation = operation
 
 local function unresolved(dest)
   return rt.fail("NotFound", "could not resolve '" .. dest .. "' as PID or registered name")

@@ -1,0 +1,81 @@
+"""Who asks: the function or process whose code uses a module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestration.core import payload
+from orchestration.core.events import Code
+from orchestration.store.inputs import encode_input
+from orchestration.tasks.runtime import Runtime
+
+__all__ = ["Caller", "Identity"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """In whose name code runs.
+
+    Attributes:
+        actor: ``{"id": text, "meta": {...}}``; None: nobody's.
+        scope: Ids of the policies in force; None: no scope at all, which is not an empty one.
+    """
+
+    actor: Mapping[str, Any] | None = None
+    scope: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any], default: Identity | None = None) -> Identity:
+        """Read the fields ``actor`` and ``scope`` of a command's options or a start; what is missing is inherited."""
+        default = default or cls()
+        scope = fields.get("scope")
+        return cls(fields.get("actor") or default.actor, default.scope if scope is None else tuple(scope))
+
+    def fields(self) -> dict[str, Any]:
+        """The same as fields of a start; empty without actor and scope."""
+        found: dict[str, Any] = {}
+        if self.actor is not None:
+            found["actor"] = dict(self.actor)
+        if self.scope is not None:
+            found["scope"] = list(self.scope)
+        return found
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Caller:
+    """One function call or process, as its modules see it.
+
+    Attributes:
+        runtime: Of this OS process: settings, registry, stores, the Celery application.
+        entry_id: Entry whose code runs.
+        pid: Its address.
+        context: Context values.
+        identity: Actor and scope.
+        answer: Takes an encoded input for the Lua machine; may be called from any thread, also after the end.
+        check: Raises when the process has lost the right to act (its worker was taken for dead); to be called right
+            before anything that others can see.
+        at_end: Called once, in order, when the code has ended; for what modules hold open.
+        kept: What modules remember about this caller, by their own name.
+    """
+
+    runtime: Runtime
+    entry_id: str
+    pid: str
+    context: Mapping[str, Any] = field(default_factory=dict)
+    identity: Identity = field(default_factory=Identity)
+    answer: Callable[[bytes], None] = lambda _item: None
+    check: Callable[[], None] = lambda: None
+    at_end: list[Callable[[], None]] = field(default_factory=list)
+    kept: dict[str, Any] = field(default_factory=dict)
+
+    def deliver(self, topic: str, *values: Any) -> None:
+        """Put a message into the caller's mailbox; topics of modules begin with ``@``."""
+        self.answer(encode_input(Code.SIGNAL, topic, payload.encode(list(values)), ""))
+
+    def close(self) -> None:
+        """The code has ended."""
+        ends, self.at_end = self.at_end, []
+        for end in ends:
+            end()
