@@ -51,6 +51,8 @@ class Caller:
         runtime: Of this OS process: settings, registry, stores, the Celery application.
         entry_id: Entry whose code runs.
         pid: Its address.
+        node: Name under which its process host is in the store's ``nodes``; scripts with an effect check it
+            (``include/fence.lua``). Empty for a function that runs as a Celery task: nothing fences it.
         context: Context values.
         identity: Actor and scope.
         answer: Takes an encoded input for the Lua machine; may be called from any thread, also after the end.
@@ -63,6 +65,7 @@ class Caller:
     runtime: Runtime
     entry_id: str
     pid: str
+    node: str = ""
     context: Mapping[str, Any] = field(default_factory=dict)
     identity: Identity = field(default_factory=Identity)
     answer: Callable[[bytes], None] = lambda _item: None

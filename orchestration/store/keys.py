@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from orchestration.types import RunId, WorkflowId
 
-__all__ = ["Keyspace", "ShardKeys", "check_workflow_id"]
+__all__ = ["ActorKeys", "Keyspace", "ShardKeys", "check_workflow_id"]
 
 MAX_WORKFLOW_ID_BYTES = 255
 _HEX = frozenset("0123456789abcdef")
@@ -193,6 +193,25 @@ class ShardKeys:
         return f"{self.tag}:ended"
 
 
+@dataclass(frozen=True, slots=True)
+class ActorKeys:
+    """Key names of processes, their names, messages and stores: one slot for all of a namespace.
+
+    Attributes:
+        tag: Common beginning of all its keys, hash tag included.
+    """
+
+    tag: str
+
+    @property
+    def nodes(self) -> str:
+        """Sorted set: OS processes that run processes or wait for messages, by the time they were last heard of.
+
+        Who is not in it any more has been taken for dead, and nothing that it does may have an effect.
+        """
+        return f"{self.tag}:nodes"
+
+
 class Keyspace:
     """Finds the shard and the keys of anything.
 
@@ -209,6 +228,7 @@ class Keyspace:
         self.namespace = namespace
         self._offload = f"{_escape(prefix)}:offload:{_escape(namespace)}"
         self.shards = shards
+        self.actors = ActorKeys(f"{_escape(prefix)}:{{{_escape(namespace)}.p}}")
         self._all = tuple(ShardKeys(f"{_escape(prefix)}:{{{_escape(namespace)}.{index}}}") for index in range(shards))
 
     def __iter__(self) -> Iterator[ShardKeys]:

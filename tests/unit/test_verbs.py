@@ -19,7 +19,7 @@ class _Runtime:
 
 @pytest.fixture
 def caller() -> Caller:
-    return Caller(runtime=cast(Any, _Runtime()), entry_id="a:b", pid="{a|b}")
+    return Caller(runtime=cast("Any", _Runtime()), entry_id="a:b", pid="{a|b}")
 
 
 @pytest.fixture(autouse=True)
