@@ -7,27 +7,29 @@ local raw = {
   type = type, next = next, rawget = rawget, rawset = rawset, rawequal = rawequal, rawlen = rawlen, select = select,
   tostring = tostring, tonumber = tonumber, pcall = pcall, xpcall = xpcall, error = error, assert = assert, ipairs = ipairs,
   setmetatable = setmetatable, getmetatable = debug.getmetatable, public_getmetatable = getmetatable,
-  load = load, collectgarbage = collectgarbage, string = {}, table = {}, math = {}, coroutine = {}, os = {}, debug = {}, utf8 = {},
-  string_meta = debug.getmetatable(""),
+  load = load, collectgarbage = collectgarbage, string = string, table = table, math = math, coroutine = coroutine, os = os,
+  debug = debug, utf8 = utf8, string_meta = debug.getmetatable(""),
 }
-for _, name in ipairs { "string", "table", "math", "coroutine", "os", "debug", "utf8" } do
-  for key, value in next, _G[name] do raw[name][key] = value end
-end
--- Nothing below this line may use a global.
-local G <const> = _G
+-- Nothing below this line may use a global. What nobody needs any more (io, package, ...) is let go of as well.
+local G <const>, registry <const> = _G, debug.getregistry()
 for name in raw.next, G do G[name] = nil end
+for _, name in raw.ipairs { "_LOADED", "_PRELOAD", "_CLIBS", "_IO_input", "_IO_output" } do registry[name] = nil end
 local _ENV <const> = {}
 
-local ctype, cnext, crawget, cerror, cpcall, cxpcall = raw.type, raw.next, raw.rawget, raw.error, raw.pcall, raw.xpcall
+local ctype, cnext, crawget, cerror = raw.type, raw.next, raw.rawget, raw.error
 local csetmetatable, cgetmetatable, cselect = raw.setmetatable, raw.getmetatable, raw.select
 local collectgarbage, clock = raw.collectgarbage, raw.os.clock
 local sethook, traceback, getinfo = raw.debug.sethook, raw.debug.traceback, raw.debug.getinfo
 local ccreate, cresume, cyield = raw.coroutine.create, raw.coroutine.resume, raw.coroutine.yield
-local find, match, sub = raw.string.find, raw.string.match, raw.string.sub
+local find, gmatch, match, sub = raw.string.find, raw.string.gmatch, raw.string.match, raw.string.sub
 
 collectgarbage("stop") -- nothing made below is garbage
 
-local rt = { raw = raw, libs = {}, drivers = csetmetatable({}, { __mode = "k" }), mode = "workflow", tz = "UTC" }
+-- Fields that code asks for again and again are false, not nil: nil is looked for among the parts of section 2.
+local rt = {
+  raw = raw, libs = {}, drivers = csetmetatable({}, { __mode = "k" }), mode = "workflow", tz = "UTC",
+  unblockable = false, unblockable_in = false, check_seal = false, replaying = false,
+}
 
 -- 1. Limits ---------------------------------------------------------------------------------------------------------
 -- Instructions are counted by a hook in every coroutine. What C code does for one instruction is charged by the
@@ -212,18 +214,61 @@ end
 
 local loaded = {}
 
--- The module of prelude/<name>.lua, loaded on first use.
+-- The module of prelude/<name>.lua, loaded on first use. Loading is not what the code at hand is to pay for: a replay, or a
+-- question asked in between, may need the file at another moment.
 function rt.require_prelude(name)
   local module = loaded[name]
   if module ~= nil then return module end
+  local before = used
   local ok, code = pyhost("prelude", name)
   if ok == nil then trip("abort") end
   local chunk, problem = raw.load(code, "=[" .. name .. "]", "b", _ENV)
   if not chunk then cerror(problem, 0) end
   module = chunk(rt)
   if module == nil then module = true end
-  loaded[name] = module
+  loaded[name], used = module, before
   return module
+end
+
+-- Most runs use a small part of the library. A file keeps to what each of them needs, and says which fields others add.
+local parts = {} -- table -> { field = file }
+
+local function part(t, key)
+  local file = parts[t][key]
+  if file == nil then return nil end
+  rt.require_prelude(file)
+  return crawget(t, key)
+end
+local ON_DEMAND <const> = { __index = part }
+
+-- on_demand(t, file, fields) -> t: prelude/<file>.lua puts these fields (words) into the table, and is loaded when the
+-- first of them is read
+function rt.on_demand(t, file, fields)
+  local files = parts[t]
+  if not files then
+    files = {}
+    parts[t] = files
+    csetmetatable(t, ON_DEMAND)
+  end
+  for field in gmatch(fields, "%S+") do files[field] = file end
+  return t
+end
+
+-- complete(t) -> t: with all its fields
+function rt.complete(t)
+  local files = parts[t]
+  if files then
+    for field in cnext, files do part(t, field) end
+    csetmetatable(t, nil)
+    parts[t] = nil
+  end
+  return t
+end
+
+-- whole(proxy) -> the table that a read-only view shows, with all its fields; nil for anything else
+function rt.whole(proxy)
+  local t = rt.frozen[proxy]
+  return t and rt.complete(t)
 end
 
 local function host_result(ok, data)
@@ -244,27 +289,13 @@ function rt.host_bytes(name, data)
   return ok, result
 end
 
--- 3. Errors about arguments -------------------------------------------------------------------------------------------
-
--- Raises as the C library does, at the line that called the library function; `level` counts from its caller.
-function rt.argerror(n, fname, text, level)
-  cerror("bad argument #" .. n .. " to '" .. fname .. "' (" .. text .. ")", (level or 0) + 3)
-end
-
-function rt.typeerror(n, fname, expected, value, level)
-  local mt = cgetmetatable(value)
-  local got = value == nil and "no value" or mt and ctype(mt) == "table" and ctype(crawget(mt, "__name")) == "string" and mt.__name
-    or ctype(value)
-  rt.argerror(n, fname, expected .. " expected, got " .. got, (level or 0) + 1)
-end
-
--- 4. Opaque objects and read-only tables ------------------------------------------------------------------------------
+-- 3. Opaque objects and read-only tables ------------------------------------------------------------------------------
 -- Both are empty or nearly empty tables with a closed metatable; what they hold is found by `opaque` and `frozen`.
 
 local STATE = {}
 local opaque = csetmetatable({}, { __mode = "k" })   -- metatable -> class name
 local frozen = csetmetatable({}, { __mode = "k" })   -- proxy -> the table it shows
-rt.opaque, rt.frozen = opaque, frozen
+rt.opaque, rt.frozen, rt.state_key = opaque, frozen, STATE
 
 -- True for an object made by rt.class.
 local function is_opaque(value)
@@ -273,20 +304,6 @@ local function is_opaque(value)
   return mt ~= nil and opaque[mt] ~= nil
 end
 rt.is_opaque = is_opaque
-
--- A class of opaque objects: type() says "userdata", methods are all there is to see.
--- `methods` is a table or a function (object, key) -> value. `meta` may have tostring, eq, concat, add, sub, mul, div, unm, lt, le, call, len.
-function rt.class(name, methods, meta)
-  local mt = { __name = name, __metatable = false, __index = methods }
-  local function refuse() cerror("attempt to use a " .. name .. " value as a table", 2) end
-  mt.__newindex = function(_, key)
-    cerror("cannot set field '" .. rt.tostring(key) .. "' of a " .. name .. " value: it is read-only", 2)
-  end
-  mt.__len, mt.__pairs = refuse, refuse
-  for key, fn in cnext, meta or {} do mt["__" .. key] = fn end
-  opaque[mt] = name
-  return function(state) return csetmetatable({ [STATE] = state }, mt) end
-end
 
 -- The state of an object of that class, nil for anything else.
 function rt.state(object, name)
@@ -302,25 +319,23 @@ function rt.class_of(value)
   return mt and opaque[mt]
 end
 
+local function length(proxy) return #frozen[proxy] end
+
+local function refuse_field(proxy, key)
+  cerror("cannot set field '" .. rt.tostring(key) .. "' of '" .. cgetmetatable(proxy).name .. "': it is read-only", 2)
+end
+
 -- A view of a table that cannot be written; `call` makes it callable.
 function rt.readonly(name, tbl, call)
   local proxy = {}
-  csetmetatable(proxy, {
-    __index = tbl, __metatable = false, __call = call, __len = function() return #tbl end,
-    __newindex = function(_, key)
-      cerror("cannot set field '" .. rt.tostring(key) .. "' of '" .. name .. "': it is read-only", 2)
-    end,
-  })
+  csetmetatable(proxy, { __index = tbl, __metatable = false, __call = call, __len = length, __newindex = refuse_field, name = name })
   frozen[proxy] = tbl
   return proxy
 end
 
--- Adds a function to a library that user code sees.
-function rt.extend_library(library, name, fn) rt.libs[library][name] = fn end
+-- 4. Where a task may not wait ----------------------------------------------------------------------------------------
 
--- 5. Where a task may not wait ----------------------------------------------------------------------------------------
-
-rt.unblockable = nil                 -- text that says what is being run, while blocking is impossible
+-- rt.unblockable: text that says what is being run, while blocking is impossible
 rt.block_token = csetmetatable({}, { __name = "block", __metatable = false })
 
 local guard = { __close = function(g) rt.unblockable, rt.unblockable_in = g[1], g[2] end }
@@ -332,7 +347,7 @@ function rt.forbid_block(label)
   return g
 end
 
--- 6. The clock and chance, until the machine gives its own --------------------------------------------------------------
+-- 5. The clock and chance, until the machine gives its own --------------------------------------------------------------
 
 function rt.now_ns() return 0 end
 raw.math.randomseed(0, 0)
@@ -348,10 +363,10 @@ if not (ctype_name == "C" or ctype_name == "POSIX" or find(ctype_name, "[Uu][Tt]
   cerror("locale:ctype:" .. ctype_name, 0)
 end
 
+rt.on_demand(rt, "argument_errors", "user_frames raise argerror typeerror")
+rt.on_demand(rt, "classes", "class")
 rt.require_prelude("sandbox_order")
 rt.require_prelude("sandbox_coroutine")
-rt.require_prelude("sandbox_string")
-rt.require_prelude("sandbox_table")
 rt.require_prelude("sandbox_env")
 collectgarbage("restart")
 return rt

@@ -1,45 +1,14 @@
 -- errors: error objects, the values that say what went wrong.
 -- Returns the module (constants, new, wrap, is, call_stack). Adds to rt: new_error, fail, is_error, error_text (the full
---   text), error_from (bytes of a failure), failure_bytes (value, thread), user_frames (thread, level, most).
+--   text), error_from (bytes of a failure), failure_bytes (value, thread).
 -- A failure on the wire is a map of message, kind, and if known retryable, details, context, stack.
 local rt = ...
 local raw = rt.raw
-local rawtype, next, getinfo, error = raw.type, raw.next, raw.debug.getinfo, raw.error
+local rawtype, next = raw.type, raw.next
 local running = raw.coroutine.running
 local concat, format, gsub = raw.table.concat, raw.string.format, raw.string.gsub
 local function tostring(value) return rt.tostring(value) end
 local MOST_FRAMES <const> = 16
-
--- user_frames(thread, level, most) -> list of {source, line, name, type}: frames of user code, innermost first.
--- Frames of the library are left out: its lines may move between releases, and an error text is part of a history.
-local function user_frames(thread, level, most)
-  local frames, n = {}, 0
-  while n < most and level < 200 do
-    local info = getinfo(thread, level, "Sln")
-    if not info then break end
-    if rt.is_user_source(info.source) then
-      n = n + 1
-      frames[n] = {
-        source = info.short_src,
-        line = info.currentline,
-        name = info.what == "main" and "main chunk" or info.name or format("function <%d>", info.linedefined),
-        type = info.what == "main" and "main" or "Lua",
-      }
-    end
-    level = level + 1
-  end
-  return frames
-end
-rt.user_frames = user_frames
-
--- raise(text): an error with the position of the user code that led here, also where a tail call has left no frame of it
--- at a fixed level. Without any user frame there is no position: a line of the library would not stay the same.
-local function raise(text)
-  local frame = user_frames(running(), 2, 1)[1]
-  error(frame and frame.source .. ":" .. frame.line .. ": " .. text or text, 0)
-end
-rt.raise = raise
-function rt.argerror(n, fname, text) raise("bad argument #" .. n .. " to '" .. fname .. "' (" .. text .. ")") end
 
 local function frames_text(frames)
   local lines = {}
@@ -97,7 +66,7 @@ local new_object = rt.class("error", methods, {
 
 local function make(message, kind, retryable, details, context, stack)
   local state = { message = message, kind = kind or "", retryable = retryable, details = details, context = context }
-  if stack then state.stack = stack elseif rt.current() then state.frames = user_frames(running(), 2, MOST_FRAMES) end
+  if stack then state.stack = stack elseif rt.current() then state.frames = rt.user_frames(running(), 2, MOST_FRAMES) end
   return new_object(state)
 end
 
@@ -146,7 +115,7 @@ function rt.failure_bytes(value, thread)
     local text = kind == "string" and value or kind == "number" and tostring(value)
       or "(error value is a " .. kind .. ")"
     failure = { message = (gsub(text, "^%[[%w_]+%]:%d+: ", "")), kind = "Internal" }
-    if thread then failure.stack = frames_text(user_frames(thread, 0, MOST_FRAMES)) end
+    if thread then failure.stack = frames_text(rt.user_frames(thread, 0, MOST_FRAMES)) end
   end
   return rt.pack(failure)
 end
@@ -154,8 +123,8 @@ end
 local function new(spec)
   if rawtype(spec) == "table" and not rt.class_of(spec) then
     local message, kind, retryable = spec.message, spec.kind, spec.retryable
-    if message == nil then raise("message field is required") end
-    if rawtype(message) ~= "string" then raise("message must be a string") end
+    if message == nil then rt.raise("message field is required") end
+    if rawtype(message) ~= "string" then rt.raise("message must be a string") end
     if rawtype(retryable) ~= "boolean" then retryable = nil end
     return make(message, rawtype(kind) == "string" and kind or "", retryable, details_bytes(spec.details))
   end

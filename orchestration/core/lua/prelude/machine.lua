@@ -5,9 +5,6 @@
 local rt = ...
 local raw = rt.raw
 local rawtype, error, next = raw.type, raw.error, raw.next
-local sub = raw.string.sub
-
-function rt.is_user_source(source) return sub(source, 1, 1) == "@" end
 
 rt.require_prelude("codec")
 local errors = rt.require_prelude("errors")
@@ -21,10 +18,10 @@ function rt.new_payload(value)
   return rt.new_payload(value)
 end
 
-rt.extend_library("coroutine", "spawn", function(fn)
+function rt.libs.coroutine.spawn(fn)
   if rawtype(fn) ~= "function" then rt.typeerror(1, "spawn", "function", fn) end
   return rt.spawn(fn)
-end)
+end
 
 function rt.on_print(line)
   if not rt.replaying then rt.host("machine.log", "info", line, {}) end

@@ -1,0 +1,20 @@
+-- classes: makes classes of opaque objects. Adds to rt: class(name, methods, meta) -> constructor.
+local rt = ...
+local raw = rt.raw
+local error, next, setmetatable = raw.error, raw.next, raw.setmetatable
+local STATE <const>, opaque = rt.state_key, rt.opaque
+
+-- type() says "userdata", methods are all there is to see. `methods` is a table or a function (object, key) -> value.
+-- `meta` may have tostring, eq, concat, add, sub, mul, div, unm, lt, le, call, len.
+function rt.class(name, methods, meta)
+  local mt = { __name = name, __metatable = false, __index = methods }
+  local function refuse() error("attempt to use a " .. name .. " value as a table", 2) end
+  mt.__newindex = function(_, key)
+    error("cannot set field '" .. rt.tostring(key) .. "' of a " .. name .. " value: it is read-only", 2)
+  end
+  mt.__len, mt.__pairs = refuse, refuse
+  for key, fn in next, meta or {} do mt["__" .. key] = fn end
+  opaque[mt] = name
+  return function(state) return setmetatable({ [STATE] = state }, mt) end
+end
+return true
