@@ -313,11 +313,7 @@ function rt.state(object, name)
   return nil
 end
 
-function rt.class_of(value)
-  if ctype(value) ~= "table" then return nil end
-  local mt = cgetmetatable(value)
-  return mt and opaque[mt]
-end
+function rt.is_error(value) return rt.state(value, "error") ~= nil end
 
 local function length(proxy) return #frozen[proxy] end
 
@@ -364,7 +360,7 @@ if not (ctype_name == "C" or ctype_name == "POSIX" or find(ctype_name, "[Uu][Tt]
 end
 
 rt.on_demand(rt, "argument_errors", "user_frames raise argerror typeerror")
-rt.on_demand(rt, "classes", "class")
+rt.on_demand(rt, "classes", "class class_of")
 rt.require_prelude("sandbox_order")
 rt.require_prelude("sandbox_coroutine")
 rt.require_prelude("sandbox_env")

@@ -1,4 +1,4 @@
--- classes: makes classes of opaque objects. Adds to rt: class(name, methods, meta) -> constructor.
+-- classes: makes classes of opaque objects. Adds to rt: class(name, methods, meta) -> constructor, class_of.
 local rt = ...
 local raw = rt.raw
 local error, next, setmetatable = raw.error, raw.next, raw.setmetatable
@@ -16,5 +16,12 @@ function rt.class(name, methods, meta)
   for key, fn in next, meta or {} do mt["__" .. key] = fn end
   opaque[mt] = name
   return function(state) return setmetatable({ [STATE] = state }, mt) end
+end
+
+-- class_of(value) -> name of its class, nil for anything else
+function rt.class_of(value)
+  if raw.type(value) ~= "table" then return nil end
+  local mt = raw.getmetatable(value)
+  return mt and opaque[mt]
 end
 return true

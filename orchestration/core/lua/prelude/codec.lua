@@ -7,29 +7,26 @@ local raw = rt.raw
 local rawtype, next, getmetatable = raw.type, raw.next, raw.getmetatable
 local math_type, spack, sunpack = raw.math.type, raw.string.pack, raw.string.unpack
 local byte, char, sub = raw.string.byte, raw.string.char, raw.string.sub
-local concat, sort, utf8len = raw.table.concat, raw.table.sort, raw.utf8.len
-local setmetatable, error, rawget = raw.setmetatable, raw.error, raw.rawget
-local opaque, frozen = rt.opaque, rt.frozen
+local concat, sort, utf8len, move = raw.table.concat, raw.table.sort, raw.utf8.len, raw.table.move
+local setmetatable, rawget, opaque = raw.setmetatable, raw.rawget, rt.opaque
 
-local MAX_DEPTH <const> = 128
 local NAN <const> = "\xcb\x7f\xf8\0\0\0\0\0\0" -- one bit pattern: machines differ in the sign of 0/0
 
 -- Tables that came from a border keep what a Lua table cannot say: empty map, and the length of an array with nils.
 local WEAK <const> = { __mode = "k" }
 local empty_maps = setmetatable({}, WEAK)
 local lengths = setmetatable({}, WEAK)
+rt.empty_maps = empty_maps
+rt.on_demand(rt, "codec_rare", "refuse_keys refuse_depth array_length map_bytes as_map unknown_stage")
 
-local FIX <const> = {} -- one-byte encodings of small integers
-for i = 0, 127 do FIX[i] = char(i) end
-for i = -32, -1 do FIX[i] = char(256 + i) end
-local FIXSTR <const> = {}
-for i = 0, 31 do FIXSTR[i] = char(0xa0 + i) end
-local FIXARRAY <const> = {}
-for i = 0, 15 do FIXARRAY[i] = char(0x90 + i) end
+local FIX <const>, FIXSTR <const>, FIXARRAY <const> = {}, {}, {} -- one-byte encodings, kept when they have been made
 
 local function pack_int(v)
-  local fix = FIX[v]
-  if fix then return fix end
+  if v >= -32 and v < 128 then
+    local fix = char(v & 0xff)
+    FIX[v] = fix
+    return fix
+  end
   if v >= 0 then
     if v < 0x100 then return spack(">BB", 0xcc, v) end
     if v < 0x10000 then return spack(">BI2", 0xcd, v) end
@@ -52,15 +49,25 @@ end
 local function pack_str(v)
   local n = #v
   if not utf8len(v) then return pack_bin(v) end
-  if n < 32 then return FIXSTR[n] .. v end
+  if n < 32 then
+    local head = FIXSTR[n]
+    if not head then
+      head = char(0xa0 + n)
+      FIXSTR[n] = head
+    end
+    return head .. v
+  end
   if n < 0x100 then return spack(">Bs1", 0xd9, v) end
   if n < 0x10000 then return spack(">Bs2", 0xda, v) end
   return spack(">Bs4", 0xdb, v)
 end
 
 local function array_head(n)
-  local head = FIXARRAY[n]
-  if head then return head end
+  if n < 16 then
+    local head = char(0x90 + n)
+    FIXARRAY[n] = head
+    return head
+  end
   if n < 0x10000 then return spack(">BI2", 0xdc, n) end
   return spack(">BI4", 0xdd, n)
 end
@@ -71,16 +78,11 @@ local function map_head(n)
   return spack(">BI4", 0xdf, n)
 end
 
-local function refuse(text)
-  error(rt.new_error({ message = text, kind = "Internal", retryable = false }), 0)
-end
-
 local pack_into -- (value, buffer, n, depth) -> n
 
 -- Packing runs no user code and never waits, so its working tables are used again; what an error leaves in them is
 -- written over. Growing fresh ones took most of the time of a small value.
 local scratch, scratch_keys = {}, {}
-for i = 1, MAX_DEPTH do scratch_keys[i] = {} end
 
 -- join(n) -> the first n pieces as one string
 local function join(n)
@@ -98,48 +100,30 @@ local key_bytes, key_count = {}, 0
 local function encode_key(k)
   if not utf8len(k) then return nil end
   local bytes = pack_str(k)
-  if key_count < 1000 and #k < 64 then
+  if key_count < 250 and #k < 64 then
     key_count = key_count + 1
     key_bytes[k] = bytes
   end
   return bytes
 end
 
-local function refuse_keys(strings, count, bad, low, other)
-  if other then refuse("cannot encode table with mixed keys: a key is neither text nor an integer") end
-  if strings and count > 0 then refuse("cannot encode table with mixed keys: text and integers") end
-  if bad then refuse("cannot encode table key: not valid UTF-8") end
-  if low then refuse("cannot encode sparse array: an index is less than 1") end
-end
-
--- How long an array is; remembered is the length it had when it was decoded with nils in it.
-local function array_length(t, count, largest, remembered)
-  if remembered then
-    if largest > remembered then
-      for i = remembered + 1, largest do
-        if rawget(t, i) == nil then refuse("cannot encode sparse array: element " .. i .. " is missing") end
-      end
-      return largest
-    end
-    return remembered
-  end
-  if largest ~= count then
-    refuse("cannot encode sparse array: " .. count .. " elements, the last has the index " .. largest)
-  end
-  return count
-end
-
 local function pack_table(t, buffer, n, depth)
-  if depth > MAX_DEPTH then refuse("cannot encode table: more than 128 levels, or it contains itself") end
+  if depth > 128 then rt.refuse_depth() end
   -- What is refused is decided after the walk: the order of the walk must not show in an error text.
   local count, largest, keys, strings, low, other, bad = 0, 0, nil, 0, false, false, false
   for k in next, t do
     if rawtype(k) == "string" then
       if not (key_bytes[k] or utf8len(k)) then bad = true end
-      if not keys then keys = scratch_keys[depth] end
+      if not keys then
+        keys = scratch_keys[depth]
+        if not keys then
+          keys = {}
+          scratch_keys[depth] = keys
+        end
+      end
       -- Few keys are put in their place at once, many are sorted afterwards.
       local i = strings
-      if i == 8 then keys = raw.table.move(keys, 1, 8, 1, {}) end
+      if i == 8 then keys = move(keys, 1, 8, 1, {}) end
       strings = i + 1
       if i < 8 then
         while i > 0 and keys[i] > k do
@@ -158,7 +142,7 @@ local function pack_table(t, buffer, n, depth)
       other = true
     end
   end
-  if other or bad or low or (keys and count > 0) then refuse_keys(keys, count, bad, low, other) end
+  if other or bad or low or (keys and count > 0) then rt.refuse_keys(keys, count, bad, low, other) end
   n = n + 1
   if not keys then
     local remembered = lengths[t]
@@ -166,7 +150,8 @@ local function pack_table(t, buffer, n, depth)
       buffer[n] = "\x80"
       return n
     end
-    local length = array_length(t, count, largest, remembered)
+    local length = count
+    if remembered or largest ~= count then length = rt.array_length(t, count, largest, remembered) end
     buffer[n] = FIXARRAY[length] or array_head(length)
     for i = 1, length do n = pack_into(rawget(t, i), buffer, n, depth) end
     return n
@@ -202,7 +187,7 @@ function pack_into(v, buffer, n, depth)
   elseif kind == "table" then
     local meta = getmetatable(v)
     local class = meta and opaque[meta]
-    if not class then return pack_table(meta and frozen[v] or v, buffer, n - 1, depth + 1) end
+    if not class then return pack_table(meta and rt.whole(v) or v, buffer, n - 1, depth + 1) end
     buffer[n] = class == "error" and pack_str(rt.error_text(v)) or "\xc0"
   else
     buffer[n] = "\xc0" -- nil; functions, threads and userdata have no form outside
@@ -233,12 +218,6 @@ local function pack_list(n, ...)
   local values, m = { ... }, 1
   for i = 1, n do m = pack_into(values[i], buffer, m, 0) end
   return join(m)
-end
-
--- map_bytes(table) -> bytes of a map, also when it is empty
-local function map_bytes(t)
-  if next(t) == nil then return "\x80" end
-  return pack(t)
 end
 
 local unpack_at -- (bytes, position) -> value, next position
@@ -277,41 +256,10 @@ local function read_map(s, pos, n)
   return t, pos
 end
 
-local READ <const> = {
-  [0xc0] = function(_, pos) return nil, pos end,
-  [0xc2] = function(_, pos) return false, pos end,
-  [0xc3] = function(_, pos) return true, pos end,
-  [0xc4] = function(s, pos) return sunpack(">s1", s, pos) end,
-  [0xc5] = function(s, pos) return sunpack(">s2", s, pos) end,
-  [0xc6] = function(s, pos) return sunpack(">s4", s, pos) end,
-  [0xca] = function(s, pos) return sunpack(">f", s, pos) end,
-  [0xcb] = function(s, pos) return sunpack(">d", s, pos) end,
-  [0xcc] = function(s, pos) return sunpack(">I1", s, pos) end,
-  [0xcd] = function(s, pos) return sunpack(">I2", s, pos) end,
-  [0xce] = function(s, pos) return sunpack(">I4", s, pos) end,
-  [0xcf] = function(s, pos) return sunpack(">i8", s, pos) end,
-  [0xd0] = function(s, pos) return sunpack(">i1", s, pos) end,
-  [0xd1] = function(s, pos) return sunpack(">i2", s, pos) end,
-  [0xd2] = function(s, pos) return sunpack(">i4", s, pos) end,
-  [0xd3] = function(s, pos) return sunpack(">i8", s, pos) end,
-  [0xdc] = function(s, pos)
-    local n, after = sunpack(">I2", s, pos)
-    return read_array(s, after, n)
-  end,
-  [0xdd] = function(s, pos)
-    local n, after = sunpack(">I4", s, pos)
-    return read_array(s, after, n)
-  end,
-  [0xde] = function(s, pos)
-    local n, after = sunpack(">I2", s, pos)
-    return read_map(s, after, n)
-  end,
-  [0xdf] = function(s, pos)
-    local n, after = sunpack(">I4", s, pos)
-    return read_map(s, after, n)
-  end,
+local FORMATS <const> = {
+  [0xc4] = ">s1", [0xc5] = ">s2", [0xc6] = ">s4", [0xca] = ">f", [0xcb] = ">d", [0xcc] = ">I1", [0xcd] = ">I2", [0xce] = ">I4",
+  [0xcf] = ">i8", [0xd0] = ">i1", [0xd1] = ">i2", [0xd2] = ">i4", [0xd3] = ">i8", [0xd9] = ">s1", [0xda] = ">s2", [0xdb] = ">s4",
 }
-READ[0xd9], READ[0xda], READ[0xdb] = READ[0xc4], READ[0xc5], READ[0xc6]
 
 function unpack_at(s, pos)
   local b = byte(s, pos)
@@ -322,9 +270,14 @@ function unpack_at(s, pos)
       return sub(s, pos + 1, stop), stop + 1
     end
     if b >= 0xe0 then return b - 0x100, pos + 1 end
-    local read = READ[b]
-    if not read then error("payload stage is not known to this release", 0) end
-    return read(s, pos + 1)
+    if b == 0xc0 then return nil, pos + 1 end
+    if b == 0xc3 then return true, pos + 1 end
+    if b == 0xc2 then return false, pos + 1 end
+    local form = FORMATS[b]
+    if form then return sunpack(form, s, pos + 1) end
+    if b < 0xdc then rt.unknown_stage() end
+    local n, after = sunpack(b & 1 == 0 and ">I2" or ">I4", s, pos + 1)
+    return (b < 0xde and read_array or read_map)(s, after, n)
   end
   if b >= 0x90 then return read_array(s, pos + 1, b - 0x90) end
   return read_map(s, pos + 1, b - 0x80)
@@ -336,13 +289,8 @@ local function unpack_list(s)
   return lengths[t] or #t, t
 end
 
-rt.pack, rt.pack_list, rt.map_bytes = pack, pack_list, map_bytes
-rt.pack_int, rt.pack_str, rt.pack_bin, rt.array_head = pack_int, pack_str, pack_bin, array_head
+rt.pack, rt.pack_list = pack, pack_list
+rt.pack_int, rt.pack_str, rt.pack_bin = pack_int, pack_str, pack_bin
 rt.unpack = function(s, pos) return unpack_at(s, pos or 1) end
 rt.unpack_at, rt.unpack_list = unpack_at, unpack_list
--- as_map(table) -> the same table, which stays a map when it is empty
-rt.as_map = function(t)
-  empty_maps[t] = true
-  return t
-end
 return true

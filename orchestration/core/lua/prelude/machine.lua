@@ -7,16 +7,12 @@ local raw = rt.raw
 local rawtype, error, next = raw.type, raw.error, raw.next
 
 rt.require_prelude("codec")
-local errors = rt.require_prelude("errors")
+rt.on_demand(rt, "error_objects", "new_error fail error_text error_from failure_bytes")
+rt.on_demand(rt, "payload", "new_payload")
+rt.on_demand(rt, "outcome", "outcome")
 rt.require_prelude("scheduler")
 local channel = rt.require_prelude("channel")
 rt.require_prelude("mailbox")
-
--- Payloads are made by messages and futures, so the class is loaded with the first of them.
-function rt.new_payload(value)
-  rt.require_prelude("payload")
-  return rt.new_payload(value)
-end
 
 function rt.libs.coroutine.spawn(fn)
   if rawtype(fn) ~= "function" then rt.typeerror(1, "spawn", "function", fn) end
@@ -30,7 +26,6 @@ end
 -- Modules ---------------------------------------------------------------------------------------------------------
 
 local special = {
-  errors = function() return errors end,
   channel = function() return channel end,
   subscribe = function()
     return function(topic, object)

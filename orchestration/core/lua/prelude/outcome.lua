@@ -1,5 +1,5 @@
 -- outcome: the result rule of functions, workflows and handlers: the first value, unless the second is an error or a text.
--- Returns outcome(value, problem) -> ok, bytes of the result or of the failure.
+-- Adds to rt: outcome(value, problem) -> ok, bytes of the result or of the failure.
 local rt = ...
 local rawtype = rt.raw.type
 
@@ -7,7 +7,7 @@ local function failure(message)
   return false, rt.failure_bytes(rt.new_error({ message = message, kind = "Internal", retryable = false }))
 end
 
-return function(value, problem)
+function rt.outcome(value, problem)
   if rawtype(problem) == "string" then return failure(problem) end
   if problem ~= nil and rt.is_error(problem) then return false, rt.failure_bytes(problem) end
   local ok, bytes = rt.pcall(rt.pack, value)
@@ -17,3 +17,4 @@ return function(value, problem)
   if ok then return true, bytes end
   return failure("failed to encode result: " .. rt.tostring(rt.is_error(bytes) and rt.error_text(bytes) or bytes))
 end
+return true

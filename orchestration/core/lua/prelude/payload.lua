@@ -63,5 +63,5 @@ end
 new_object = rt.class("payload", methods, {
   tostring = function(self) return "payload{format=" .. rt.state(self, "payload").format .. "}" end,
 })
-rt.new_payload = make -- in place of the loader of machine.lua
+rt.new_payload = make
 return rt.readonly("payload", { format = rt.readonly("payload.format", FORMAT), new = make })

@@ -417,7 +417,7 @@ end
 rt.check_seal = function() if seal then seal() end end
 rt.is_closed = function() return closed end
 rt.next_number = function() return seq + 1 end
-rt.note, rt.outcome = note, rt.require_prelude("outcome")
+rt.note = note
 rt.usage = function() return history_length, history_size, pending_count end
 rt.current = function() return current end
 rt.waiter, rt.block, rt.wake, rt.pause, rt.ready, rt.spawn = waiter, block, wake, pause, ready, spawn
