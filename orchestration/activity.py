@@ -7,7 +7,7 @@ Works inside any Celery task (or function) that a workflow called on a worker wi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -60,6 +60,8 @@ class ActivityInfo:
             unique columns, since an attempt whose worker died may have done its work.
         context: Context values of the call.
         heartbeat_details: What the last heartbeat of an earlier attempt left; None for nothing.
+        actor: In whose name the workflow runs, ``{"id": ..., "meta": {...}}``; None: nobody's.
+        scope: Ids of the policies in force; None: no scope.
     """
 
     workflow_id: str
@@ -71,6 +73,8 @@ class ActivityInfo:
     idempotency_key: str
     context: dict[str, Any]
     heartbeat_details: Any = None
+    actor: Mapping[str, Any] | None = None
+    scope: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)

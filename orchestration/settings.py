@@ -185,6 +185,11 @@ class Settings:
         30 * _SECOND, "ms", "How long a starting worker or client tries to reach Redis before it gives up.",
         0, 3600 * _SECOND,
     )  # fmt: skip
+    strict_security: bool = _setting(
+        False, "yes or no",
+        "Refuse what needs a permission to code that has no actor or no scope; else only policies refuse. See "
+        "docs/reference/security.md.",
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         """Check ranges, and what settings say about each other."""
@@ -278,6 +283,7 @@ class Settings:
 
 
 _TEXT: Final = frozenset({"redis_url", "namespace", "key_prefix", "default_queue", "archive", "offload"})
+_SWITCHES: Final = frozenset({"strict_security"})
 _SECRET: Final = frozenset({"redis_url", "offload"})
 
 
@@ -309,6 +315,8 @@ def _kind(name: str) -> str:
         return "list of paths"
     if name in _TEXT:
         return "text"
+    if name in _SWITCHES:
+        return "boolean"
     return "duration" if name.endswith("_ms") else "size" if name.endswith("_bytes") else "whole number"
 
 
@@ -350,6 +358,8 @@ def _convert(name: str, value: Any) -> Any:
         return value
     if kind == "list of paths":
         return _paths(value)
+    if kind == "boolean":
+        return _switch(value)
     if isinstance(value, str) and re.fullmatch(r"\s*-?\d+\s*", value):
         return int(value)
     if isinstance(value, bool):
@@ -361,6 +371,15 @@ def _convert(name: str, value: Any) -> Any:
     if kind == "size":
         return _size_bytes(value)
     raise ValueError("must be a whole number")
+
+
+def _switch(value: Any) -> bool:
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word is True or word in ("1", "true", "yes", "on"):
+        return True
+    if word is False or word in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("must be true or false")
 
 
 def _paths(value: Any) -> tuple[str, ...]:
@@ -430,6 +449,8 @@ def _default_text(value: Any) -> str:
         return "None"
     if isinstance(value, tuple):
         return ":".join(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
     return str(value) or "(empty)"

@@ -10,11 +10,13 @@ from orchestration.client.handle import WorkflowHandle
 from orchestration.client.listing import WorkflowPage
 from orchestration.client.options import RetryPolicy
 from orchestration.client.schedules import ScheduleDescription, ScheduledRun, ScheduledTime, ScheduleHandle
+from orchestration.core.identity import Actor
 from orchestration.store.query import Condition
 from orchestration.tasks.copies import Preview
 from orchestration.tasks.moving import Fit, Move
 
 __all__ = [
+    "Actor",
     "AsyncClient",
     "AsyncScheduleHandle",
     "AsyncWorkflowHandle",

@@ -20,6 +20,7 @@ from orchestration.client.options import RetryPolicy
 from orchestration.client.schedules import ScheduleDescription
 from orchestration.client.updates import Update
 from orchestration.core import events
+from orchestration.core.identity import Actor
 from orchestration.core.schedule import ScheduleAction, SchedulePolicy, ScheduleSpec
 from orchestration.tasks.copies import Preview
 from orchestration.tasks.moving import Move
@@ -191,6 +192,8 @@ class AsyncClient:
         summary: str = "",
         details: str = "",
         context: Mapping[str, Any] | None = None,
+        actor: Actor | None = None,
+        scope: Sequence[str] | None = None,
         signals: Sequence[tuple[str, Sequence[Any]]] = (),
         update: Update | None = None,
     ) -> AsyncWorkflowHandle:
@@ -200,7 +203,8 @@ class AsyncClient:
             id_conflict_policy=id_conflict_policy, id_reuse_policy=id_reuse_policy, task_queue=task_queue,
             run_timeout=run_timeout, execution_timeout=execution_timeout, cancel_grace=cancel_grace,
             start_delay=start_delay, retry_policy=retry_policy, cron_schedule=cron_schedule, search=search, memo=memo,
-            summary=summary, details=details, context=context, signals=signals, update=update,
+            summary=summary, details=details, context=context, actor=actor, scope=scope, signals=signals,
+            update=update,
         )  # fmt: skip
         return AsyncWorkflowHandle(await asyncio.to_thread(start))
 

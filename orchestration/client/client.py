@@ -20,6 +20,7 @@ from orchestration.client.arguments import (
 )
 from orchestration.client.description import Description
 from orchestration.client.handle import WorkflowHandle
+from orchestration.client.identity import identity_of
 from orchestration.client.listing import (
     Filters,
     Where,
@@ -34,6 +35,7 @@ from orchestration.client.options import RetryPolicy, whole_ms
 from orchestration.client.schedules import ScheduleDescription, ScheduleHandle, create_schedule, list_schedules
 from orchestration.client.updates import Update, await_update, make_update, send_update
 from orchestration.core.checks import check_kind, check_text
+from orchestration.core.identity import Actor
 from orchestration.core.pid import parse_pid
 from orchestration.core.schedule import ScheduleAction, SchedulePolicy, ScheduleSpec
 from orchestration.errors import ConfigError, OrchestrationError, WorkflowNotFoundError
@@ -100,6 +102,8 @@ class Client:
         summary: str = "",
         details: str = "",
         context: Mapping[str, Any] | None = None,
+        actor: Actor | None = None,
+        scope: Sequence[str] | None = None,
         signals: Sequence[tuple[str, Sequence[Any]]] = (),
         update: Update | None = None,
     ) -> WorkflowHandle:
@@ -128,6 +132,9 @@ class Client:
             summary: A line for people.
             details: More for people.
             context: Context values, read with ``ctx`` in Lua.
+            actor: In whose name it runs, and all that it calls and starts; None: nobody's.
+            scope: Ids of the policies, or groups of policies, that say what it may do; None: no scope. Policies decide
+                only when there is an actor and a scope.
             signals: Startup messages, topic and payloads, delivered with the start.
             update: A first update, delivered with the start, after them; see :meth:`update_with_start`.
 
@@ -166,6 +173,7 @@ class Client:
                 cron=check_text("a cron schedule", cron_schedule), search=plain_map("search", search),
                 memo=plain_map("memo", memo), summary=check_text("a summary", summary),
                 details=check_text("details", details), context=plain_map("context", context, limit=limit),
+                identity=identity_of(runtime.registry.policies, actor, scope),
                 signals=signal_list(signals, limit=limit),
                 update=(update.id, update.name, update.args) if update else None,
             ),

@@ -26,6 +26,8 @@ class Flag(enum.IntEnum):
 
     WAIT_FOR_CANCELLATION = 1
     """A future whose call has ``wait_for_cancellation`` is completed by the activity's own answer to a cancel."""
+    CHECKED_IDENTITY = 2
+    """``with_actor`` and ``with_scope`` take what they say, instead of anything without effect."""
 
 
 def current_flags() -> list[int]:

@@ -8,39 +8,11 @@ from typing import Any
 
 from orchestration.core import payload
 from orchestration.core.events import Code
+from orchestration.core.identity import Identity
 from orchestration.store.inputs import encode_input
 from orchestration.tasks.runtime import Runtime
 
 __all__ = ["Caller", "Identity"]
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """In whose name code runs.
-
-    Attributes:
-        actor: ``{"id": text, "meta": {...}}``; None: nobody's.
-        scope: Ids of the policies in force; None: no scope at all, which is not an empty one.
-    """
-
-    actor: Mapping[str, Any] | None = None
-    scope: tuple[str, ...] | None = None
-
-    @classmethod
-    def of(cls, fields: Mapping[str, Any], default: Identity | None = None) -> Identity:
-        """Read the fields ``actor`` and ``scope`` of a command's options or a start; what is missing is inherited."""
-        default = default or cls()
-        scope = fields.get("scope")
-        return cls(fields.get("actor") or default.actor, default.scope if scope is None else tuple(scope))
-
-    def fields(self) -> dict[str, Any]:
-        """The same as fields of a start; empty without actor and scope."""
-        found: dict[str, Any] = {}
-        if self.actor is not None:
-            found["actor"] = dict(self.actor)
-        if self.scope is not None:
-            found["scope"] = list(self.scope)
-        return found
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

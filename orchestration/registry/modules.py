@@ -25,6 +25,7 @@ AVAILABLE_MODULES: Final = ALWAYS_PRESENT | {
     "hash",
     "json",
     "logger",
+    "security",
     "text",
     "time",
     "uuid",
@@ -33,7 +34,7 @@ AVAILABLE_MODULES: Final = ALWAYS_PRESENT | {
 }
 """What code may list in this release."""
 
-PLANNED_MODULES: Final = frozenset({"contract", "env", "events", "metrics", "queue", "registry", "security", "store"})
+PLANNED_MODULES: Final = frozenset({"contract", "env", "events", "metrics", "queue", "registry", "store"})
 """Specified, but not part of this release."""
 
 LEFT_OUT_MODULES: Final = frozenset(

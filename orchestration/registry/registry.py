@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import Final, TypeVar
 
@@ -15,6 +16,7 @@ from orchestration.registry.fields import thaw
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, LuaEntry, ProcessLua, VersioningBehavior, WorkflowLua
 from orchestration.registry.kinds.workers import CeleryClient, CeleryWorker
+from orchestration.registry.policies import Policies
 from orchestration.registry.problems import Problem, close_matches
 from orchestration.types import Digest, EntryId
 
@@ -81,6 +83,11 @@ class Registry:
     def of(self, kind: type[_Kind]) -> tuple[_Kind, ...]:
         """All entries of a class, by id."""
         return tuple(entry for entry in self.entries if isinstance(entry, kind))
+
+    @cached_property
+    def policies(self) -> Policies:
+        """All policies, ready to be asked."""
+        return Policies(self.entries)
 
     def workflow_type(self, name: str) -> WorkflowLua | None:
         """The workflow that is started by this type name, or None."""

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from orchestration.core.identity import Identity
 from orchestration.core.machine import Machine, Usage
 from orchestration.tasks.chain_options import ChainFacts
 
@@ -58,6 +59,11 @@ class Session:
     cancelled: set[int] = field(default_factory=set)
     bytes: int = field(default=0)
     usage: Usage = field(default_factory=Usage)
+
+    @property
+    def identity(self) -> Identity:
+        """In whose name it runs: as its start says."""
+        return Identity.of(self.facts.meta)
 
 
 class SessionCache:

@@ -8,6 +8,7 @@ from typing import Any
 import msgpack
 
 from orchestration.core.events import Code
+from orchestration.core.identity import Identity
 from orchestration.errors import OrchestrationError, WorkflowNotFoundError
 from orchestration.store.inputs import encode_input
 from orchestration.tasks.cache import Session
@@ -64,7 +65,7 @@ def start_child(
         workflow_type: What to start.
         host: A worker's entry id, a queue name, or empty for the parent's queue.
         args: Encoded array.
-        options: Of the command.
+        options: Of the command, with the child's actor and scope.
         context: Context values.
 
     Returns:
@@ -82,7 +83,8 @@ def start_child(
         StartRequest(
             workflow_type=workflow_type, args=args, workflow_id=child_id(run_id, seq, options),
             request_id=f"child/{run_id}/{seq}", queue=child_queue, worker=worker, namespace=namespace, context=context,
-            parent=(run_id, seq), parent_pid=parent_pid, sender=parent_pid, **request_options(options),
+            identity=Identity.of(options), parent=(run_id, seq), parent_pid=parent_pid, sender=parent_pid,
+            **request_options(options),
         ),
     )  # fmt: skip
     if not started.run_id:

@@ -12,6 +12,8 @@ from kombu import Producer
 from orchestration.core import payload
 from orchestration.core.activity_options import entry_options
 from orchestration.core.events import Code
+from orchestration.core.identity import Identity
+from orchestration.modules.permissions import refused_command
 from orchestration.registry.kinds.functions import FunctionCelery
 from orchestration.registry.kinds.lua import WorkflowLua
 from orchestration.store.attempts import AttemptId, backoff_state, claimed_state, first_state
@@ -62,6 +64,11 @@ class Activity:
         return given or (whole or default_ms)
 
     @property
+    def identity(self) -> Identity:
+        """In whose name it is called."""
+        return Identity.of(self.options)
+
+    @property
     def beat_ms(self) -> int:
         """Heartbeat timeout, 0 for none."""
         return int(self.options.get("heartbeat_timeout_ms") or 0)
@@ -81,6 +88,7 @@ class Activity:
             namespace=namespace, attempt=attempt, target=self.target, workflow_id=workflow[0],
             workflow_type=workflow[1], queue=workflow[2], close_ms=self.close_ms(runtime.settings.start_to_close_ms),
             beat_ms=self.beat_ms, key=self.key, context=self.context,
+            identity=self.identity,
         )  # fmt: skip
 
     def send(
@@ -138,7 +146,13 @@ class Effects:
         """Take in one command."""
         code, *rest = msgpack.unpackb(event, raw=False, strict_map_key=False)
         handler = _HANDLERS.get(code)
-        if handler is not None:
+        if handler is None:
+            return
+        session = self._session
+        refused = refused_command(self._runtime, session.identity, code, rest, session.pid)
+        if refused is not None:
+            self.ops.append(["input", refused])
+        else:
             handler(self, *rest)
 
     def answer(self, update_id: str, answer: bytes, *, refused: str = "") -> None:
@@ -193,6 +207,8 @@ class Effects:
         is_local = bool(options.get("local")) and has_budget and entry is not None and task in self._runtime.app.tasks
         token = local_token(session.run_id, seq, target, args) if is_local else os.urandom(4).hex()
         context = {**session.context, **options.pop("ctx", {})}
+        options = {**options, **Identity.of(options, session.identity).fields()}
+        options.pop("asks", None)
         blob = Activity.encode(
             target=target, task=task, queue=queue, args=args, options=options, scheduled_ms=self.time_ms,
             key=idempotency_key(session.run_id, seq, token), context=context,
@@ -318,6 +334,7 @@ class Effects:
     def _start_child(self, seq: int, workflow_type: str, host: str, args: bytes, options: dict[str, Any]) -> None:
         s = self._session
         context = {**s.context, **options.get("ctx", {})}
+        options = {**options, **Identity.of(options, s.identity).fields()}
         self.ops.append(["open", str(seq), open_child(s, seq, options)])
         self._out(
             f"k/{s.run_id}/{seq}",

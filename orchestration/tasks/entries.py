@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
+from orchestration.core.identity import Identity
 from orchestration.errors import RegistryError, StoreError, StoreUnavailableError, WorkflowAlreadyStartedError
 from orchestration.registry.kinds.functions import FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, WorkflowLua
 from orchestration.tasks.calls import with_retries
 from orchestration.tasks.dispatch import retry_attempt
 from orchestration.tasks.functions import run_function
-from orchestration.tasks.messages import RESUME_TASK
+from orchestration.tasks.messages import IDENTITY, RESUME_TASK
 from orchestration.tasks.starts import RUN_MARK, StartRequest, kept_request, start, workflow_args
 from orchestration.types import RunId
 
@@ -80,6 +81,7 @@ def _start_foreign(
                 workflow_type=entry.type_name,
                 args=workflow_args(args, kwargs, limit=runtime.settings.value_limit_bytes),
                 workflow_id=request.id, request_id=request.id, task_id=request.id, request=kept_request(facts),
+                identity=Identity.of(request.get(IDENTITY) or {}),
             ),
         )  # fmt: skip
     except WorkflowAlreadyStartedError as error:
@@ -115,9 +117,11 @@ def _resume(orchestration: Orchestration) -> Any:
 def _function(orchestration: Orchestration, entry: FunctionLua) -> Any:
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
         values = [*args, kwargs] if kwargs else list(args)
-        task_id = self.request.id
+        task_id, given = self.request.id, self.request.get(IDENTITY)
+        identity = Identity.of(given) if given else None
         return with_retries(
-            lambda: run_function(orchestration.runtime, entry.id, values, task_id=task_id), entry.options
+            lambda: run_function(orchestration.runtime, entry.id, values, task_id=task_id, identity=identity),
+            entry.options,
         )
 
     return run

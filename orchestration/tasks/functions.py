@@ -18,15 +18,18 @@ from orchestration.core import payload
 from orchestration.core.call_options import call_timeout_ms
 from orchestration.core.events import Code
 from orchestration.core.failures import application_error, failure_of
+from orchestration.core.identity import Identity
 from orchestration.core.machine import Machine, Mode
 from orchestration.core.pid import make_pid
 from orchestration.errors import ApplicationError
 from orchestration.modules.caller import Caller
+from orchestration.modules.permissions import refused_command, started_fields
 from orchestration.modules.verbs import perform
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua
 from orchestration.store.inputs import encode_input, stamp
 from orchestration.tasks.calls import with_retries
+from orchestration.tasks.messages import IDENTITY
 from orchestration.tasks.neighbours import Neighbours
 from orchestration.tasks.runtime import Runtime
 
@@ -67,6 +70,7 @@ def run_function(
     *,
     task_id: str = "",
     context: Mapping[str, Any] | None = None,
+    identity: Identity | None = None,
 ) -> Any:
     """Run a function to its end in this thread.
 
@@ -76,6 +80,7 @@ def run_function(
         args: Its arguments.
         task_id: Of the Celery task it runs as.
         context: Context values; None takes those of the activity it runs as.
+        identity: In whose name it runs; None takes that of the activity.
 
     Returns:
         Its first result.
@@ -91,9 +96,11 @@ def run_function(
         raise ApplicationError(text, kind="Internal", retryable=False)
     if context is None:
         context = info().context if in_activity() else {}
+    if identity is None:
+        identity = Identity(info().actor, info().scope) if in_activity() else Identity()
     _depth.value = depth + 1
     try:
-        return _Driver(runtime, function_id, task_id or os.urandom(8).hex(), context).run(args)
+        return _Driver(runtime, function_id, task_id or os.urandom(8).hex(), context, identity).run(args)
     finally:
         _depth.value = depth
 
@@ -101,19 +108,23 @@ def run_function(
 class _Driver:
     """Performs the commands of one call and feeds the answers back."""
 
-    def __init__(self, runtime: Runtime, function_id: str, call_id: str, context: Mapping[str, Any]) -> None:
+    def __init__(
+        self, runtime: Runtime, function_id: str, call_id: str, context: Mapping[str, Any], identity: Identity
+    ) -> None:
         self._runtime = runtime
         self._id = function_id
         self._context = dict(context)
+        self._identity = identity
         self._pid = make_pid("celery", function_id, call_id)
         self._answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._timers: list[tuple[float, int, bytes]] = []
         self._ended = threading.Event()
         self._cancelled: set[int] = set()
         self._caller = Caller(
-            runtime=runtime, entry_id=function_id, pid=self._pid, context=self._context, answer=self._answers.put
-        )
-        self._neighbours = Neighbours(runtime, self._pid, self._context, self._answers.put)
+            runtime=runtime, entry_id=function_id, pid=self._pid, context=self._context, identity=identity,
+            answer=self._answers.put,
+        )  # fmt: skip
+        self._neighbours = Neighbours(runtime, self._pid, self._context, self._answers.put, identity)
         # The activity itself is told on process.events(); functions that it calls are its own business.
         self._hears_of_cancel = in_activity() and getattr(_depth, "value", 0) <= 1
 
@@ -127,6 +138,7 @@ class _Driver:
                 "workflow_id": "", "run_id": "", "type": self._id, "pid": self._pid, "task_queue": "", "namespace": "",
                 "bundle": "", "seed": os.urandom(16), "attempt": 1, "lua": "5.4", "format": 1, "flags": [],
                 "ctx": self._context, "tz": "UTC",
+                **started_fields(self._runtime, self._identity),
             }  # fmt: skip
             item = encode_input(Code.STARTED, meta, payload.encode(list(args), limit=limits.payload_bytes))
             while True:
@@ -147,7 +159,10 @@ class _Driver:
             machine.close()
 
     def _perform(self, code: int, rest: list[Any]) -> None:
-        if code == Code.SCHEDULE_ACTIVITY:
+        refused = refused_command(self._runtime, self._identity, code, rest, self._pid)
+        if refused is not None:
+            self._answers.put(refused)
+        elif code == Code.SCHEDULE_ACTIVITY:
             seq, target, args, options = rest
             self._spawn(seq, target, args, options)
         elif code == Code.START_TIMER:
@@ -193,6 +208,7 @@ class _Driver:
 
     def _spawn(self, seq: int, target: str, args: bytes, options: dict[str, Any]) -> None:
         context = {**self._context, **options.get("ctx", {})}
+        identity = Identity.of(options, self._identity)
         values = payload.decode(args)
         wanted = {**getattr(self._runtime.registry.find(target), "options", {}), **options.get("options", {})}
         try:
@@ -208,7 +224,7 @@ class _Driver:
             self._at(timeout_ms, seq, encode_input(Code.ACTIVITY_FAILED, seq, failure))
 
         def perform() -> Any:
-            return self._call(target, values, context)
+            return self._call(target, values, context, identity)
 
         def call() -> None:
             try:
@@ -227,14 +243,17 @@ class _Driver:
 
         threading.Thread(target=start, name=f"call {target}", daemon=True).start()
 
-    def _call(self, target: str, args: list[Any], context: Mapping[str, Any]) -> Any:
+    def _call(self, target: str, args: list[Any], context: Mapping[str, Any], identity: Identity) -> Any:
         """Run a function in place where its code is here, else as a Celery task that is waited for."""
         stand_in = self._runtime.stand_in(target)
         if stand_in is not None:
             return stand_in(*args)
-        entry = self._runtime.registry.find(target)
+        registry = self._runtime.registry
+        entry = registry.find(target)
+        if isinstance(entry, FunctionCelery) and isinstance(registry.find(entry.task), FunctionLua):
+            target, entry = entry.task, registry.get(entry.task)  # run as a task here, it would be nobody's
         if isinstance(entry, FunctionLua):
-            return run_function(self._runtime, target, args, context=context)
+            return run_function(self._runtime, target, args, context=context, identity=identity)
         if isinstance(entry, FunctionPython):
             from orchestration.tasks.entries import resolve_callable
 
@@ -244,7 +263,9 @@ class _Driver:
             task = app.tasks.get(entry.task)
             if task is not None:
                 return task(*args)
-            options = {"queue": entry.queue} if entry.queue else {}
+            options: dict[str, Any] = {"queue": entry.queue} if entry.queue else {}
+            if identity.fields():
+                options["headers"] = {IDENTITY: identity.fields()}
             result = app.send_task(entry.task, args=args, **options)
             return result.get(timeout=self._runtime.settings.start_to_close_ms / 1000, disable_sync_subtasks=False)
         raise ApplicationError(

@@ -15,7 +15,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -23,19 +23,23 @@ from celery import Celery
 from kombu import Producer
 from kombu.exceptions import OperationalError
 
+from orchestration.core.identity import Identity
 from orchestration.errors import StoreUnavailableError
 from orchestration.store.attempts import AttemptId
 from orchestration.store.connection import Connection
 from orchestration.store.results import Push, Pushes
 from orchestration.tasks.templates import MessageModels
 
-__all__ = ["MARK", "RESUME_TASK", "AttemptMark", "Messages"]
+__all__ = ["IDENTITY", "MARK", "RESUME_TASK", "AttemptMark", "Messages"]
 
 logger = logging.getLogger(__name__)
 
 RESUME_TASK = "orchestration.resume"
 MARK = "orchestration"
 """Name of the header that tells an activity attempt from an ordinary task."""
+
+IDENTITY = "orchestration_identity"
+"""Name of the header with the actor and the scope of a call or start that is no attempt."""
 
 _MOST_LOOKED_AT = 1_000
 _IDS = uuid.UUID("6f7263e0-0000-5000-8000-6f7263687374")
@@ -56,6 +60,7 @@ class AttemptMark:
         beat_ms: Heartbeat timeout, 0 for none.
         key: Idempotency key, the same for all attempts.
         context: Context values of the call.
+        identity: In whose name it is called.
     """
 
     namespace: str
@@ -68,6 +73,7 @@ class AttemptMark:
     beat_ms: int
     key: str
     context: dict[str, Any]
+    identity: Identity = field(default_factory=Identity)
 
     def of(self, attempt: AttemptId) -> AttemptMark:
         """The mark of another attempt of the same activity."""
@@ -76,10 +82,12 @@ class AttemptMark:
     def to_header(self) -> list[Any]:
         """The mark as it stands in the message header."""
         a = self.attempt
-        return [
+        header = [
             1, self.namespace, a.run_id, a.seq, a.attempt, a.token, self.target, self.workflow_id,
             self.workflow_type, self.queue, self.close_ms, self.beat_ms, self.key, self.context,
         ]  # fmt: skip
+        who = self.identity.fields()
+        return [*header, who] if who else header  # a worker of an older release refuses what it cannot honour
 
     @classmethod
     def from_header(cls, header: Sequence[Any]) -> AttemptMark:
@@ -90,11 +98,12 @@ class AttemptMark:
         """
         if not header or header[0] != 1:
             raise ValueError(f"unknown form of the {MARK} header: {header!r:.80}")
-        _, namespace, run_id, seq, attempt, token, target, wid, wtype, queue, close_ms, beat_ms, key, context = header
+        _, namespace, run_id, seq, attempt, token, target, wid, wtype, queue, close_ms, beat_ms, key, *rest = header
+        context, identity = rest[0], Identity.of(rest[1]) if len(rest) > 1 else Identity()
         return cls(
             namespace=namespace, attempt=AttemptId(run_id, int(seq), int(attempt), token), target=target,
             workflow_id=wid, workflow_type=wtype, queue=queue, close_ms=int(close_ms), beat_ms=int(beat_ms), key=key,
-            context=dict(context),
+            context=dict(context), identity=identity,
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestration.core import payload
 from orchestration.core.events import Code
+from orchestration.core.identity import Identity
 from orchestration.core.pid import parse_pid
 from orchestration.errors import OrchestrationError, StoreError, WorkflowNotFoundError
 from orchestration.store.inputs import encode_input
@@ -35,12 +36,15 @@ class Neighbours:
         pid: Address of the function.
         context: Context values that what it starts inherits.
         answer: Takes an input for the function's machine; called from threads too.
+        identity: In whose name it runs; what it starts inherits it.
     """
 
     def __init__(
-        self, runtime: Runtime, pid: str, context: Mapping[str, Any], answer: Callable[[bytes], None]
-    ) -> None:
+        self, runtime: Runtime, pid: str, context: Mapping[str, Any], answer: Callable[[bytes], None],
+        identity: Identity | None = None,
+    ) -> None:  # fmt: skip
         self._runtime = runtime
+        self._identity = identity or Identity()
         self._pid = pid
         self._context = context
         self._answer = answer
@@ -98,7 +102,7 @@ class Neighbours:
                     workflow_type=workflow_type, args=args, workflow_id=workflow_id,
                     request_id=f"spawn/{os.urandom(12).hex()}", queue=options.get("task_queue") or queue,
                     worker=worker, context={**self._context, **options.get("ctx", {})}, sender=self._pid,
-                    **request_options(options),
+                    identity=Identity.of(options, self._identity), **request_options(options),
                 ),
             )  # fmt: skip
         except (OrchestrationError, ValueError) as error:

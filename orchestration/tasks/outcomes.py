@@ -120,5 +120,6 @@ def activity_info(mark: AttemptMark, details: bytes) -> ActivityInfo:
     return ActivityInfo(
         workflow_id=mark.workflow_id, run_id=a.run_id, workflow_type=mark.workflow_type, target=mark.target,
         seq=a.seq, attempt=a.attempt, idempotency_key=mark.key, context=mark.context,
+        actor=mark.identity.actor, scope=mark.identity.scope,
         heartbeat_details=payload.decode(details) if details else None,
     )  # fmt: skip

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 from kombu import Producer
 
+from orchestration.core.identity import Identity
 from orchestration.registry.kinds.lua import WorkflowLua
+from orchestration.tasks.messages import IDENTITY
 from orchestration.tasks.starts import (
     RUN_MARK,
     StartRequest,
@@ -108,6 +110,7 @@ def _start(
         request=kept_request(request),
         queue=queue_name,
         delay_ms=_delay_ms(request.get("eta"), orchestration.app),
+        identity=Identity.of(request.get(IDENTITY) or (options.get("headers") or {}).get(IDENTITY) or {}),
     )
     del producer  # the message is given out with the run, by the store or by a producer of the application's pool
     return start(runtime, wanted, message=bring)

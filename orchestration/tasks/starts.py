@@ -15,6 +15,7 @@ from orchestration.core import payload
 from orchestration.core.bundle import Bundle
 from orchestration.core.events import Code
 from orchestration.core.flags import FORMAT, LUA, current_flags
+from orchestration.core.identity import Identity
 from orchestration.core.pid import make_pid
 from orchestration.errors import (
     EntryNotFoundError,
@@ -73,6 +74,7 @@ class StartRequest:
         summary: A line for people.
         details: More for people.
         context: Context values.
+        identity: Actor and scope; recorded with the start, and handed on to all that the run calls and starts.
         signals: Startup messages: topic and encoded array of payloads.
         update: A first update, taken in after them: its id, name and encoded array of arguments.
         sender: PID of the sender of those.
@@ -103,6 +105,7 @@ class StartRequest:
     summary: str = ""
     details: str = ""
     context: Mapping[str, Any] = field(default_factory=dict)
+    identity: Identity = field(default_factory=Identity)
     signals: Sequence[tuple[str, bytes]] = ()
     update: tuple[str, str, bytes] | None = None
     sender: str = ""
@@ -314,6 +317,7 @@ def _meta(runtime: Runtime, wanted: StartRequest, run_id: RunId, code: _Code, pi
     }  # fmt: skip
     if wanted.context:
         meta["ctx"] = dict(wanted.context)
+    meta.update(wanted.identity.fields())
     if runtime.settings.value_limit_bytes != Limits().payload_bytes:
         meta["payload_bytes"] = runtime.settings.value_limit_bytes
     if current_flags():

@@ -61,6 +61,13 @@ class Project:
         self._trees: dict[str, list[dict[str, Any]]] = {}
         self._files: dict[str, str] = {}
 
+    def copy(self, **options: Any) -> Project:
+        """Another project with the same definitions so far, for other workers; options are those of the class."""
+        project = Project(self.namespace, **options)
+        project._trees = {namespace: list(entries) for namespace, entries in self._trees.items()}
+        project._files = dict(self._files)
+        return project
+
     def entry(self, name: str, kind: str, namespace: str = "", **fields: Any) -> str:
         """Add an entry; returns its id."""
         namespace = namespace or self.namespace

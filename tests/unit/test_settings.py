@@ -79,6 +79,14 @@ def test_what_is_wrong_is_named_in_full(conf: dict[str, Any], env: dict[str, str
         read(conf, env)
 
 
+@pytest.mark.parametrize("value", [True, "true", "Yes", " on ", "1"])
+def test_a_switch_takes_booleans_and_words(value: Any) -> None:
+    assert read({"orchestration_strict_security": value}).strict_security is True
+    assert read().strict_security is read({"orchestration_strict_security": "off"}).strict_security is False
+    with pytest.raises(ConfigError, match="orchestration_strict_security = 'maybe': must be true or false"):
+        read({"orchestration_strict_security": "maybe"})
+
+
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(ConfigError, match=r"orchestration_a\b.*orchestration_b\b.*orchestration_shards = 'x'"):
         read({"orchestration_a": 1, "orchestration_b": 1, "orchestration_shards": "x"})

@@ -73,8 +73,6 @@ CHECKED_ONLY_KINDS: Final = frozenset(
         "queue.consumer",
         "queue.driver.memory",
         "queue.queue",
-        "security.policy",
-        "security.policy.expr",
         "security.token_store",
         "store.memory",
         "store.sql",

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import Enum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
+from orchestration.core.expressions import MissingLibraryError, compile_expression
+from orchestration.core.policies import Effect, Operator, Rule, Test, compile_condition
 from orchestration.registry.entry import Entry, Link
-from orchestration.registry.fields import Integer, Name, PositiveDurationMs, Reference, Text, fault, freeze, record
+from orchestration.registry.fields import (
+    Integer,
+    Name,
+    PositiveDurationMs,
+    Reference,
+    Text,
+    fault,
+    freeze,
+    record,
+    thaw,
+)
 
 __all__ = [
     "Condition",
@@ -23,48 +34,7 @@ __all__ = [
 ]
 
 
-class Effect(Enum):
-    """What a policy says when it applies."""
-
-    ALLOW = "allow"
-    """The access is granted, unless another policy denies it."""
-    DENY = "deny"
-    """The access is refused."""
-
-
-class Operator(Enum):
-    """How a condition compares its field with its value."""
-
-    EQ = "eq"
-    """Equal."""
-    NE = "ne"
-    """Not equal."""
-    LT = "lt"
-    """Less."""
-    GT = "gt"
-    """Greater."""
-    LTE = "lte"
-    """Less or equal."""
-    GTE = "gte"
-    """Greater or equal."""
-    IN = "in"
-    """One of a list."""
-    NIN = "nin"
-    """None of a list."""
-    EXISTS = "exists"
-    """The field is there."""
-    NEXISTS = "nexists"
-    """The field is not there."""
-    CONTAINS = "contains"
-    """The field has the value in it."""
-    NCONTAINS = "ncontains"
-    """The field does not have the value in it."""
-    MATCHES = "matches"
-    """The field matches a regular expression."""
-    NMATCHES = "nmatches"
-    """The field does not match a regular expression."""
-
-
+_INSTALL = "install the extra: pip install 'celery-orchestration[policies]'"
 _NEEDS_NO_VALUE = frozenset({Operator.EXISTS, Operator.NEXISTS})
 
 
@@ -92,7 +62,15 @@ class Condition:
             raise fault("has both value and value_from", "keep one of them")
         if self.value is None and self.value_from is None and self.operator not in _NEEDS_NO_VALUE:
             raise fault(f"the operator {self.operator.value} needs a value", "add 'value:' or 'value_from:'")
+        try:
+            self.test()
+        except ValueError as error:
+            raise fault(str(error), "correct 'value:'", field="value") from None
         return self
+
+    def test(self) -> Test:
+        """The condition, ready to be asked."""
+        return compile_condition(self.field, self.operator, thaw(self.value), self.value_from)
 
 
 def _as_list(value: object) -> object:
@@ -117,6 +95,11 @@ class PolicyRule:
     effect: Effect
     conditions: tuple[Condition, ...] = ()
 
+    def rule(self) -> Rule:
+        """The policy, ready to be asked."""
+        tests = tuple(condition.test() for condition in self.conditions)
+        return Rule(actions=self.actions, resources=self.resources, effect=self.effect, tests=tests)
+
 
 @record
 class ExpressionRule:
@@ -126,6 +109,21 @@ class ExpressionRule:
     resources: Patterns
     effect: Effect
     expression: Name
+
+    @model_validator(mode="after")
+    def _check_expression(self) -> ExpressionRule:
+        try:
+            compile_expression(self.expression)
+        except MissingLibraryError as error:
+            raise fault(str(error), _INSTALL, field="expression") from None
+        except ValueError as error:
+            raise fault(str(error), "correct the expression (CEL)", field="expression") from None
+        return self
+
+    def rule(self) -> Rule:
+        """The policy, ready to be asked."""
+        tests = (compile_expression(self.expression),)
+        return Rule(actions=self.actions, resources=self.resources, effect=self.effect, tests=tests)
 
 
 @record

@@ -108,6 +108,10 @@ def test_bad_lifecycles(tree, lifecycle, field, expected):
     assert expected in problem
 
 
+def _policy(condition: str) -> str:
+    return f"{{policy: {{actions: a, resources: b, effect: deny, conditions: [{{field: action, {condition}}}]}}}}"
+
+
 @pytest.mark.parametrize(
     ("kind", "fields", "expected"),
     [
@@ -133,6 +137,14 @@ def test_bad_lifecycles(tree, lifecycle, field, expected):
             "security.policy",
             "{policy: {actions: a, resources: b, effect: deny, conditions: [{field: x, operator: eq, value: 1}]}}",
             "field 'policy.conditions[0].field' = 'x': there is no such field; use actor.id",
+        ),
+        ("security.policy", _policy("operator: in, value: x"), "'x': the operator in needs a list; correct 'value:'"),
+        ("security.policy", _policy("operator: matches, value: '('"), "'(': regexp: missing ): (; correct"),
+        ("security.policy", _policy("operator: lt, value: [1]"), "the operator lt compares numbers or texts"),
+        (
+            "security.policy.expr",
+            "{policy: {actions: a, resources: b, effect: deny, expression: 'user == 1'}}",
+            "field 'policy.expression' = 'user == 1': there is no user: use actor.id",
         ),
         ("security.token_store", "{store: s, token_length: 1}", "must be at least 16"),
         ("function.python", "{callable: shop.tasks}", "is no Python callable; write 'package.module:function'"),

@@ -43,6 +43,7 @@ local function options_of(executor, target)
   end
   local context = executor.context or rt.context
   if next(context) ~= nil then map.ctx = context end
+  map.actor, map.scope, map.asks = executor.actor, executor.scope, executor.asks
   local ok, bytes = pcall(rt.map_bytes, map)
   if not ok then
     rt.rethrow(bytes)
@@ -58,6 +59,11 @@ local function schedule(executor, fname, target, ...)
   if not name then
     name, problem = check(target, fname)
     if not name then return nil, problem end
+  end
+  if not is_workflow and fname == "async" then -- what is not permitted is told here, not in the future
+    rt.require_prelude("guard")
+    problem = rt.refusal("funcs.call", target, "not allowed: " .. target)
+    if problem then return nil, problem end
   end
   local options, crowded = nil, rt.crowded()
   if crowded then return nil, crowded end
@@ -197,12 +203,29 @@ local function table_argument(value, fname)
   if rawtype(value) ~= "table" or rt.class_of(value) then rt.typeerror(1, fname, "table", value, 1) end
 end
 
+
+-- asking(state, field, value, action) -> a new executor with one field changed; what that takes to be permitted is asked at
+-- once or, in a workflow, by the call
+local function asking(state, field, value, action)
+  local new = {}
+  for key, old in next, state do new[key] = old end
+  new[field], new.bytes, new.waits = value, nil, nil
+  if action and rt.require_prelude("guard") and rt.is_guarded() then
+    local problem = rt.refusal(action, (raw.string.gsub(action, "^.*%.", "")))
+    if problem then return nil, problem end
+    new.asks = state.asks and raw.table.move(state.asks, 1, #state.asks, 1, {}) or {}
+    new.asks[#new.asks + 1] = action
+  end
+  return (new_executor(new))
+end
+
 function executor.with_context(self, values)
   local state = executor_of(self, "with_context")
   table_argument(values, "with_context")
   local context = {}
   for key, value in next, state.context or rt.context do context[key] = value end
-  return new_executor({ context = rt.require_prelude("options").values(values, context), options = state.options })
+  context = rt.require_prelude("options").values(values, context)
+  return asking(state, "context", context, "funcs.context")
 end
 function executor.with_options(self, options)
   local state = executor_of(self, "with_options")
@@ -211,17 +234,17 @@ function executor.with_options(self, options)
   for key, value in next, options do
     if rawtype(key) == "string" then kept[key] = value end
   end
-  return new_executor({ context = state.context, options = kept })
+  return asking(state, "options", kept)
 end
 function executor.with_actor(self, actor)
   local state = executor_of(self, "with_actor")
-  if actor == nil then rt.raise("actor cannot be nil") end
-  return new_executor({ context = state.context, options = state.options })
+  rt.require_prelude("guard")
+  return asking(state, "actor", rt.actor_of(actor, "with_actor"), "funcs.security")
 end
 function executor.with_scope(self, scope)
   local state = executor_of(self, "with_scope")
-  if scope == nil then rt.raise("scope cannot be nil") end
-  return new_executor({ context = state.context, options = state.options })
+  rt.require_prelude("guard")
+  return asking(state, "scope", rt.scope_of(scope, "with_scope"), "funcs.security")
 end
 function executor.call(self, target, ...) return call(executor_of(self, "call"), target, ...) end
 function executor.async(self, target, ...) return async(executor_of(self, "async"), target, ...) end

@@ -13,6 +13,14 @@ local function copy(from)
   return to
 end
 
+-- asked(builder, flags) -> list: the actions that a start is; who performs it asks whether they are permitted
+local function asked(builder, flags)
+  local actions = builder and builder.asks and copy(builder.asks) or {}
+  for i = 1, #flags.asks do actions[#actions + 1] = flags.asks[i] end
+  if flags.hosted and not builder then actions[#actions + 1] = "process.host" end
+  return actions
+end
+
 -- start(builder, what, flags, id, host, ...) -> seq | nil, error
 local function start(builder, flags, id, host, ...)
   local bytes, problem = rt.try_pack_list(...)
@@ -24,6 +32,7 @@ local function start(builder, flags, id, host, ...)
     map, problem = rt.require_prelude("options").workflow(builder.options)
     if not map then return rt.fail("Invalid", problem) end
     if builder.name then map.name = builder.name end
+    map.actor, map.scope = builder.actor, builder.scope
     if #builder.messages > 0 then map.messages = builder.messages end
   end
   local context = builder and builder.context or rt.context
@@ -31,6 +40,8 @@ local function start(builder, flags, id, host, ...)
   if flags.monitor then map.monitor = true end
   if flags.link then map.link = true end
   if flags.wait then map.wait = true end
+  rt.require_prelude("guard")
+  if rt.is_guarded() then map.asks, map.built = asked(builder, flags), builder and true end
   local ok, options = raw.pcall(rt.map_bytes, map)
   if not ok then
     rt.rethrow(options)
@@ -60,6 +71,13 @@ local function await_end(seq, pid, take)
   rt.on_cancel(seq, function() request_cancel(pid) end)
 end
 
+-- not_started(builder, bytes) -> nil, error; a builder raises what is not permitted
+local function not_started(builder, bytes)
+  local problem = rt.error_from(bytes)
+  if builder and rt.state(problem, "error").kind == "PermissionDenied" then raw.error(problem, 0) end
+  return nil, problem
+end
+
 local function launch(builder, name, flags, count, id, host, ...)
   if count < 2 then return rt.fail("Invalid", name .. " requires at least id and host arguments") end
   if rawtype(id) ~= "string" then rt.typeerror(1, name, "string", id, 1) end
@@ -84,7 +102,7 @@ local function launch(builder, name, flags, count, id, host, ...)
   end)
   if is_workflow then rt.on_cancel(seq, function() wanted = true end) end
   local ok, answer = block("process." .. name, id)
-  if not ok then return nil, rt.error_from(answer) end
+  if not ok then return not_started(builder, answer) end
   if not is_workflow then
     if flags.monitor then rt.watching.add("monitor", answer) end
     if flags.link then rt.watching.add("link", answer) end
@@ -92,13 +110,19 @@ local function launch(builder, name, flags, count, id, host, ...)
   return answer, nil
 end
 
+local EXEC <const> = {
+  ["process.exec"] = { wait = not is_workflow, asks = { "process.exec" }, hosted = true },
+  ["workflow.exec"] = { asks = { "workflow.exec" } },
+}
+
 -- exec(builder, what, id, host, ...): start and wait for the end
 local function exec(builder, what, id, host, ...)
   local task = waiter()
-  local seq, problem = start(builder, is_workflow and {} or { wait = true }, id, host, ...)
+  local seq, problem = start(builder, EXEC[what], id, host, ...)
   if not seq then return nil, problem end
-  local wanted = false
+  local wanted, started = false, true
   on_result(seq, function(ok, answer, ended)
+    started = ok or ended ~= nil
     if ended ~= nil or not ok then return wake(task, ok, answer) end -- ended: the end came first, see launch()
     await_end(seq, answer, function(ended_well, bytes) wake(task, ended_well, bytes) end)
     if wanted then request_cancel(answer) end
@@ -106,6 +130,7 @@ local function exec(builder, what, id, host, ...)
   rt.on_cancel(seq, function() wanted = true end)
   local ok, bytes = block(what, id)
   if ok then return (rt.unpack(bytes)), nil end
+  if not started then return not_started(builder, bytes) end
   return nil, rt.error_from(bytes)
 end
 rt.exec_child = exec
@@ -121,8 +146,11 @@ local function checked_exec(builder, count, id, host, ...)
 end
 
 local VARIANTS <const> = {
-  { "spawn", {} }, { "spawn_monitored", { monitor = true } }, { "spawn_linked", { link = true } },
-  { "spawn_linked_monitored", { link = true, monitor = true } },
+  { "spawn", { asks = { "process.spawn" }, hosted = true } },
+  { "spawn_monitored", { monitor = true, asks = { "process.spawn", "process.spawn.monitored" } } },
+  { "spawn_linked", { link = true, asks = { "process.spawn", "process.spawn.linked" } } },
+  { "spawn_linked_monitored",
+    { link = true, monitor = true, asks = { "process.spawn", "process.spawn.linked", "process.spawn.monitored" } } },
 }
 
 -- Builder: each method makes a new one -------------------------------------------------------------------------------
@@ -140,6 +168,23 @@ local function changed(state, field, value)
   return (new_builder(new))
 end
 
+-- asking(state, field, value, action) -> as changed, for what has to be permitted: asked at once or, in a workflow, by the
+-- start; a refusal is raised
+local REFUSED <const> = {
+  ["process.context"] = "context", ["process.options"] = "options", ["process.security"] = "security context",
+}
+local function asking(state, field, value, action)
+  rt.require_prelude("guard")
+  if not rt.is_guarded() then return changed(state, field, value) end
+  local text = "not allowed to spawn processes with custom " .. REFUSED[action]
+  local problem = rt.refusal(action, sub(action, 9), text)
+  if problem then raw.error(problem, 0) end
+  local new = copy(state)
+  new[field], new.asks = value, copy(state.asks or {})
+  new.asks[#new.asks + 1] = action
+  return (new_builder(new))
+end
+
 local function table_argument(value, n, fname)
   if rawtype(value) ~= "table" or rt.class_of(value) then rt.typeerror(n, fname, "table", value, 1) end
 end
@@ -147,7 +192,7 @@ end
 function methods.with_context(self, values)
   local state = builder_of(self, "with_context")
   table_argument(values, 2, "with_context")
-  return changed(state, "context", rt.require_prelude("options").values(values, copy(state.context)))
+  return asking(state, "context", rt.require_prelude("options").values(values, copy(state.context)), "process.context")
 end
 function methods.with_options(self, options)
   local state = builder_of(self, "with_options")
@@ -157,7 +202,7 @@ function methods.with_options(self, options)
     if rawtype(key) ~= "string" then rt.argerror(2, "with_options", "option keys must be strings") end
     merged[key] = value
   end
-  return changed(state, "options", merged)
+  return asking(state, "options", merged, "process.options")
 end
 function methods.with_name(self, name)
   local state = builder_of(self, "with_name")
@@ -177,13 +222,13 @@ function methods.with_message(self, topic, ...)
 end
 function methods.with_actor(self, actor)
   local state = builder_of(self, "with_actor")
-  if actor == nil then rt.raise("actor cannot be nil") end
-  return changed(state, "actor", true)
+  rt.require_prelude("guard")
+  return asking(state, "actor", rt.actor_of(actor, "with_actor"), "process.security")
 end
 function methods.with_scope(self, scope)
   local state = builder_of(self, "with_scope")
-  if scope == nil then rt.raise("scope cannot be nil") end
-  return changed(state, "scope", true)
+  rt.require_prelude("guard")
+  return asking(state, "scope", rt.scope_of(scope, "with_scope"), "process.security")
 end
 function methods.exec(self, ...)
   return checked_exec(builder_of(self, "exec"), select("#", ...), ...)

@@ -1,0 +1,170 @@
+# ruff: noqa: E501 - Lua sources read better on one line
+"""Definitions for tests of identities and permissions: policies, and code that asks, calls and starts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestration.client import Actor
+from tests.support.projects import ALL_MODULES, Project
+
+project = Project()
+SECURITY = (*ALL_MODULES, "security")
+
+
+def policy(name: str, effect: str, actions: Any, resources: Any = "*", **fields: Any) -> str:
+    conditions = fields.pop("conditions", [])
+    rule = {"actions": actions, "resources": resources, "effect": effect, "conditions": conditions}
+    return project.entry(name, "security.policy", policy=rule, **fields)
+
+
+everything = policy("everything", "allow", "*", groups=["staff"])
+admins = policy("admins", "allow", ["funcs.call"], conditions=[
+    {"field": "actor.meta.role", "operator": "eq", "value": "admin"}])  # fmt: skip
+no_secrets = policy("no_secrets", "deny", "*", ["app:secret", "*secret*"], groups=["staff"])
+policy("optional", "allow", ["process.options"], "options")
+policy("makers", "allow", ["security.actor.create", "security.scope.create"])
+spawners = policy("spawners", "allow", ["process.spawn", "process.send"])
+project.entry(
+    "owners", "security.policy.expr",
+    policy={"actions": "doc.*", "resources": "*", "effect": "allow", "expression": "meta.owner == actor.id"},
+)  # fmt: skip
+
+who = project.function(
+    "who",
+    """
+    local security = require("security")
+    local function main()
+      local actor, scope = security.actor(), security.scope()
+      local ids = {}
+      for i, policy in ipairs(scope and scope:policies() or {}) do ids[i] = policy:id() end
+      return {
+        id = actor and actor:id(), meta = actor and actor:meta(), scoped = scope ~= nil,
+        ids = table.concat(ids, " "), asked = require("ctx").get("asked"),
+      }
+    end
+    return main
+    """,
+    modules=SECURITY,
+)
+project.function("secret", "return function() return 42 end")
+deep = project.function("deep", "return function() return (require('funcs').call('app:who')) end")
+child = project.workflow("child", "return function() return (require('funcs').call('app:who')) end")
+lua = project.function(
+    "lua",
+    """
+    local security = require("security")
+    local funcs = require("funcs")
+    local function text(value, problem)
+      return problem and { problem:kind(), problem:message() } or value
+    end
+    local function kind_and_text(ok, problem) return { ok, ok and "" or problem:kind(), ok and "" or problem:message() } end
+    local cases = {
+      call = function(target) return text(funcs.call(target)) end,
+      async = function(target) return text(funcs.async(target)) end,
+      as = function(id, policies, target)
+        local scope = security.new_scope()
+        for _, name in ipairs(policies) do scope = scope:with(assert(security.policy(name))) end
+        local named, problem = funcs.new():with_actor(security.new_actor(id, { role = "guest" }))
+        if not named then return text(nil, problem) end
+        return text(named:with_scope(scope):call(target))
+      end,
+      context = function() return text(funcs.new():with_context({ asked = "yes" })) end,
+      can = function(action, resource, meta) return security.can(action, resource, meta) end,
+      new_actor = function() return kind_and_text(pcall(security.new_actor, "x")) end,
+      new_scope = function() return kind_and_text(pcall(security.new_scope)) end,
+      policy = function(id) return text(security.policy(id)) end,
+      group = function(id)
+        local scope, problem = security.named_scope(id)
+        if not scope then return text(nil, problem) end
+        local ids = {}
+        for i, policy in ipairs(scope:policies()) do ids[i] = policy:id() end
+        return ids
+      end,
+      scopes = function()
+        local one = security.policy("app:everything")
+        local empty = security.new_scope()
+        local full = empty:with(one):with(one)
+        local actor = security.new_actor("ann", { role = "admin" })
+        return {
+          #empty:policies(), #full:policies(), full:contains(one), full:contains("app:everything"), empty:contains(one),
+          #full:without(one):policies(), #full:without("app:other"):policies(), empty:evaluate(actor, "a", "b"),
+          full:evaluate(actor, "a", "b"), full:with(security.policy("app:no_secrets")):evaluate(actor, "a", "app:secret"),
+          one:evaluate(actor, "a", "b"), security.policy("app:owners"):evaluate(actor, "doc.read", "d", { owner = "ann" }),
+          security.policy("app:owners"):evaluate(actor, "doc.read", "d"), type(actor), tostring(actor),
+        }
+      end,
+      hand = function()
+        local actor = security.new_actor("ann")
+        return { (funcs.call("app:echo", actor, security.new_scope())) }
+      end,
+      build = function(with)
+        return kind_and_text(pcall(function()
+          local builder = process.with_options({})
+          if with == "actor" then builder = builder:with_actor(security.new_actor("x")) end
+          return builder:spawn("app:child", "")
+        end))
+      end,
+      spawn = function(host) return text(process.spawn("app:child", host)) end,
+      exec = function() return text(process.exec("app:child", "app:orders")) end,
+      exec_as = function(id)
+        return text(process.with_options({}):with_actor(security.new_actor(id)):exec("app:child", "orders"))
+      end,
+      send = function(pid) return text(process.send(pid, "hello")) end,
+      cancel = function(pid) return text(process.cancel(pid)) end,
+      monitor = function(pid) return text(process.monitor(pid)) end,
+      refuses = function(method) return select(2, pcall(function() funcs.new()[method](funcs.new(), { id = "ann" }) end)) end,
+    }
+    return function(case, ...) return cases[case](...) end
+    """,
+    modules=SECURITY,
+)
+flow = project.workflow(
+    "flow",
+    """
+    local funcs = require("funcs")
+    local function text(value, problem)
+      return problem and { problem:kind(), problem:message() } or value
+    end
+    local cases = {
+      call = function(target) return text(funcs.call(target)) end,
+      future = function(target)
+        local future, problem = funcs.async(target)
+        future:channel():receive()
+        local result, failure = future:result()
+        return text(result and result:data(), failure)
+      end,
+      context = function(target) return text(funcs.new():with_context({ asked = "yes" }):call(target)) end,
+      exec = function() return text(require("workflow").exec("app:child")) end,
+      process_exec = function(host) return text(process.exec("app:child", host)) end,
+      spawn = function(host)
+        local pid, problem = process.spawn("app:child", host)
+        if not pid then return text(pid, problem) end
+        return process.events():receive().result.value
+      end,
+      monitored = function() return text(process.spawn_monitored("app:child", "")) end,
+      build = function(with)
+        local ok, problem = pcall(function()
+          local builder = process.with_options({})
+          if with == "context" then builder = builder:with_context({ a = 1 }) end
+          return builder:spawn("app:child", "")
+        end)
+        return { ok, ok and "started" or problem:kind(), ok and "" or problem:message() }
+      end,
+      send = function(pid) return text(process.send(pid, "hello", 1)) end,
+      cancel = function(pid) return text(process.cancel(pid)) end,
+      terminate = function(pid) return text(process.terminate(pid)) end,
+      again = function(left)
+        if left > 0 then process.upgrade(nil, "again", left - 1) end
+        return text(funcs.call("app:who"))
+      end,
+      sleep = function() while true do process.inbox():receive() end end,
+      actor = function() return select(2, pcall(function() funcs.new():with_actor("ann") end)) end,
+    }
+    return function(case, ...) return cases[case](...) end
+    """,
+)
+project.function("echo", "return function(...) return select('#', ...) .. tostring(...) end")
+
+
+ANN = Actor("ann", {"role": "admin"})
