@@ -15,6 +15,7 @@ from orchestration.registry.lua_syntax import LuaChecker, make_lua_checker
 from orchestration.registry.problems import Problem, ProblemList, shown
 from orchestration.registry.registry import Registry
 from orchestration.registry.resolve import check_entries
+from orchestration.registry.services import check_services
 from orchestration.registry.variables import Variables, check_public_names
 from orchestration.types import EntryId
 
@@ -44,6 +45,7 @@ def load_registry(
     workers = check_entries(entries, definitions, check_lua or make_lua_checker(), problems)
     check_public_names(entries, definitions, problems)
     check_agreements(entries, definitions, problems)
+    check_services(entries, definitions, problems)
     problems.raise_if_any()
     return Registry(tuple(entries.values()), workers=workers, warnings=problems.warnings)
 

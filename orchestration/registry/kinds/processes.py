@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -12,7 +13,7 @@ from orchestration.registry.fields import Integer, Reference, fault, freeze, rec
 from orchestration.registry.kinds.lifecycle import Lifecycle
 from orchestration.registry.kinds.lua import HOST_KINDS
 
-__all__ = ["HostLimits", "ProcessHost", "ProcessService"]
+__all__ = ["HostLimits", "ProcessHost", "ProcessService", "Scope"]
 
 
 @record
@@ -48,6 +49,15 @@ def _check_host(value: str) -> str:
     return value
 
 
+class Scope(Enum):
+    """How many instances of a service there are."""
+
+    DEPLOYMENT = "deployment"
+    """One, on one of the workers that serve its host; another takes over when that one dies."""
+    WORKER = "worker"
+    """One on each worker that serves its host."""
+
+
 @record
 class ProcessService(Entry):
     """An actor that is kept running.
@@ -56,11 +66,13 @@ class ProcessService(Entry):
         process: Id of the ``process.lua`` entry.
         host: Id of the host it runs on.
         input: Arguments of the process.
+        scope: How many instances there are.
     """
 
     process: Reference
     host: Annotated[Reference, AfterValidator(_check_host)]
     input: Annotated[tuple[Any, ...], AfterValidator(freeze)] = ()
+    scope: Scope = Scope.DEPLOYMENT
     lifecycle: Lifecycle = Field(default_factory=Lifecycle)
 
     def links(self) -> Iterator[Link]:

@@ -61,10 +61,11 @@ def test_lifecycle_and_its_defaults(tree):
     service = one(
         tree,
         "process.service",
-        "{process: p, host: h, input: [1, {a: [b]}], lifecycle: {auto_start: yes, requires: [p], depends_on: [h, p], "
+        "{process: p, host: h, input: [1, {a: [b]}], lifecycle: {auto_start: yes, requires: [q], depends_on: [h, q], "
         "restart: {max_attempts: 10}, security: {actor: {id: me}, policies: ['a:pol'], groups: [g]}}}",
         "  - {name: p, kind: process.lua, source: return 1, meta: {default_host: h}}\n"
         "  - {name: h, kind: process.host, host: {workers: 4}}\n"
+        "  - {name: q, kind: store.memory}\n"
         "  - {name: pol, kind: security.policy, groups: [g], policy: {actions: '*', "
         "resources: [a, b], effect: deny}}\n",
     )
@@ -73,7 +74,7 @@ def test_lifecycle_and_its_defaults(tree):
     assert service.input == (1, {"a": ("b",)})
     assert (lifecycle.auto_start, lifecycle.startup) == (True, Startup.REQUIRED)
     assert (lifecycle.start_timeout, lifecycle.stop_timeout, lifecycle.stable_threshold) == (10_000, 10_000, 5_000)
-    assert lifecycle.dependencies == ("a:p", "a:h")
+    assert lifecycle.dependencies == ("a:q", "a:h")
     restart = lifecycle.restart
     assert (restart.initial_delay, restart.max_delay, restart.backoff_factor, restart.jitter, restart.max_attempts) == (
         1_000,
