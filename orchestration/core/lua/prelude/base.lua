@@ -234,15 +234,16 @@ end
 local parts = {} -- table -> { field = file }
 
 local function part(t, key)
-  local file = parts[t][key]
-  if file == nil then return nil end
+  local files = parts[t]
+  local file = files[key] or files[1]
+  if file == nil or loaded[file] then return nil end
   rt.require_prelude(file)
   return crawget(t, key)
 end
 local ON_DEMAND <const> = { __index = part }
 
--- on_demand(t, file, fields) -> t: prelude/<file>.lua puts these fields (words) into the table, and is loaded when the
--- first of them is read
+-- on_demand(t, file, fields) -> t: prelude/<file>.lua puts these fields (words; nil: all that no other file has) into the
+-- table, and is loaded when the first of them is read
 function rt.on_demand(t, file, fields)
   local files = parts[t]
   if not files then
@@ -250,6 +251,7 @@ function rt.on_demand(t, file, fields)
     parts[t] = files
     csetmetatable(t, ON_DEMAND)
   end
+  if not fields then files[1] = file return t end
   for field in gmatch(fields, "%S+") do files[field] = file end
   return t
 end
@@ -258,7 +260,7 @@ end
 function rt.complete(t)
   local files = parts[t]
   if files then
-    for field in cnext, files do part(t, field) end
+    for _, file in cnext, files do rt.require_prelude(file) end
     csetmetatable(t, nil)
     parts[t] = nil
   end

@@ -1,48 +1,28 @@
--- timers: what waits for time to pass: sleep, after, timer and ticker of the module time. Each is a durable timer of the run.
--- Called with now() -> Time; returns the four functions.
+-- timers: after, timer and ticker of the module time: durable timers of the run that send to a channel.
 local rt = ...
 local raw = rt.raw
-local fail, channel = rt.fail, rt.channel
+local channel, time = rt.channel, rt.time
 local duration = rt.require_prelude("duration")
 local to_ns, to_ms = duration.to_ns, duration.to_ms
-local now -- () -> Time
 local TIMER <const>, TICKER <const> = "time.Timer", "time.Ticker"
-
-local function wake_sleeper(number, task)
-  rt.cancel_timer(number)
-  rt.wake(task, false)
-end
-
-local function sleep(value)
-  local ns, problem = to_ns(value)
-  if not ns then return fail("Invalid", "time.sleep: " .. problem) end
-  if ns <= 0 then return end
-  local crowded = rt.crowded()
-  if crowded then return nil, crowded end
-  local task = rt.waiter()
-  rt.start_timer(to_ms(ns), task)
-  task.take_back = wake_sleeper
-  if rt.block("time.sleep", duration.to_text(ns)) then return end
-  return fail("Canceled", "canceled")
-end
 
 -- positive(value, fname) -> nanoseconds | nil, error object
 local function positive(value, fname)
   local ns, problem = to_ns(value)
-  if not ns then return fail("Invalid", "time." .. fname .. ": " .. problem) end
-  if ns <= 0 then return fail("Invalid", "time." .. fname .. ": duration must be > 0") end
+  if not ns then return rt.fail("Invalid", "time." .. fname .. ": " .. problem) end
+  if ns <= 0 then return rt.fail("Invalid", "time." .. fname .. ": duration must be > 0") end
   local crowded = rt.crowded()
   if crowded then return nil, crowded end
   return ns
 end
 
-local function after(value)
+function time.after(value)
   local ns, problem = positive(value, "after")
   if not ns then return nil, problem end
   local ch = channel.new(1, "time.after")
   local state = channel.state(ch)
   local number = rt.start_timer(to_ms(ns), function()
-    channel.offer(state, now())
+    channel.offer(state, time.now())
     channel.close(state)
   end)
   rt.on_cancel(number, function()
@@ -64,7 +44,7 @@ end
 local function arm(state, ns)
   state.id = rt.start_timer(to_ms(ns), function()
     state.id = nil
-    channel.offer(channel.state(state.channel), now())
+    channel.offer(channel.state(state.channel), time.now())
   end)
   rt.on_cancel(state.id, function(number)
     state.id, state.canceled = nil, true
@@ -79,7 +59,7 @@ local function disarm(state)
   return id ~= nil and rt.cancel_timer(id)
 end
 
-local function timer(value)
+function time.timer(value)
   local ns, problem = positive(value, "timer")
   if not ns then return nil, problem end
   local state = { channel = channel.new(1, "time.timer") }
@@ -120,7 +100,7 @@ local function tick(state)
   if state.due <= at then state.due = state.due + (at - state.due) // state.period * state.period + state.period end
   state.id = rt.start_timer(state.due - at, function()
     local target = channel.state(state.channel)
-    if channel.accepts(target) then channel.offer(target, now()) end
+    if channel.accepts(target) then channel.offer(target, time.now()) end
     tick(state)
   end)
   rt.on_cancel(state.id, function(number)
@@ -130,7 +110,7 @@ local function tick(state)
   end)
 end
 
-local function ticker(value)
+function time.ticker(value)
   local ns, problem = positive(value, "ticker")
   if not ns then return nil, problem end
   local state = { channel = channel.new(1, "time.ticker"), period = to_ms(ns), due = rt.now_ns() // 1000000 }
@@ -141,8 +121,4 @@ end
 function ticker_methods.channel(self) return ticker_of(self, "channel").channel end
 ticker_methods.response = ticker_methods.channel
 function ticker_methods.stop(self) return disarm(ticker_of(self, "stop")) end
-
-return function(clock)
-  now = clock
-  return { sleep = sleep, after = after, timer = timer, ticker = ticker }
-end
+return true
