@@ -33,7 +33,9 @@ class LuaWorld:
         self._pending: BaseException | None = None
         self._lua = new_state(self._limits.memory_bytes)
         try:
-            start = self._lua.globals()[b"load"](prelude_code("base"), b"=[base]", b"b")
+            raw = self._lua.globals()
+            raw[b"collectgarbage"](b"stop")  # until rt.settle(): the library is no garbage
+            start = raw[b"load"](prelude_code("base"), b"=[base]", b"b")
             self.rt: Any = start(self._call_host, self._limits.memory_bytes, self._limits.instructions)
             self._enter = self.rt[b"enter"]
             self._require = self.rt[b"require_prelude"]
@@ -92,6 +94,7 @@ class LuaWorld:
             LuaSourceError: It is not valid Lua; the message names file and line.
         """
         text, chunkname = source.encode(), b"@" + name.encode()
+        self.call(self.rt[b"settle"])
         function, *problem = self.call(self.rt[b"load_user"], prepare(text, name), chunkname, env)
         if function is None:
             raise LuaSourceError(problem[0].decode("utf-8", "replace"))

@@ -1,6 +1,7 @@
 -- base: the root of a Lua world. Runs once, before anything else, with the raw libraries in reach; builds `rt`,
 -- the table that prelude files share, and leaves nothing of the raw libraries where user code could find it.
--- Called with (host, memory_bytes, instructions): `host(name, bytes) -> ok, bytes` is the one Python callable.
+-- Called with (host, memory_bytes, instructions): `host(name, bytes) -> ok, bytes` is the one Python callable. The garbage
+-- collector stands still until rt.settle().
 local pyhost, memory_bytes, instructions = ...
 
 local raw = {
@@ -22,8 +23,6 @@ local collectgarbage, clock = raw.collectgarbage, raw.os.clock
 local sethook, traceback, getinfo = raw.debug.sethook, raw.debug.traceback, raw.debug.getinfo
 local ccreate, cresume, cyield = raw.coroutine.create, raw.coroutine.resume, raw.coroutine.yield
 local find, gmatch, match, sub = raw.string.find, raw.string.gmatch, raw.string.match, raw.string.sub
-
-collectgarbage("stop") -- nothing made below is garbage
 
 -- Fields that code asks for again and again are false, not nil: nil is looked for among the parts of section 2.
 local rt = {
@@ -366,5 +365,10 @@ rt.on_demand(rt, "classes", "class class_of")
 rt.require_prelude("sandbox_order")
 rt.require_prelude("sandbox_coroutine")
 rt.require_prelude("sandbox_env")
-collectgarbage("restart")
+
+-- Nothing is collected while the library is put together: to be called when the code of the user has come.
+function rt.settle()
+  collectgarbage("restart")
+  collectgarbage("collect")
+end
 return rt

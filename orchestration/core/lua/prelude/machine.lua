@@ -66,7 +66,9 @@ local function new_env(unit)
 end
 
 local function compile(unit)
-  local chunk, problem = rt.load_user(unit.source, "@" .. unit.name, new_env(unit))
+  local source = unit.source
+  unit.source = nil
+  local chunk, problem = rt.load_user(source, "@" .. unit.name, new_env(unit))
   if not chunk then error(problem, 0) end
   return chunk
 end
@@ -165,6 +167,7 @@ return {
     libraries = program.libraries
     rt.payload_limit, rt.program = payload_limit, program
     main_chunk = compile(program.entry)
+    rt.settle()
   end,
   apply = rt.apply,
   apply_traced = function(event)
