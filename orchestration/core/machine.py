@@ -149,7 +149,7 @@ class Machine:
         self._lua = lua
         self._call = self._world.call
         try:
-            self._call(lua[b"start"], program, self.limits.payload_bytes)
+            self._call(self._world.rt[b"run_prelude"], b"machine_start", program, self.limits.payload_bytes)
         except SandboxError as error:
             if type(error) is SandboxError:
                 raise LuaSourceError(str(error).split("\n", 1)[0]) from None
@@ -313,7 +313,7 @@ def _unit(unit: Unit) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _program(bundle: Bundle) -> bytes:
-    """A bundle as machine.lua reads it, its sources prepared; kept by the bundle's content."""
+    """A bundle as machine_start.lua reads it, its sources prepared; kept by the bundle's content."""
     entry, *libraries = bundle.units()
     return payload.encode(
         {

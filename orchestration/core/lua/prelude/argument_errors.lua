@@ -3,7 +3,7 @@
 local rt = ...
 local raw = rt.raw
 local rawtype, rawget, error, getmetatable = raw.type, raw.rawget, raw.error, raw.getmetatable
-local getinfo, running, format, sub = raw.debug.getinfo, raw.coroutine.running, raw.string.format, raw.string.sub
+local getinfo, running, format, sub = raw.getinfo, raw.coroutine.running, raw.string.format, raw.string.sub
 
 -- user_frames(thread, level, most) -> list of {source, line, name, type}: frames of user code, innermost first.
 -- Frames of the library are left out: its lines may move between releases, and an error text is part of a history.

@@ -8,25 +8,28 @@ local raw = {
   type = type, next = next, rawget = rawget, rawset = rawset, rawequal = rawequal, rawlen = rawlen, select = select,
   tostring = tostring, tonumber = tonumber, pcall = pcall, xpcall = xpcall, error = error, assert = assert, ipairs = ipairs,
   setmetatable = setmetatable, getmetatable = debug.getmetatable, public_getmetatable = getmetatable,
-  load = load, collectgarbage = collectgarbage, string = string, table = table, math = math, coroutine = coroutine, os = os,
-  debug = debug, utf8 = utf8, string_meta = debug.getmetatable(""),
+  load = load, collectgarbage = collectgarbage, string = string, table = table, math = math, coroutine = coroutine, utf8 = utf8,
+  getinfo = debug.getinfo,
 }
--- Nothing below this line may use a global. What nobody needs any more (io, package, ...) is let go of as well.
+local clock, setlocale, sethook, traceback = os.clock, os.setlocale, debug.sethook, debug.traceback
+raw.string_meta = raw.getmetatable("")
+-- Nothing below this line may use a global. What nobody needs any more (io, os, package, ...) is let go of as well.
 local G <const>, registry <const> = _G, debug.getregistry()
 for name in raw.next, G do G[name] = nil end
-for _, name in raw.ipairs { "_LOADED", "_PRELOAD", "_CLIBS", "_IO_input", "_IO_output" } do registry[name] = nil end
+for _, name in raw.ipairs { "_LOADED", "_PRELOAD", "_CLIBS", "_IO_input", "_IO_output", "FILE*" } do registry[name] = nil end
+registry[2] = {} -- the table of globals: a small one
 local _ENV <const> = {}
 
 local ctype, cnext, crawget, cerror = raw.type, raw.next, raw.rawget, raw.error
 local csetmetatable, cgetmetatable, cselect = raw.setmetatable, raw.getmetatable, raw.select
-local collectgarbage, clock = raw.collectgarbage, raw.os.clock
-local sethook, traceback, getinfo = raw.debug.sethook, raw.debug.traceback, raw.debug.getinfo
+local collectgarbage, getinfo = raw.collectgarbage, raw.getinfo
 local ccreate, cresume, cyield = raw.coroutine.create, raw.coroutine.resume, raw.coroutine.yield
 local find, gmatch, match, sub = raw.string.find, raw.string.gmatch, raw.string.match, raw.string.sub
 
 -- Fields that code asks for again and again are false, not nil: nil is looked for among the parts of section 2.
+local WEAK <const> = { __mode = "k" }
 local rt = {
-  raw = raw, libs = {}, drivers = csetmetatable({}, { __mode = "k" }), mode = "workflow", tz = "UTC",
+  raw = raw, libs = {}, weak = WEAK, drivers = csetmetatable({}, WEAK), mode = "workflow", tz = "UTC",
   unblockable = false, unblockable_in = false, check_seal = false, replaying = false,
 }
 
@@ -213,53 +216,57 @@ end
 
 local loaded = {}
 
+local function chunk_of(name)
+  local ok, code = pyhost("prelude", name)
+  if ok == nil then trip("abort") end
+  local chunk, problem = raw.load(code, "=[" .. name .. "]", "b", _ENV)
+  if not chunk then cerror(problem, 0) end
+  return chunk
+end
+
 -- The module of prelude/<name>.lua, loaded on first use. Loading is not what the code at hand is to pay for: a replay, or a
 -- question asked in between, may need the file at another moment.
 function rt.require_prelude(name)
   local module = loaded[name]
   if module ~= nil then return module end
   local before = used
-  local ok, code = pyhost("prelude", name)
-  if ok == nil then trip("abort") end
-  local chunk, problem = raw.load(code, "=[" .. name .. "]", "b", _ENV)
-  if not chunk then cerror(problem, 0) end
-  module = chunk(rt)
+  module = chunk_of(name)(rt)
   if module == nil then module = true end
   loaded[name], used = module, before
   return module
 end
 
+-- run_prelude(name, ...) -> what prelude/<name>.lua returns when it is called with (rt, ...); it is not kept
+function rt.run_prelude(name, ...) return chunk_of(name)(rt, ...) end
+
 -- Most runs use a small part of the library. A file keeps to what each of them needs, and says which fields others add.
-local parts = {} -- table -> { field = file }
+local parts = {} -- table -> text of lines "file: field field field ", in the order of their making
 
 local function part(t, key)
-  local files = parts[t]
-  local file = files[key] or files[1]
-  if file == nil or loaded[file] then return nil end
+  local text = parts[t]
+  if ctype(key) ~= "string" then return nil end
+  local at = find(text, " " .. key .. " ", 1, true) or find(text, " * ", 1, true)
+  if not at then return nil end
+  local file = match(sub(text, 1, at), "([%w_]+): [^\n]*$")
+  if loaded[file] then return nil end
   rt.require_prelude(file)
   return crawget(t, key)
 end
 local ON_DEMAND <const> = { __index = part }
 
--- on_demand(t, file, fields) -> t: prelude/<file>.lua puts these fields (words; nil: all that no other file has) into the
+-- on_demand(t, file, fields) -> t: prelude/<file>.lua puts these fields (words; *: all that no other file has) into the
 -- table, and is loaded when the first of them is read
 function rt.on_demand(t, file, fields)
-  local files = parts[t]
-  if not files then
-    files = {}
-    parts[t] = files
-    csetmetatable(t, ON_DEMAND)
-  end
-  if not fields then files[1] = file return t end
-  for field in gmatch(fields, "%S+") do files[field] = file end
+  if not parts[t] then csetmetatable(t, ON_DEMAND) end
+  parts[t] = (parts[t] or "") .. file .. ": " .. fields .. " \n"
   return t
 end
 
 -- complete(t) -> t: with all its fields
 function rt.complete(t)
-  local files = parts[t]
-  if files then
-    for _, file in cnext, files do rt.require_prelude(file) end
+  local text = parts[t]
+  if text then
+    for file in gmatch(text, "([%w_]+): ") do rt.require_prelude(file) end
     csetmetatable(t, nil)
     parts[t] = nil
   end
@@ -294,8 +301,8 @@ end
 -- Both are empty or nearly empty tables with a closed metatable; what they hold is found by `opaque` and `frozen`.
 
 local STATE = {}
-local opaque = csetmetatable({}, { __mode = "k" })   -- metatable -> class name
-local frozen = csetmetatable({}, { __mode = "k" })   -- proxy -> the table it shows
+local opaque = csetmetatable({}, WEAK)   -- metatable -> class name
+local frozen = csetmetatable({}, WEAK)   -- proxy -> the table it shows
 rt.opaque, rt.frozen, rt.state_key = opaque, frozen, STATE
 
 -- True for an object made by rt.class.
@@ -350,12 +357,12 @@ function rt.now_ns() return 0 end
 raw.math.randomseed(0, 0)
 
 for _, category in raw.ipairs { "collate", "numeric", "time" } do
-  local name = raw.os.setlocale(nil, category)
+  local name = setlocale(nil, category)
   if not (name == "C" or name == "POSIX" or match(name, "^C%.[Uu][Tt][Ff]%-?8$")) then
     cerror("locale:" .. category .. ":" .. name, 0)
   end
 end
-local ctype_name = raw.os.setlocale(nil, "ctype")
+local ctype_name = setlocale(nil, "ctype")
 if not (ctype_name == "C" or ctype_name == "POSIX" or find(ctype_name, "[Uu][Tt][Ff]%-?8")) then
   cerror("locale:ctype:" .. ctype_name, 0)
 end

@@ -1,18 +1,20 @@
 -- classes: makes classes of opaque objects. Adds to rt: class(name, methods, meta) -> constructor, class_of.
 local rt = ...
 local raw = rt.raw
-local error, next, setmetatable = raw.error, raw.next, raw.setmetatable
+local error, next, setmetatable, getmetatable = raw.error, raw.next, raw.setmetatable, raw.getmetatable
 local STATE <const>, opaque = rt.state_key, rt.opaque
+
+local function refuse(object) error("attempt to use a " .. getmetatable(object).__name .. " value as a table", 2) end
+local function refuse_field(object, key)
+  error("cannot set field '" .. rt.tostring(key) .. "' of a " .. getmetatable(object).__name .. " value: it is read-only", 2)
+end
 
 -- type() says "userdata", methods are all there is to see. `methods` is a table or a function (object, key) -> value.
 -- `meta` may have tostring, eq, concat, add, sub, mul, div, unm, lt, le, call, len.
 function rt.class(name, methods, meta)
-  local mt = { __name = name, __metatable = false, __index = methods }
-  local function refuse() error("attempt to use a " .. name .. " value as a table", 2) end
-  mt.__newindex = function(_, key)
-    error("cannot set field '" .. rt.tostring(key) .. "' of a " .. name .. " value: it is read-only", 2)
-  end
-  mt.__len, mt.__pairs = refuse, refuse
+  local mt = {
+    __name = name, __metatable = false, __index = methods, __newindex = refuse_field, __len = refuse, __pairs = refuse,
+  }
   for key, fn in next, meta or {} do mt["__" .. key] = fn end
   opaque[mt] = name
   return function(state) return setmetatable({ [STATE] = state }, mt) end

@@ -13,9 +13,7 @@ local setmetatable, rawget, opaque = raw.setmetatable, raw.rawget, rt.opaque
 local NAN <const> = "\xcb\x7f\xf8\0\0\0\0\0\0" -- one bit pattern: machines differ in the sign of 0/0
 
 -- Tables that came from a border keep what a Lua table cannot say: empty map, and the length of an array with nils.
-local WEAK <const> = { __mode = "k" }
-local empty_maps = setmetatable({}, WEAK)
-local lengths = setmetatable({}, WEAK)
+local empty_maps, lengths = setmetatable({}, rt.weak), setmetatable({}, rt.weak)
 rt.empty_maps = empty_maps
 rt.on_demand(rt, "codec_rare", "refuse_keys refuse_depth array_length map_bytes as_map unknown_stage")
 

@@ -8,7 +8,7 @@ local cresume, cyield, cstatus, crunning, ccreate, cclose = co.resume, co.yield,
 local rethrow, caught, BLOCK, LIMIT = rt.rethrow, rt.caught, rt.block_token, rt.spent_error
 
 local tasks = rt.drivers                                 -- coroutines of the scheduler, closed to user code
-local waiting = raw.setmetatable({}, { __mode = "k" })   -- user coroutines that a blocking verb has suspended
+local waiting = raw.setmetatable({}, rt.weak)   -- user coroutines that a blocking verb has suspended
 
 function rt.globals.xpcall(f, handler, ...)
   if ctype(handler) ~= "function" then rt.typeerror(2, "xpcall", "function", handler) end

@@ -46,7 +46,7 @@ local localtz = new_location({ label = "Local", zone = rt.tz })
 -- Instants ------------------------------------------------------------------------------------------------------
 -- State: { sec, nsec, loc }, seconds since 1970 and 0 to 999999999 nanoseconds.
 
-local methods = rt.on_demand({}, "dates")
+local methods = rt.on_demand({}, "dates", "*")
 local new_time
 
 local function make(sec, nsec, loc) return (new_time({ sec = sec, nsec = nsec, loc = loc })) end

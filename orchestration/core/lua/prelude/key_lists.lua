@@ -94,7 +94,7 @@ function rt.serial_reset(mark)
 end
 
 -- next(t, k) goes on in the list of keys made by an earlier call on the same table.
-local walks = raw.setmetatable({}, { __mode = "k" })
+local walks = raw.setmetatable({}, rt.weak)
 
 local function smallest(t)
   if crawget(t, 1) ~= nil then return 1 end

@@ -70,7 +70,7 @@ end
 
 -- 3. Environments -----------------------------------------------------------------------------------------------------
 
-local unbound = csetmetatable({}, { __mode = "k" }) -- environment -> { name = loader } of what nobody has used yet
+local unbound = csetmetatable({}, rt.weak) -- environment -> { name = loader } of what nobody has used yet
 
 local function bind(env, name)
   local lazy = unbound[env]

@@ -12,7 +12,7 @@ rt.on_demand(rt, "key_lists", "serial_mark serial_reset keys_of")
 
 -- 1. Serial numbers ---------------------------------------------------------------------------------------------------
 
-local serials, given = raw.setmetatable({}, { __mode = "k" }), { last = 0 }
+local serials, given = raw.setmetatable({}, rt.weak), { last = 0 }
 rt.serials, rt.serials_given = serials, given
 
 -- serial(object) -> its number, given when it is first asked for
