@@ -340,16 +340,8 @@ end
 -- 4. Where a task may not wait ----------------------------------------------------------------------------------------
 
 -- rt.unblockable: text that says what is being run, while blocking is impossible
+rt.on_demand(rt, "forbid_block", "forbid_block")
 rt.block_token = csetmetatable({}, { __name = "block", __metatable = false })
-
-local guard = { __close = function(g) rt.unblockable, rt.unblockable_in = g[1], g[2] end }
-
--- `local _ <close> = rt.forbid_block("table.sort")`: no blocking verb works until the end of that scope.
-function rt.forbid_block(label)
-  local g = csetmetatable({ rt.unblockable, rt.unblockable_in }, guard)
-  rt.unblockable, rt.unblockable_in = label, raw.coroutine.running()
-  return g
-end
 
 -- 5. The clock and chance, until the machine gives its own --------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 -- channel: unbuffered and buffered queues between the tasks of one run, and select over several of them.
 -- Returns the module { new, select }; adds to rt: channel.new(size) -> object, channel.state(object), channel.offer,
---   channel.accepts, channel.close, channel.receive: what the engine itself does with channels, outside any task.
+--   channel.accepts, channel.close, channel.drop: what the engine itself does with channels, outside any task.
+-- A channel of the engine is only received from; what the code of the user needs to send is in channel_sends.lua.
 -- Waiting senders and receivers stand in linked lists, so a select withdraws from its other channels at once.
 -- Wake order: whoever is running stands before those it woke, except after close, where it stands behind them.
 local rt = ...
@@ -97,42 +98,9 @@ local function poll(state, receiver)
   return false
 end
 
-local function close(state, closer)
-  if state.closed then return end
-  state.closed = true
-  local woke = false
-  while state.senders.head do
-    woke = true
-    complete(take(state.senders), nil, false)
-  end
-  while state.receivers.head do
-    woke = true
-    complete(take(state.receivers), nil, false)
-  end
-  if woke and closer then
-    ready(closer)
-    yield(TOKEN)
-  end
-end
-
 local state_of -- (object, n, fname) -> state, or raises
 
-local methods = {}
-
-function methods.send(self, value)
-  local state = state_of(self, "send")
-  local task = waiter_here()
-  if state.closed then rt.raise(CLOSED) end
-  local done = offer(state, value, task)
-  if done == nil then
-    append(state.senders, { task = task, value = value })
-    local _, ok = block("channel:send")
-    if not ok then return rt.fail("Internal", CLOSED) end
-  elseif done ~= true then
-    yield(TOKEN)
-  end
-  return true
-end
+local methods = rt.on_demand({}, "channel_sends", "send close case_send")
 
 function methods.receive(self)
   local state = state_of(self, "receive")
@@ -146,17 +114,7 @@ function methods.receive(self)
   return block(state.label or "channel:receive")
 end
 
-function methods.close(self)
-  local state = state_of(self, "close")
-  close(state, waiter_here())
-end
-
 local new_case = rt.class("channel.case", {}, {})
-
-function methods.case_send(self, value)
-  state_of(self, "case_send")
-  return new_case({ channel = self, value = value, sends = true })
-end
 
 function methods.case_receive(self)
   state_of(self, "case_receive")
@@ -230,13 +188,6 @@ local function select_cases(list, with_default)
   return result(chosen.case, value, ok)
 end
 
-local function channel_new(size)
-  if size == nil then size = 0 end
-  local whole = rawtype(size) == "number" and raw.math.tointeger(size)
-  if not whole then rt.typeerror(1, "new", "integer", size) end
-  return (new(whole < 0 and 0 or whole))
-end
-
 rt.channel = {
   new = function(size, label)
     local object = new(size)
@@ -248,11 +199,8 @@ rt.channel = {
   accepts = function(state) return not state.closed and (state.receivers.head ~= nil or count(state) < state.size) end,
   -- offer(state, value) -> the receiver that has it, true if it is in the buffer, false if nobody took it; never waits
   offer = function(state, value) return not state.closed and offer(state, value) or false end,
-  -- drop(state): what is buffered and not taken yet is gone
-  drop = function(state)
-    while count(state) > 0 do pop(state) end
-  end,
-  -- close(state): from outside any task
-  close = function(state, closer) close(state, closer) end,
+  methods = methods, module = { select = select_cases }, new_case = new_case, state_of = state_of,
+  append = append, take = take, complete = complete, pop = pop, hand_over = offer, -- for channel_sends.lua
 }
-return rt.readonly("channel", { new = channel_new, select = select_cases })
+rt.on_demand(rt.channel, "channel_sends", "drop close")
+return rt.readonly("channel", rt.on_demand(rt.channel.module, "channel_sends", "new"))

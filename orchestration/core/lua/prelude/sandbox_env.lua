@@ -45,18 +45,20 @@ end
 -- 2. Globals ----------------------------------------------------------------------------------------------------------
 
 local COMMON <const> = {
-  assert = raw.assert, error = raw.error, pcall = rt.pcall, select = raw.select, type = rt.type, tostring = rt.tostring,
-  tonumber = raw.tonumber, pairs = rt.pairs, rawequal = raw.rawequal, getmetatable = raw.public_getmetatable,
-  _VERSION = "Lua 5.4",
+  assert = raw.assert, error = raw.error, pcall = rt.pcall, select = raw.select, type = rt.type, tonumber = raw.tonumber,
+  rawequal = raw.rawequal, getmetatable = raw.public_getmetatable, _VERSION = "Lua 5.4",
 }
 -- Put into an environment when they are first used.
-local OTHERS <const> = "xpcall next rawget rawset setmetatable ipairs print unpack string table math os coroutine utf8 package"
+local OTHERS <const> = "tostring pairs next ipairs setmetatable print xpcall rawget rawset unpack "
+  .. "string table math os coroutine utf8 package"
 
 local globals = on_demand({}, "global_library", "setmetatable ipairs print")
 on_demand(globals, "string_library", "call_string")
 on_demand(globals, "table_library", "unpack")
 on_demand(globals, "coroutine_library", "xpcall")
+on_demand(globals, "key_order", "pairs")
 on_demand(globals, "key_lists", "next rawget rawset")
+on_demand(globals, "object_text", "tostring")
 rt.globals = globals
 
 local function global(name)
