@@ -6,6 +6,7 @@ import click
 
 from orchestration.cli.application import load_application
 from orchestration.cli.exits import CliError, Exit, exit_code_of
+from orchestration.cli.identity import identity_options, read_identity
 from orchestration.cli.outcomes import print_failure, print_result
 from orchestration.cli.session import session_of, shared_options
 from orchestration.cli.values import JSON, SECONDS, Parsed
@@ -18,9 +19,13 @@ __all__ = ["call"]
 @click.argument("function", metavar="FUNCTION")
 @click.argument("args", type=JSON, nargs=-1, metavar="[JSON]...")
 @click.option("--timeout", type=SECONDS, metavar="TIME", help="Longest wait, as 30s; exit code 5. Default: for ever.")
+@identity_options
 @shared_options
 @click.pass_context
-def call(context: click.Context, function: str, args: tuple[Parsed, ...], timeout: float | None) -> None:
+def call(
+    context: click.Context, function: str, args: tuple[Parsed, ...], timeout: float | None, actor: str | None,
+    scope: tuple[str, ...],
+) -> None:  # fmt: skip
     """Call a function on a worker and print its result as JSON; exit code 1 when it fails.
 
     FUNCTION is the id of a function.lua, function.celery or function.python entry. Each JSON value is one argument;
@@ -35,13 +40,14 @@ def call(context: click.Context, function: str, args: tuple[Parsed, ...], timeou
     session = session_of(context)
     application = load_application(session)
     application.reach_store()
+    identity = read_identity(application, actor=actor, scope=scope)
     facts = {"function": function} if session.json else None
     failure: ApplicationError | None = None
     is_late = False
     # Each error is let go of where it is caught: its frames hold Celery's AsyncResult, whose end needs the connection,
     # and at the end of the process that is gone.
     try:
-        value = application.client().call(function, *(item.value for item in args), timeout=timeout)
+        value = application.client().call(function, *(item.value for item in args), timeout=timeout, **identity)
     except CeleryTimeoutError:
         is_late = True
     except ApplicationError as error:

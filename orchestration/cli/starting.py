@@ -10,6 +10,7 @@ import click
 
 from orchestration.cli.application import Application
 from orchestration.cli.exits import CliError
+from orchestration.cli.identity import identity_options, read_identity
 from orchestration.cli.values import JSON, SECONDS, Parsed
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def start_options(command: _Command) -> _Command:
             "--context", "values", type=JSON, metavar="JSON", help="Context values, a JSON object; ctx in Lua."
         ),
     )  # fmt: skip
+    command = identity_options(command)
     for option in reversed(options):
         command = option(command)
     return command
@@ -70,7 +72,8 @@ def start_workflow(
     application: Application, *, entry: str, inputs: tuple[Parsed, ...], workflow_id: str | None, conflict: str,
     reuse: str, queue: str | None, run_timeout: float | None, execution_timeout: float | None,
     cancel_grace: float | None, start_delay: float | None, cron: str, attempts: int | None, search: Parsed | None,
-    memo: Parsed | None, summary: str, values: Parsed | None,
+    memo: Parsed | None, summary: str, values: Parsed | None, actor: str | None,
+    scope: tuple[str, ...],
 ) -> WorkflowHandle:  # fmt: skip
     """Start a workflow with the options of the command line.
 
@@ -88,6 +91,7 @@ def start_workflow(
             cancel_grace=_duration(cancel_grace), start_delay=_duration(start_delay), cron_schedule=cron,
             retry_policy=RetryPolicy(maximum_attempts=attempts) if attempts else None,
             search=_object("--search", search), memo=_object("--memo", memo), summary=summary,
+            **read_identity(application, actor=actor, scope=scope),
         )  # fmt: skip
     except ValueError as error:
         is_of_id = workflow_id is not None and "workflow id" in str(error)

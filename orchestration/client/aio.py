@@ -319,6 +319,10 @@ class AsyncClient:
         """Say that somebody is at work on an activity."""
         await asyncio.to_thread(self._client.heartbeat_activity, token, details)
 
-    async def call(self, function_id: str, *args: Any, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as its twin
+    async def call(
+        self, function_id: str, *args: Any, timeout: float | None = None,  # noqa: ASYNC109 - as its twin
+        actor: Actor | None = None, scope: Sequence[str] | None = None,
+    ) -> Any:  # fmt: skip
         """Call a function on a worker and wait for its result."""
-        return await asyncio.to_thread(self._client.call, function_id, *args, timeout=timeout)
+        call = self._client.call
+        return await asyncio.to_thread(call, function_id, *args, timeout=timeout, actor=actor, scope=scope)

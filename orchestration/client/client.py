@@ -42,6 +42,7 @@ from orchestration.errors import ConfigError, OrchestrationError, WorkflowNotFou
 from orchestration.registry.kinds.functions import FunctionCelery
 from orchestration.store.keys import check_workflow_id
 from orchestration.tasks.external import ExternalActivity
+from orchestration.tasks.messages import IDENTITY
 from orchestration.tasks.moving import Move, check_run
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.starts import StartRequest, start, workflow_args
@@ -470,16 +471,22 @@ class Client:
         self._orchestration.app.finalize()
         return ExternalActivity(self._orchestration.parts, token)
 
-    def call(self, function_id: str, *args: Any, timeout: float | None = None) -> Any:
+    def call(
+        self, function_id: str, *args: Any, timeout: float | None = None, actor: Actor | None = None,
+        scope: Sequence[str] | None = None,
+    ) -> Any:  # fmt: skip
         """Call a function on a worker and wait for its result.
 
         Args:
             function_id: Entry id of a function.
             args: Its arguments.
             timeout: Longest wait in seconds; None waits for ever.
+            actor: In whose name it runs, see :meth:`start_workflow`.
+            scope: What it may do.
 
         Raises:
             EntryNotFoundError: No entry has this id.
+            ValueError: There is no such policy.
             ApplicationError: It returned or raised an error.
             celery.exceptions.TimeoutError: No result in time.
         """
@@ -489,7 +496,10 @@ class Client:
             raise OrchestrationError(f"{function_id} is a {entry.kind}, not a function: start it instead")
         task = entry.task if isinstance(entry, FunctionCelery) else function_id
         queue = runtime.registry.task_queue(function_id)
-        options = {"queue": queue} if queue else {}
+        options: dict[str, Any] = {"queue": queue} if queue else {}
+        identity = identity_of(runtime.registry.policies, actor, scope).fields()
+        if identity:
+            options["headers"] = {IDENTITY: identity}
         result = runtime.app.send_task(task, args=list(args), **options)
         try:
             return result.get(timeout=timeout)

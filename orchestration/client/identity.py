@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
-from orchestration.core.checks import check_kind, check_text
-from orchestration.core.identity import Actor, Identity
+from orchestration.core.checks import check_kind
+from orchestration.core.identity import Actor, Identity, check_scope
 from orchestration.registry.policies import Policies
 
 __all__ = ["identity_of"]
@@ -26,10 +25,5 @@ def identity_of(policies: Policies, actor: Actor | None, scope: Iterable[str] | 
     """
     if actor is not None:
         check_kind("an actor", actor, Actor, "an Actor")
-    return Identity(None if actor is None else actor.fields(), None if scope is None else policies.ids_of(_ids(scope)))
-
-
-def _ids(scope: Any) -> Sequence[str]:
-    if isinstance(scope, (str, bytes)) or not isinstance(scope, Iterable):
-        raise TypeError(f"a scope is a list of ids of policies or groups, not {scope!r:.100}")
-    return [check_text("the id of a policy", name) for name in scope]
+    ids = None if scope is None else policies.ids_of(check_scope(scope))
+    return Identity(None if actor is None else actor.fields(), ids)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from orchestration.client.identity import identity_of
 from orchestration.core import payload, schedule_moves
 from orchestration.core.checks import check_kind, check_text
 from orchestration.core.schedule import ScheduleAction, SchedulePolicy, ScheduleSpec, check_overlap, check_prefix, pack
@@ -338,6 +339,7 @@ def _home(runtime: Runtime, namespace: str, schedule_id: str, action: ScheduleAc
     except ValueError as error:
         raise ValueError(f"{error}; give `workflow_id_prefix`, or a shorter id") from None
     payload.encode(list(action.args), limit=runtime.settings.payload_bytes)
+    identity_of(runtime.registry.policies, action.actor, action.scope)  # raises what is wrong with it
     check_search(action.search)
     registry = runtime.registry
     is_known = action.workflow_type in registry or registry.workflow_type(action.workflow_type) is not None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestration.core import payload
 from orchestration.core.checks import check_kind, check_text
 
-__all__ = ["Actor", "Identity"]
+__all__ = ["Actor", "Identity", "check_scope"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,17 @@ class Actor:
     def fields(self) -> dict[str, Any]:
         """The actor as it travels."""
         return {"id": self.id, "meta": dict(self.meta)}
+
+
+def check_scope(scope: Any) -> tuple[str, ...]:
+    """Refuse what is no list of ids.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if isinstance(scope, (str, bytes)) or not isinstance(scope, Iterable):
+        raise TypeError(f"a scope is a list of ids of policies or groups, not {scope!r:.100}")
+    return tuple(check_text("the id of a policy", name) for name in scope)
 
 
 @dataclass(frozen=True, slots=True)

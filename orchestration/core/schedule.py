@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 from orchestration.core import payload
 from orchestration.core.checks import check_kind, check_span, check_text
 from orchestration.core.cron import check_cron, check_zone, next_cron_time
+from orchestration.core.identity import Actor, check_scope
 from orchestration.errors import CorruptHistoryError, EncodeError
 
 __all__ = [
@@ -186,6 +187,9 @@ class ScheduleAction:
         summary: A line for people.
         details: More for people.
         context: Context values, read with ``ctx`` in Lua.
+        actor: In whose name the workflow runs; None: nobody's.
+        scope: Ids of the policies, or groups of policies, that say what it may do, as they are at each start; None: no
+            scope.
 
     Raises:
         ValueError: A value cannot be right; the text says which and why.
@@ -205,9 +209,15 @@ class ScheduleAction:
     summary: str = ""
     details: str = ""
     context: Mapping[str, Any] = field(default_factory=dict)
+    actor: Actor | None = None
+    scope: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
+        if self.actor is not None:
+            check_kind("`actor`", self.actor, Actor, "an Actor")
+        if self.scope is not None:
+            object.__setattr__(self, "scope", check_scope(self.scope))
         check_text("the type of an action's workflow", self.workflow_type, least=1)
         if isinstance(self.args, (str, bytes)):
             raise ValueError(f"`args` is a list of arguments, not one {type(self.args).__name__}")
@@ -311,6 +321,9 @@ def pack(spec: ScheduleSpec, action: ScheduleAction, policy: SchedulePolicy) -> 
         name: {one.name: _plain(getattr(part, one.name)) for one in dataclasses.fields(part)}
         for name, part in (("spec", spec), ("action", action), ("policy", policy))
     }
+    for name in ("actor", "scope"):  # a release that does not know them reads what has none
+        if plain["action"][name] is None:
+            del plain["action"][name]
     return payload.encode({"format": _FORMAT, **plain})
 
 
@@ -331,6 +344,8 @@ def unpack(data: bytes) -> tuple[ScheduleSpec, ScheduleAction, SchedulePolicy]:
             spec[name] = None if spec[name] is None else _EPOCH + spec[name] * _MILLISECOND
         for name in _SPANS:
             stored["action"][name] = _span(stored["action"][name])
+        if "actor" in stored["action"]:
+            stored["action"]["actor"] = Actor(**stored["action"]["actor"])
         policy["catchup_window"] = _span(policy["catchup_window"])
         return ScheduleSpec(**spec), ScheduleAction(**stored["action"]), SchedulePolicy(**policy)
     except (KeyError, TypeError, ValueError, EncodeError) as error:
@@ -341,6 +356,8 @@ def _plain(value: Any) -> Any:
     """Times and durations as milliseconds; the rest is carried as it is."""
     if isinstance(value, dt.timedelta):
         return value // _MILLISECOND
+    if isinstance(value, Actor):
+        return value.fields()
     return _ms(value) if isinstance(value, dt.datetime) else value
 
 

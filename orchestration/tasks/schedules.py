@@ -7,6 +7,7 @@ dies anywhere in between is followed by another that does the rest.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,8 @@ from typing import Any, cast
 
 from orchestration.core import payload, schedule_moves
 from orchestration.core.events import Code
-from orchestration.core.schedule import time_text, unpack
+from orchestration.core.identity import Identity
+from orchestration.core.schedule import ScheduleAction, time_text, unpack
 from orchestration.core.schedule_state import Asked, Definition, Ending, Running, ScheduleState
 from orchestration.errors import (
     PayloadError,
@@ -256,8 +258,18 @@ class ScheduleFirer:
             run_timeout_ms=_ms(action.run_timeout), execution_timeout_ms=_ms(action.execution_timeout),
             cancel_grace_ms=_ms(action.cancel_grace), retry=cast("Mapping[str, Any] | None", action.retry_policy),
             search=action.search, memo=action.memo, summary=action.summary, details=action.details, context=context,
+            identity=_identity(runtime, action),
             schedule=schedule.id,
         )  # fmt: skip
+
+
+def _identity(runtime: Runtime, action: ScheduleAction) -> Identity:
+    """In whose name its runs are; of a policy that is not here any more the id is kept, and denies."""
+    scope = None if action.scope is None else tuple(action.scope)
+    if scope is not None:
+        with contextlib.suppress(ValueError):
+            scope = runtime.registry.policies.ids_of(scope)
+    return Identity(None if action.actor is None else action.actor.fields(), scope)
 
 
 def _ms(span: timedelta | None) -> int:
