@@ -26,6 +26,7 @@ AVAILABLE_MODULES: Final = ALWAYS_PRESENT | {
     "json",
     "logger",
     "security",
+    "store",
     "text",
     "time",
     "uuid",
@@ -34,7 +35,7 @@ AVAILABLE_MODULES: Final = ALWAYS_PRESENT | {
 }
 """What code may list in this release."""
 
-PLANNED_MODULES: Final = frozenset({"contract", "env", "events", "metrics", "queue", "registry", "store"})
+PLANNED_MODULES: Final = frozenset({"contract", "env", "events", "metrics", "queue", "registry"})
 """Specified, but not part of this release."""
 
 LEFT_OUT_MODULES: Final = frozenset(

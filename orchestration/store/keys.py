@@ -211,6 +211,27 @@ class ActorKeys:
         """
         return f"{self.tag}:nodes"
 
+    def items(self, store_id: str) -> str:
+        """Hash: the items of a key-value store."""
+        return f"{self.tag}:store:{_escape(store_id)}"
+
+    def item_keys(self, store_id: str) -> str:
+        """Sorted set: its keys, in the order of their bytes."""
+        return f"{self.tag}:store-keys:{_escape(store_id)}"
+
+    def item_ends(self, store_id: str) -> str:
+        """Sorted set: keys that end, by the time at which they do."""
+        return f"{self.tag}:store-ends:{_escape(store_id)}"
+
+    @property
+    def item_versions(self) -> str:
+        """Hash: for each key-value store, the version that was given last."""
+        return f"{self.tag}:store-versions"
+
+    def receipt(self, slot: str) -> str:
+        """String: the last write of one slot of an OS process, and its answer; expires."""
+        return f"{self.tag}:receipt:{slot}"
+
 
 class Keyspace:
     """Finds the shard and the keys of anything.

@@ -8,6 +8,7 @@ from orchestration.store.attempts import Attempts
 from orchestration.store.base import StoreOptions
 from orchestration.store.chains import Chains
 from orchestration.store.connection import Connection
+from orchestration.store.items import Items
 from orchestration.store.keys import Keyspace
 from orchestration.store.offload.claim_check import ClaimCheck
 from orchestration.store.offload.stages import Stage
@@ -57,6 +58,7 @@ class Store:
         self.workers = Workers(connection, keyspace, options, claims)
         self.archives = Archives(connection, keyspace, options, claims)
         self.visibility = Visibility(connection, keyspace, options, claims)
+        self.items = Items(connection, keyspace.actors)
         self._opened = False
 
     def open(self) -> None:

@@ -26,6 +26,7 @@ from orchestration.tasks.engine import Engine
 from orchestration.tasks.owner import is_dead_here
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.schedules import ScheduleFirer
+from orchestration.tasks.stores import StoreTidier
 from orchestration.types import RunId
 
 __all__ = ["Sweeper"]
@@ -61,6 +62,7 @@ class Sweeper:
         self._engine = engine
         self._attempts = attempts
         self._schedules = ScheduleFirer(runtime)
+        self._stores = StoreTidier(runtime)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._heard = self._listening_since = time.monotonic()
@@ -124,6 +126,7 @@ class Sweeper:
                 soonest = min(soonest, self._schedules.fire(namespace, store, shard))
             self._bury(namespace, store)
             self._guarded("offloaded values", namespace, store.claims.tidy)
+            self._guarded("key-value stores", namespace, self._stores.tidy, namespace, store)
         return soonest
 
     def _handle(self, namespace: str, store: Store, found: Sweep) -> None:

@@ -15,7 +15,7 @@ from orchestration.store.keys import Keyspace
 from orchestration.store.memory import MemoryConnection
 from orchestration.store.store import Store
 
-__all__ = ["OF_SCHEDULE", "OF_SHARD", "OF_STORE", "Backend", "MemoryBackend", "RedisBackend"]
+__all__ = ["OF_ACTORS", "OF_SCHEDULE", "OF_SHARD", "OF_STORE", "Backend", "MemoryBackend", "RedisBackend"]
 
 _READ: dict[str, tuple[Any, ...]] = {
     "string": ("GET",), "hash": ("HGETALL",), "list": ("LRANGE", 0, -1), "set": ("SMEMBERS",),
@@ -32,6 +32,7 @@ OF_SHARD = {
 """Keys that stay: one of each for a shard, whose members come and go."""
 
 OF_STORE = {"meta", "workers"}
+OF_ACTORS = {"nodes", "store", "store-keys", "store-ends", "store-versions"}
 OF_SCHEDULE = {"<schedule id>"}
 """Last words of the keys that stay as long as a schedule does."""
 _OF_OPEN_RUN = {"run", "extra", "hist", "inbox", "open", "updates"}
@@ -110,6 +111,8 @@ class Backend:
 
 
 def _may_stay(key: str, content: Any, open_runs: set[str], dump: Dump) -> bool:
+    if key.startswith("orc:{default.p}:"):
+        return key.removeprefix("orc:{default.p}:").partition(":")[0] in OF_ACTORS
     if key.startswith("orc:default:"):
         return key.removeprefix("orc:default:") in OF_STORE
     match = _KEY.match(key)
@@ -192,7 +195,7 @@ class RedisBackend(Backend):
                 for run, packed in content.items():
                     members = msgpack.unpackb(packed, raw=True)
                     self.call("HSET", key, run, pack_for_script([_earlier(member, ms) for member in members]))
-            elif kind == "zset" and not key.endswith(":schedules"):
+            elif kind == "zset" and not key.endswith(":schedules") and ":store-keys:" not in key:
                 for member, score in content.items():
                     self.call("ZADD", key, int(score) - ms, member)
             elif kind == "hash" and ":run:" in key:

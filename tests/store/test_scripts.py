@@ -137,6 +137,11 @@ def calls() -> list[Call]:
     store.workers.ages()
     store.workers.leave("w")
     store.workers.take_turn("w", turn_ms=5)
+    store.items.put("a:s", b"k", b"v", node="", most=5, ttl_ms=5)
+    store.items.read("a:s", b"k")
+    store.items.page("a:s", prefix=b"", after=b"", limit=5, size_bytes=100)
+    store.items.delete("a:s", b"k", node="")
+    store.items.tidy("a:s", limit=5)
     return recorder.calls
 
 

@@ -74,7 +74,6 @@ CHECKED_ONLY_KINDS: Final = frozenset(
         "queue.driver.memory",
         "queue.queue",
         "security.token_store",
-        "store.memory",
         "store.sql",
     }
 )

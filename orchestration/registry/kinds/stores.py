@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -11,7 +12,7 @@ from orchestration.registry.entry import Entry, Link
 from orchestration.registry.fields import Integer, Name, PositiveDurationMs, Reference, record
 from orchestration.registry.kinds.lifecycle import Lifecycle
 
-__all__ = ["StoreMemory", "StoreSql"]
+__all__ = ["StoreBackend", "StoreMemory", "StoreSql"]
 
 _DEFAULT_SIZE = 10_000
 
@@ -20,15 +21,26 @@ def _default_size(value: int) -> int:
     return value or _DEFAULT_SIZE
 
 
+class StoreBackend(Enum):
+    """Where a store keeps its items."""
+
+    REDIS = "redis"
+    """In Redis: one store for the whole deployment."""
+    MEMORY = "memory"
+    """In the OS process: each process has a store of its own, which ends with it."""
+
+
 @record
 class StoreMemory(Entry):
     """A store of limited size; when it is full, new keys are refused.
 
     Attributes:
+        backend: Where its items are.
         max_size: Most keys.
         cleanup_interval: Milliseconds between removals of expired keys.
     """
 
+    backend: StoreBackend = StoreBackend.REDIS
     max_size: Annotated[Integer, Field(ge=0), AfterValidator(_default_size)] = _DEFAULT_SIZE
     cleanup_interval: PositiveDurationMs = 300_000
     lifecycle: Lifecycle = Field(default_factory=Lifecycle)

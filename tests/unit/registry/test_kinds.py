@@ -123,6 +123,7 @@ def _policy(condition: str) -> str:
         ("env.storage.file", "{file_path: x, file_mode: '9'}", "field 'file_mode' = '9': is no file mode"),
         ("env.storage.static", "{values: {A: 5}}", "field 'values.A' = (hidden): must be text"),
         ("store.memory", "{max_size: -1}", "field 'max_size' = -1: must be at least 0"),
+        ("store.memory", "{backend: sql}", "field 'backend' = 'sql': has no such value; use one of redis, memory"),
         ("store.sql", "{database: db, table_name: ''}", "field 'table_name' = '': cannot be empty"),
         (
             "queue.queue",
@@ -226,7 +227,8 @@ def test_kinds_out_of_scope_are_kept_with_a_warning(tree, kind):
     ]
 
 
-def test_kinds_that_nothing_runs_are_said_once(tree):
+def test_kinds_that_nothing_runs_are_said_once(tree, monkeypatch):
+    monkeypatch.setattr("orchestration.registry.agreements.CHECKED_ONLY_KINDS", {"store.memory"})
     one(tree, "store.memory", more="  - {name: y, kind: store.memory}\n")
     assert tree.warnings() == [
         (

@@ -109,12 +109,12 @@ def test_modules_that_are_none(tree, module, expected):
     assert expected in problem
 
 
-def test_module_of_a_later_release(tree):
-    tree.write("a.yaml", "namespace: a\nentries:\n" + library("l", modules="[store]"))
+def test_module_that_is_left_out(tree):
+    tree.write("a.yaml", "namespace: a\nentries:\n" + library("l", modules="[treesitter]"))
     assert tree.problems() == [
         (
-            "a.yaml:3: entry a:l: field 'modules[0]' = 'store': the module store is not part of this release; "
-            "do without it, or move its use into a Celery task"
+            "a.yaml:3: entry a:l: field 'modules[0]' = 'treesitter': the module treesitter is not part of this "
+            "release; do without it, or move its use into a Celery task"
         )
     ]
 
