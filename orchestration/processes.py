@@ -35,7 +35,7 @@ def start_bound(
     death_signal: signal.Signals = signal.SIGKILL,
     env: Mapping[str, str] | None = None,
     cwd: str | os.PathLike[str] | None = None,
-    output: IO[bytes] | None = None,
+    output: IO[bytes] | int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a command in a session of its own; on Linux it gets ``death_signal`` when the calling *thread* ends.
 

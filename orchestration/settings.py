@@ -122,6 +122,22 @@ class Settings:
         "Silence after which a worker counts as dead and what it claimed is given to others. At least 3 heartbeats.",
         500, 3600 * _SECOND,
     )  # fmt: skip
+    hosts: str = _setting(
+        "*", "entry ids",
+        "Process hosts that a worker serves, with commas between them; `*`: all of its definitions, `none`: none. The "
+        "worker's option `--hosts` goes over it.",
+    )  # fmt: skip
+    host_app: str = _setting(
+        "", "module:name",
+        "Where the Celery application stands, for the process that serves the process hosts of a worker with another "
+        "pool than threads; empty: it is looked for.",
+    )  # fmt: skip
+    node_dead_after_ms: int = _setting(
+        5 * _SECOND, "ms",
+        "Silence after which a worker's processes count as lost: who watches them is told, their names are free, "
+        "services start elsewhere. The worker itself stops running them a little earlier. At least 3 heartbeats.",
+        500, 600 * _SECOND,
+    )  # fmt: skip
     sweep_interval_ms: int = _setting(
         1 * _SECOND, "ms", "How often one of the workers looks for runs, messages and timers that nobody moves.",
         50, 600 * _SECOND,
@@ -212,6 +228,11 @@ class Settings:
                 f"{CONF_PREFIX}heartbeat_ms ({self.heartbeat_ms}), or workers that live are taken for dead"
             )
 
+        if self.node_dead_after_ms < 3 * self.heartbeat_ms:
+            raise ConfigError(
+                f"{CONF_PREFIX}node_dead_after_ms = {self.node_dead_after_ms}: must be at least three times "
+                f"{CONF_PREFIX}heartbeat_ms ({self.heartbeat_ms}), or workers that live are taken for dead"
+            )
         check_stage(f"{CONF_PREFIX}offload", self.offload)
 
     @property
@@ -282,7 +303,9 @@ class Settings:
         ]
 
 
-_TEXT: Final = frozenset({"redis_url", "namespace", "key_prefix", "default_queue", "archive", "offload"})
+_TEXT: Final = frozenset(
+    {"redis_url", "namespace", "key_prefix", "default_queue", "archive", "offload", "hosts", "host_app"}
+)
 _SWITCHES: Final = frozenset({"strict_security"})
 _SECRET: Final = frozenset({"redis_url", "offload"})
 

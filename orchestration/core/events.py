@@ -34,6 +34,7 @@ __all__ = [
     "ContinueAsNew",
     "Event",
     "Fail",
+    "Loaded",
     "OperationDone",
     "Perform",
     "RecordVersion",
@@ -95,6 +96,7 @@ class Code(enum.IntEnum):
     SIDE_EFFECT = 77
     WATCH = 78
     PERFORM = 79
+    LOADED = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,13 +248,14 @@ class Update(Event):
 
 @dataclass(frozen=True, slots=True)
 class WatchedEnded(Event):
-    """What a function monitors or is linked to has ended; ``value`` as in :class:`ChildEnded`. In no history."""
+    """What a process monitors (``how`` is "exit") or is linked to ("down") has ended. In no history."""
 
     CODE = Code.WATCHED_ENDED
     time_ms: int
     pid: str
     ok: bool
     value: bytes = payload.NIL
+    how: str = "exit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,11 +398,12 @@ class SideEffect(Event):
 
 @dataclass(frozen=True, slots=True)
 class Watch(Event):
-    """A function wants to be told of the end of ``pid``. In no history."""
+    """A process wants to be told of another's end (monitor, link) or no longer (unmonitor, unlink). In no history."""
 
     CODE = Code.WATCH
     seq: int
     pid: str
+    how: str = "monitor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,6 +414,14 @@ class Perform(Event):
     seq: int
     name: str
     args: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Event):
+    """The code of a process or function has been loaded, its main function begins. In no history."""
+
+    CODE = Code.LOADED
+    reserved: None = None
 
 
 _CLASSES: dict[int, type[Event]] = {cls.CODE: cls for cls in Event.__subclasses__()}

@@ -72,6 +72,16 @@ class LiveServices(HostServices, Protocol):
             True and the encoded result, or False and an encoded failure.
         """
 
+    def send(self, packed: bytes) -> bool:
+        """Hand a message to a process that is near, if it is.
+
+        Args:
+            packed: Its address, a zero byte, then topic, payloads and sender as a SIGNAL has them.
+
+        Returns:
+            True: it is in the mailbox. False: it has to go another way, a command asks for it.
+        """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -137,6 +147,7 @@ class Machine:
         self.limits = limits or Limits()
         self.mode = mode
         self.host = host
+        self._send = getattr(host, "send", None)
         self.closed = False
         self.replaying = False
         self._dead = False
@@ -146,6 +157,7 @@ class Machine:
         self._world.rt[b"mode"] = mode.value.encode()
         lua = self._world.load_prelude("machine")
         self._apply, self._more = lua[b"apply"], lua[b"more_commands"]
+        self._live = lua[b"apply_live"]
         self._lua = lua
         self._call = self._world.call
         try:
@@ -192,6 +204,38 @@ class Machine:
         if isinstance(count, bytes):
             self._dead = True
             raise NondeterminismError(0, "something else", count.decode("utf-8", "replace"))
+        if count < 0:
+            self.closed = True
+            count = -1 - count
+        commands = list(results[1:])
+        while len(commands) < count:
+            commands.extend(self._call(self._more, len(commands) + 1))
+        return commands
+
+    def apply_live(self, time_ms: int, inputs: Sequence[bytes]) -> list[bytes]:
+        """Take several inputs of a process or function, which is never replayed, then run until every coroutine waits.
+
+        Args:
+            time_ms: The time now.
+            inputs: Encoded inputs without a time in them; the first of all is the start.
+
+        Returns:
+            The encoded commands. :attr:`closed` says whether the last of them ended the code.
+
+        Raises:
+            MemoryLimitError: The code wanted more memory. This error and the next leave the machine dead.
+            StepLimitError: The code ran too many instructions for one step.
+        """
+        if self._dead:
+            raise OrchestrationError("the machine is dead: an earlier input ended in an error; make a new one")
+        try:
+            results = self._call(self._live, time_ms, *inputs)
+        except BaseException:
+            self._dead = True
+            raise
+        count = results[0]
+        if count == 0:
+            return []
         if count < 0:
             self.closed = True
             count = -1 - count
@@ -270,7 +314,7 @@ class Machine:
     def close(self) -> None:
         """Let go of the Lua world; safe to repeat."""
         self._dead = True
-        self._apply = self._more = self._lua = None
+        self._apply = self._more = self._live = self._lua = None
         self._world.close()
 
     def _check(self, event: bytes, code: int) -> None:
@@ -284,6 +328,8 @@ class Machine:
         self._started = True
 
     def _call_host(self, name: bytes, packed: bytes) -> tuple[bool, bytes]:
+        if name == b"live.send":
+            return True, b"\xc3" if self._send is not None and self._send(packed) else b"\xc0"
         service = _SERVICES.get(name)
         if service is None:
             verb = getattr(self.host, "verb", None) if name.startswith(b"verb.") else None

@@ -55,6 +55,11 @@ class Connection(Protocol):
     def run(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> list[Any]:
         """Run a script; safe to repeat, so it is repeated while the server is away."""
 
+    def run_many(
+        self, orders: Sequence[tuple[Script, Sequence[str], Sequence[Any]]]
+    ) -> list[list[Any] | Exception]:
+        """Run several scripts in order, in one round trip; repeated as a whole, so each must be safe to repeat."""
+
     def call(self, *command: Any) -> Any:
         """Run one reading command."""
 
@@ -63,6 +68,10 @@ class Connection(Protocol):
 
     def subscribe(self, *channels: str) -> Subscription:
         """Listen to channels; established when this returns."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes can reach it."""
 
     def server_id(self) -> str:
         """Identity of the server process, to see whether two connections meet in the same one."""
@@ -138,6 +147,13 @@ class RedisConnection:
         self._client: Any = redis.Redis.from_url(url, **options)
         self._mine = threading.local()
         self.losses = 0
+        self._known: tuple[int, set[str]] = (0, set())
+        """Scripts that the server has, as of so many losses of the connection; it may be another one after a loss."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Other processes can reach it."""
+        return True
 
     @property
     def database(self) -> int:
@@ -178,6 +194,39 @@ class RedisConnection:
         except BaseException:
             connection.disconnect()
             raise
+
+    def run_many(
+        self, orders: Sequence[tuple[Script, Sequence[str], Sequence[Any]]]
+    ) -> list[list[Any] | Exception]:
+        """Run several scripts in order, in one round trip.
+
+        Returns:
+            For each its reply, or the error that Redis answered to it.
+
+        Raises:
+            StoreUnavailableError: No reply within the patience; some of them may have run.
+        """
+
+        def attempt() -> list[Any]:
+            losses, known = self._known
+            if losses != self.losses:
+                known = set()
+            pipe = self._client.pipeline(transaction=False)
+            for script in {order[0].sha: order[0] for order in orders if order[0].sha not in known}.values():
+                pipe.script_load(script.source)  # ahead: a script that is missing in the middle would break the order
+            for script, keys, args in orders:
+                pipe.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
+            replies = pipe.execute(raise_on_error=False)[-len(orders) :]
+            if any(isinstance(reply, redis.exceptions.NoScriptError) for reply in replies):
+                self._known = (-1, set())
+                raise redis.ConnectionError("Redis has forgotten a script")
+            self._known = (losses, known | {order[0].sha for order in orders})
+            for reply in replies:
+                if isinstance(reply, _PASSING):
+                    raise reply
+            return [reply if isinstance(reply, list | Exception) else [reply] for reply in replies]
+
+        return self._patiently(attempt, "pipeline")
 
     def call(self, *command: Any) -> Any:
         """Run one reading command.

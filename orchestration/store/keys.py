@@ -232,6 +232,31 @@ class ActorKeys:
         """String: the last write of one slot of an OS process, and its answer; expires."""
         return f"{self.tag}:receipt:{slot}"
 
+    @property
+    def names(self) -> str:
+        """Hash: address of the process that has a name."""
+        return f"{self.tag}:names"
+
+    def node(self, node: str) -> str:
+        """Hash: what a node says of itself."""
+        return f"{self.tag}:node:{node}"
+
+    def living(self, node: str) -> str:
+        """Hash: the processes of a node, by their number."""
+        return f"{self.tag}:living:{node}"
+
+    def named(self, node: str) -> str:
+        """Set: names that processes of a node have taken."""
+        return f"{self.tag}:named:{node}"
+
+    def mail(self, node: str) -> str:
+        """List: messages for the processes of a node that it has not taken yet, oldest first."""
+        return f"{self.tag}:mail:{node}"
+
+    def host(self, host: str) -> str:
+        """Set: nodes that serve a process host."""
+        return f"{self.tag}:host:{_escape(host)}"
+
 
 class Keyspace:
     """Finds the shard and the keys of anything.

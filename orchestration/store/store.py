@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestration.errors import ConfigError
+from orchestration.store.actors import Actors
 from orchestration.store.archives import Archives
 from orchestration.store.attempts import Attempts
 from orchestration.store.base import StoreOptions
@@ -57,6 +58,7 @@ class Store:
         self.updates = Updates(connection, keyspace, options, claims)
         self.workers = Workers(connection, keyspace, options, claims)
         self.archives = Archives(connection, keyspace, options, claims)
+        self.actors = Actors(connection, keyspace.actors)
         self.visibility = Visibility(connection, keyspace, options, claims)
         self.items = Items(connection, keyspace.actors)
         self._opened = False

@@ -13,6 +13,7 @@ from typing import Any
 from celery import Celery, signals
 from celery.app.trace import build_tracer
 
+from orchestration.host.step import install_hosts
 from orchestration.registry import Registry, load_registry
 from orchestration.settings import Settings
 from orchestration.store.connection import Connection
@@ -91,6 +92,7 @@ class Orchestration:
             app.on_after_finalize.connect(self._install, weak=False)
             self._finalize_at_first_send(app)
         install_step(app)
+        install_hosts(app)
         signals.worker_process_init.connect(self._on_child, weak=False)
         signals.celeryd_after_setup.connect(self._on_worker, weak=False)
 

@@ -117,11 +117,10 @@ def _resume(orchestration: Orchestration) -> Any:
 def _function(orchestration: Orchestration, entry: FunctionLua) -> Any:
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
         values = [*args, kwargs] if kwargs else list(args)
-        task_id, given = self.request.id, self.request.get(IDENTITY)
+        given = self.request.get(IDENTITY)
         identity = Identity.of(given) if given else None
         return with_retries(
-            lambda: run_function(orchestration.runtime, entry.id, values, task_id=task_id, identity=identity),
-            entry.options,
+            lambda: run_function(orchestration.runtime, entry.id, values, identity=identity), entry.options
         )
 
     return run

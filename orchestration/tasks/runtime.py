@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
@@ -23,6 +23,9 @@ from orchestration.store.store import Store
 from orchestration.tasks.cache import SessionCache
 from orchestration.tasks.messages import Messages
 from orchestration.tasks.owner import this_owner
+
+if TYPE_CHECKING:
+    from orchestration.host.node import Node
 
 __all__ = ["Runtime"]
 
@@ -54,7 +57,8 @@ class Runtime:
         self.registry = registry
         self.pid = os.getpid()
         # A worker that gave up after a while would lose the outcomes of bodies that have run.
-        patience_ms = _WORKER_PATIENCE_MS if is_worker(app) else settings.start_timeout_ms
+        is_patient = is_worker(app) or bool(getattr(app, "_orchestration_host", False))
+        patience_ms = _WORKER_PATIENCE_MS if is_patient else settings.start_timeout_ms
         self._patience_s = patience_ms / 1000
         self.connection: Connection = connection or RedisConnection(
             settings.redis_url, patience_s=self._patience_s, connect_s=settings.connect_timeout_ms / 1000
@@ -66,12 +70,23 @@ class Runtime:
         self._stores: dict[str, Store] = {}
         self._bundles: dict[str, Bundle] = {}
         self.stored_bundles: set[str] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._node: Node | None = None
 
     @property
     def owner(self) -> str:
         """Name of this process."""
         return this_owner()
+
+    @property
+    def node(self) -> Node:
+        """This OS process in the world of processes; made at first use."""
+        with self._lock:
+            if self._node is None:
+                from orchestration.host.node import Node
+
+                self._node = Node(self)
+            return self._node
 
     @contextmanager
     def starting(self) -> Iterator[None]:
@@ -172,6 +187,8 @@ class Runtime:
 
     def close(self) -> None:
         """Let go of connections and machines."""
+        if self._node is not None:
+            self._node.close()
         self.cache.clear()
         for store in self._stores.values():
             store.claims.close()

@@ -43,5 +43,5 @@ def test_every_kind_of_event_is_in_some_history() -> None:
     seen = {event[1] for path in FILES for event in read(path)[1]}
     # Ends from outside and failed starts have tests of their own; a continued run is a history of its own.
     beside = {"TERMINATED", "TIMED_OUT", "CHILD_START_FAILED", "FAIL", "CONTINUE_AS_NEW", "CANCEL_TIMER"}
-    beside |= {"WATCH", "WATCHED_ENDED"}  # of functions: in no history
+    beside |= {"WATCH", "WATCHED_ENDED", "PERFORM", "LOADED"}  # of functions and processes: in no history
     assert {code.name for code in events.Code} - {events.Code(code).name for code in seen} <= beside

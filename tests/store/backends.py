@@ -32,7 +32,7 @@ OF_SHARD = {
 """Keys that stay: one of each for a shard, whose members come and go."""
 
 OF_STORE = {"meta", "workers"}
-OF_ACTORS = {"nodes", "store", "store-keys", "store-ends", "store-versions"}
+OF_ACTORS = {"nodes", "names", "host", "store", "store-keys", "store-ends", "store-versions"}
 OF_SCHEDULE = {"<schedule id>"}
 """Last words of the keys that stay as long as a schedule does."""
 _OF_OPEN_RUN = {"run", "extra", "hist", "inbox", "open", "updates"}

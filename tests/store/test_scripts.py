@@ -77,6 +77,9 @@ class _Recorder:
             assert kind in ("none", of_type), f"{script.name}: {called} is a {kind}"
         return reply
 
+    def run_many(self, orders: Sequence[tuple[Script, Sequence[str], Sequence[Any]]]) -> list[Any]:
+        return [self.run(*order) for order in orders]
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
@@ -142,6 +145,17 @@ def calls() -> list[Call]:
     store.items.page("a:s", prefix=b"", after=b"", limit=5, size_bytes=100)
     store.items.delete("a:s", b"k", node="")
     store.items.tidy("a:s", limit=5)
+    actors = store.actors
+    actors.join("n", {})
+    actors.beat("n", silent_ms=5)
+    actors.serve("n", "a:host")
+    actors.serving("a:host")
+    actors.run([
+        actors.register("n", "1", "{n@a:host|1}", {}, name="a"), actors.claim_name("n", "n", "1", "{n@a:host|1}", "b"),
+        actors.post("n", "n", "1", b"m"), actors.drop_name("n", "a"), actors.end("n", "1", "{n@a:host|1}", ["b"]),
+    ])  # fmt: skip
+    actors.take_mail("n", [])
+    actors.bury("n")
     return recorder.calls
 
 
@@ -158,7 +172,7 @@ def test_a_verb_hands_over_what_the_header_names(calls: list[Call], name: str) -
         for (_, _, pattern), key in zip(header.keys, keys, strict=True):
             wanted = (
                 re.escape(pattern).replace("<shard>", r"orc:\{default\.\d+\}").replace("orc:<namespace>", "orc:default")
-            )
+            ).replace("<actors>", r"orc:\{default\.p\}")
             assert re.fullmatch(re.sub(r"<[^>]*>", ".*", wanted), key), f"{key} is not {pattern}"
 
 

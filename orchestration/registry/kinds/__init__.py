@@ -67,8 +67,6 @@ CHECKED_ONLY_KINDS: Final = frozenset(
     {
         "contract.binding",
         "contract.definition",
-        "process.host",
-        "process.lua",
         "process.service",
         "queue.consumer",
         "queue.driver.memory",

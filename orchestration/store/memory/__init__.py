@@ -84,6 +84,11 @@ class MemoryConnection:
         return other
 
     @property
+    def is_shared(self) -> bool:
+        """It belongs to this process alone."""
+        return False
+
+    @property
     def database(self) -> int:
         """Number of the database."""
         return self._database
@@ -97,6 +102,18 @@ class MemoryConnection:
         return self._locked(
             script.name, lambda: self._run(script, list(map(_argument, keys)), list(map(_argument, args)))
         )
+
+    def run_many(
+        self, orders: Sequence[tuple[Script, Sequence[str], Sequence[Any]]]
+    ) -> list[list[Any] | Exception]:
+        """Run several scripts in order; for each its reply, or the error that it was answered."""
+        replies: list[list[Any] | Exception] = []
+        for order in orders:
+            try:
+                replies.append(self.run(*order))
+            except StoreError as error:
+                replies.append(error)
+        return replies
 
     def call(self, *command: Any) -> Any:
         """Run one command.

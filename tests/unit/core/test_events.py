@@ -38,6 +38,7 @@ EVERY = [
     events.CancelExternal(1, "{a|b}", "", True),
     events.WatchedEnded(1, "{a|b}", True, b"\x01"),
     events.Watch(1, "{a|b}"),
+    events.Loaded(),
     events.Perform(1, "store.get", payload.EMPTY_ARRAY),
     events.Update(1, "u-1", "add", payload.EMPTY_ARRAY, "{a|b}"),
     events.UpdateDone("u-1", True, payload.NIL),

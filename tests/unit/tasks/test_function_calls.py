@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -112,7 +113,7 @@ def test_values_are_copied_and_binary_text_passes(env: WorkflowEnvironment) -> N
 
 def test_a_function_has_an_address_and_an_id_of_its_own(env: WorkflowEnvironment) -> None:
     first, second = run(env, "address"), run(env, "address")
-    assert first[0].startswith("{celery@app:address|")
+    assert re.fullmatch(r"\{[0-9a-f]{12}@app:address\|0x[0-9a-f]{5}\}", first[0])
     assert first[0] != second[0]
     assert first[1] == "app:address"
 

@@ -16,6 +16,6 @@ rt.require_prelude("scheduler")
 rt.require_prelude("channel")
 rt.require_prelude("mailbox")
 
-rt.machine = { apply = rt.apply, more_commands = rt.more_commands, usage = rt.usage }
+rt.machine = { apply = rt.apply, apply_live = rt.apply_live, more_commands = rt.more_commands, usage = rt.usage }
 rt.on_demand(rt.machine, "places", "places")
 return rt.on_demand(rt.machine, "machine_questions", "*")

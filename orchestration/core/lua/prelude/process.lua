@@ -15,9 +15,17 @@ local process = {
   }),
 }
 
+-- expose(): this process or function is about to be known to others, who must be able to find it
+local function expose()
+  if is_workflow or rt.meta.public then return end
+  rt.meta.public = true
+  rt.perform_now("process.expose")
+end
+
 function process.pid()
   local pid = rt.meta and rt.meta.pid
   if not pid then return rt.fail("Internal", "no process PID") end
+  expose()
   return pid
 end
 function process.id()
@@ -28,11 +36,19 @@ end
 
 -- Mailbox ---------------------------------------------------------------------------------------------------------
 
-process.inbox, process.events = mailbox.inbox, mailbox.events
+function process.inbox()
+  expose()
+  return mailbox.inbox()
+end
+function process.events()
+  expose()
+  return mailbox.events()
+end
 
 function process.listen(topic, options)
   if rawtype(topic) ~= "string" then rt.typeerror(1, "listen", "string", topic) end
   if options ~= nil and rawtype(options) ~= "table" then rt.typeerror(2, "listen", "table", options) end
+  expose()
   return mailbox.listen(topic, options ~= nil and options.message == true)
 end
 function process.unlisten(channel) return mailbox.unlisten(channel) end
@@ -58,7 +74,13 @@ function process.send(...)
     mailbox.arrive(topic, bytes, own)
     return true, nil
   end
-  if is_workflow and not is_pid(dest) then return unresolved(dest) end
+  if is_workflow then
+    if not is_pid(dest) then return unresolved(dest) end
+  else
+    -- To a process of the same worker: handed over before this returns.
+    local _, answer = rt.host_bytes("live.send", dest .. "\0" .. pack_str(topic) .. pack_bin(bytes) .. pack_str(own))
+    if answer == "\xc3" then return true, nil end
+  end
   return operation("process.send", dest, 68, 3, pack_str(dest) .. pack_str(topic) .. pack_bin(bytes))
 end
 
@@ -85,8 +107,7 @@ end
 -- What a workflow does not have --------------------------------------------------------------------------------------
 
 local function unsupported(name, why)
-  local text = is_workflow and "process." .. name .. " not supported in workflow context" .. (why or "")
-    or "process." .. name .. " is not available to functions"
+  local text = "process." .. name .. " not supported in workflow context" .. (why or "")
   return function() return rt.fail("Invalid", text) end
 end
 if is_workflow then
@@ -99,10 +120,12 @@ else
   process.monitor, process.unmonitor = watching.monitor, watching.unmonitor
   process.link, process.unlink = watching.link, watching.unlink
 end
-process.registry = rt.readonly("process.registry", {
+local names = is_workflow and {
   register = unsupported("registry.register"), lookup = unsupported("registry.lookup"),
-  unregister = unsupported("registry.unregister"), LOCAL = 0, EVENTUAL = 1, CONSISTENT = 2, STRONG = 3,
-})
+  unregister = unsupported("registry.unregister"),
+} or rt.require_prelude("names")
+names.LOCAL, names.EVENTUAL, names.CONSISTENT, names.STRONG = 0, 1, 2, 3
+process.registry = rt.readonly("process.registry", names)
 
 -- Options of the process itself ----------------------------------------------------------------------------------------
 

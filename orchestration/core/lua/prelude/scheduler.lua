@@ -329,6 +329,7 @@ input_handlers[1] = function(event, pos)
   local n, values = rt.unpack_list(args)
   ready(new_task(function()
     local main = rt.load_main()
+    if meta.tell then note(80, 1, "\xc0") end -- who started it is told now
     return settle(main(unpack(values, 1, n)))
   end))
 end
@@ -396,6 +397,24 @@ function rt.apply(event, replaying)
     run()
   end
   if fatal then return fatal end
+  local n = closed and -1 - out_n or out_n
+  if out_n == 1 then return n, out[1] end
+  if out_n == 0 then return n end
+  return n, unpack(out, 1, out_n < BATCH and out_n or BATCH)
+end
+
+-- apply_live(time_ms, inputs...) -> as apply: several inputs without a time in them, of a process or function, which is
+-- never replayed; its tasks run when all have been taken.
+function rt.apply_live(time, ...)
+  if time > now_ms then now_ms = time end
+  reset_budget()
+  out_n = 0
+  local inputs = { ... }
+  for i = 1, #inputs do
+    if closed then break end
+    input_handlers[byte(inputs[i], 2)](inputs[i], 3)
+  end
+  if not closed then run() end
   local n = closed and -1 - out_n or out_n
   if out_n == 1 then return n, out[1] end
   if out_n == 0 then return n end

@@ -103,10 +103,6 @@ local function launch(builder, name, flags, count, id, host, ...)
   if is_workflow then rt.on_cancel(seq, function() wanted = true end) end
   local ok, answer = block("process." .. name, id)
   if not ok then return not_started(builder, answer) end
-  if not is_workflow then
-    if flags.monitor then rt.watching.add("monitor", answer) end
-    if flags.link then rt.watching.add("link", answer) end
-  end
   return answer, nil
 end
 

@@ -1,0 +1,142 @@
+"""Monitors and links: who hears of whose end, on this node and across nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from orchestration.core import payload
+from orchestration.core.events import Code
+from orchestration.host import wire
+from orchestration.host.cell import Cell, Ending
+from orchestration.store.actors import Roll
+from orchestration.store.inputs import encode_input
+
+if TYPE_CHECKING:
+    from orchestration.host.node import Node
+
+__all__ = ["Bonds"]
+
+_LOST: Final = Ending(
+    False,
+    payload.encode_failure(
+        "the worker of this process is gone", kind="Unavailable", retryable=True, details={"reason": "worker_lost"}
+    ),
+)
+
+
+class Bonds:
+    """What the cells of a node have to do with each other's ends.
+
+    Args:
+        node: The node.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._far: set[str] = set()
+        """Nodes that a cell here is bound to."""
+
+    def watch(self, target: Cell, watcher: str, how: str) -> None:
+        """Let an address be told of the end of a cell of this node."""
+        self._remember(watcher)
+        target.watchers[(watcher, how)] = None
+        if target.ended is not None:  # it ended meanwhile
+            self._tell(target.pid, watcher, how, target.ended)
+
+    def unwatch(self, target: Cell, watcher: str, how: str) -> None:
+        """Tell it no more."""
+        target.watchers.pop((watcher, how), None)
+
+    def link(self, cell: Cell, other: str) -> None:
+        """Bind a cell of this node to another process, wherever that is; the other side does the same."""
+        self._remember(other)
+        cell.links.add(other)
+
+    def forget(self, cell: Cell, other: str) -> None:
+        """Dissolve one side of a link."""
+        cell.links.discard(other)
+
+    def note_watched(self, cell: Cell, other: str) -> None:
+        """A cell of this node watches a process of another: when that node goes, it has to be told from here."""
+        self._remember(other)
+        cell.watched.add(other)
+
+    def tell(self, cell: Cell, ending: Ending) -> None:
+        """A cell has ended: EXIT for those who monitor it first, then word for those who are linked to it."""
+        for watcher, how in list(cell.watchers):
+            self._tell(cell.pid, watcher, how, ending)
+        cell.watchers.clear()
+        for other in sorted(cell.links):
+            near = self._node.find(other)
+            if near is not None:
+                near.links.discard(cell.pid)
+                if not ending.ok:
+                    self._tell(cell.pid, other, "down", ending)
+            elif not ending.ok:
+                self._tell(cell.pid, other, "down", ending)
+            else:
+                self._send(other, "unlink", cell.pid)
+        cell.links.clear()
+        for other in cell.watched:
+            near = self._node.find(other)
+            if near is not None:
+                near.watchers.pop((cell.pid, "exit"), None)
+            else:
+                self._send(other, "unwatch", cell.pid, "exit")
+        cell.watched.clear()
+
+    def hear(self, unique: str, pid: str, how: str, ending: Ending) -> None:
+        """Word of an end has come for a cell of this node."""
+        cell = self._node.cells.get(unique)
+        if cell is None:
+            return
+        if how == "down":
+            if pid not in cell.links:
+                return
+            cell.links.discard(pid)
+        else:
+            cell.watched.discard(pid)
+        cell.push(encode_input(Code.WATCHED_ENDED, pid, ending.ok, ending.value, how))
+
+    def check(self, roll: Roll) -> None:
+        """Nodes have gone: whoever is bound to one of their processes hears of it from here."""
+        known = roll.living | set(roll.silent)
+        for gone in sorted(self._far - known):
+            self._far.discard(gone)
+            self._node.post.forget(gone)
+            for cell in list(self._node.cells.values()):
+                for pid in sorted(cell.watched):
+                    if _is_on(pid, gone):
+                        self.hear(cell.unique, pid, "exit", _LOST)
+                for pid in sorted(cell.links):
+                    if _is_on(pid, gone):
+                        self.hear(cell.unique, pid, "down", _LOST)
+                for watcher, how in list(cell.watchers):
+                    if _is_on(watcher, gone):
+                        cell.watchers.pop((watcher, how), None)
+
+    def _remember(self, pid: str) -> None:
+        address = wire.address_of(pid)
+        if address is not None and address.node != self._node.id:
+            self._far.add(address.node)
+
+    def _tell(self, pid: str, watcher: str, how: str, ending: Ending) -> None:
+        address = wire.address_of(watcher)
+        if address is None:
+            return
+        if how.startswith("call/"):
+            self._node.routes.answer_end(address.node, how, pid, ending)
+        elif address.node == self._node.id:
+            self.hear(address.unique, pid, how, ending)
+        else:
+            self._send(watcher, "end", pid, how, ending.ok, ending.value)
+
+    def _send(self, pid: str, what: str, *rest: object) -> None:
+        """Tell another node something about one of its processes; it may be gone."""
+        address = wire.address_of(pid)
+        if address is not None and address.node != self._node.id:
+            self._node.post.tell(self._node.fence, address.node, "", what, address.unique, *rest)
+
+
+def _is_on(pid: str, node: str) -> bool:
+    return pid.startswith(f"{{{node}@")

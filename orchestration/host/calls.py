@@ -1,0 +1,226 @@
+"""Calls of functions: Lua in a cell of its own, Python in a thread, anything else as a Celery task."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestration.core import payload
+from orchestration.core.call_options import call_retry, call_timeout_ms
+from orchestration.core.events import Code
+from orchestration.core.failures import failure_of
+from orchestration.core.identity import Identity
+from orchestration.host.cell import Ending
+from orchestration.host.lua_cell import LuaCell
+from orchestration.host.spawning import SpawnRequest
+from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
+from orchestration.registry.kinds.lua import FunctionLua, ProcessLua
+from orchestration.store.inputs import encode_input
+from orchestration.tasks.messages import IDENTITY
+
+if TYPE_CHECKING:
+    from orchestration.host.lua_cell import CodeCell
+    from orchestration.host.node import Node
+
+__all__ = ["Calls"]
+
+_DEPTH_LIMIT: Final = 64
+
+
+class _Call:
+    """One call, with its retries and its timeout.
+
+    Args:
+        node: Where.
+        cell: Who calls.
+        seq: Number of the command.
+        target: Function id.
+        args: Encoded array.
+        options: Of the call, those of the entry under them.
+        context: Context values.
+        identity: Actor and scope.
+    """
+
+    def __init__(
+        self, node: Node, cell: CodeCell, seq: int, target: str, args: bytes, *, options: Mapping[str, Any],
+        context: Mapping[str, Any], identity: Identity,
+    ) -> None:  # fmt: skip
+        self._node, self._cell, self._seq, self._target, self._args = node, cell, seq, target, args
+        self._context, self._identity = context, identity
+        self._policy = call_retry(options)
+        timeout_ms = call_timeout_ms(options)
+        self._deadline = time.monotonic() + timeout_ms / 1000 if timeout_ms else None
+        self._attempt = 0
+        self._is_over = False
+        self._callee: Any = None
+        if timeout_ms:
+            node.timers.after(timeout_ms / 1000, self._time_out)
+        self._told = cell.when_ended(self._abandon)
+        self.abandoned: Callable[[], None] | None = None
+        """Called when the caller ends before the callee."""
+
+    def start(self) -> None:
+        """Make the next try."""
+        if self._is_over:
+            return
+        self._attempt += 1
+        self._node.calls.perform(self, self._target, self._args, self._context, self._identity, self._cell)
+
+    def callee(self, cell: LuaCell) -> None:
+        """The cell that performs it: it belongs to the caller."""
+        self._callee = cell
+
+    def settle(self, ending: Ending) -> None:
+        """A try has ended."""
+        self._callee = None
+        self.abandoned = None
+        if self._is_over:
+            return
+        if not ending.ok and self._policy is not None:
+            failure = payload.decode_failure(ending.value)
+            delay_ms = self._policy.delay_ms(failure, attempt=self._attempt, chance=random.random())
+            if delay_ms is not None and not (
+                self._deadline is not None and time.monotonic() + delay_ms / 1000 >= self._deadline
+            ):
+                self._node.timers.after(delay_ms / 1000, self.start)
+                return
+        self._answer(ending)
+
+    def _answer(self, ending: Ending) -> None:
+        self._is_over = True
+        self._cell.forget_told(self._told)
+        code = Code.ACTIVITY_COMPLETED if ending.ok else Code.ACTIVITY_FAILED
+        self._cell.push(encode_input(code, self._seq, ending.value))
+
+    def _time_out(self) -> None:
+        if not self._is_over:
+            text = f"{self._target} took too long"
+            self._answer(Ending(False, payload.encode_failure(text, kind="Timeout", retryable=False)))
+            self._abandon(Ending(False))
+
+    def _abandon(self, ending: Ending) -> None:
+        """The caller has ended: an abnormal end takes the function with it."""
+        self._is_over = True
+        abandoned, self.abandoned = self.abandoned, None
+        if abandoned is not None:
+            abandoned()
+        callee, self._callee = self._callee, None
+        if callee is not None and not ending.ok:
+            callee.kill(Ending(False, payload.encode_failure("canceled", kind="Canceled", retryable=False)))
+
+
+class Calls:
+    """Calls of the cells of one node.
+
+    Args:
+        node: The node.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def call(self, cell: CodeCell, seq: int, target: str, args: bytes, options: dict[str, Any]) -> None:
+        """Call a function for a command; the answer comes as an input."""
+        node = self._node
+        wanted = {**getattr(node.runtime.registry.find(target), "options", {}), **options.get("options", {})}
+        try:
+            call = _Call(
+                node, cell, seq, target, args, options=wanted,
+                context={**cell.caller.context, **options.get("ctx", {})},
+                identity=Identity.of(options, cell.caller.identity),
+            )  # fmt: skip
+        except ValueError as error:
+            failure = payload.encode_failure(f"invalid options: {error}", kind="Invalid", retryable=False)
+            cell.push(encode_input(Code.ACTIVITY_FAILED, seq, failure))
+            return
+        call.start()
+
+    def cancel(self, cell: CodeCell, seq: int, *rest: Any) -> None:
+        """Outside of workflows a call that nobody waits for any more runs on."""
+
+    def perform(
+        self, call: _Call, target: str, args: bytes, context: Mapping[str, Any], identity: Identity, caller: CodeCell
+    ) -> None:  # fmt: skip
+        """Make one try of a call, wherever the function's code is."""
+        node = self._node
+        registry = node.runtime.registry
+        entry = registry.find(target)
+        if isinstance(entry, FunctionCelery) and isinstance(registry.find(entry.task), FunctionLua):
+            target, entry = entry.task, registry.get(entry.task)  # run as a task here, it would be nobody's
+        stand_in = node.runtime.stand_in(target)
+        if stand_in is not None:
+            self._in_thread(call, lambda: stand_in(*payload.decode(args)))
+        elif isinstance(entry, FunctionLua):
+            if caller.depth >= _DEPTH_LIMIT:
+                text = f"functions call each other more than {_DEPTH_LIMIT} deep"
+                call.settle(Ending(False, payload.encode_failure(text, kind="Internal", retryable=False)))
+                return
+            cell = LuaCell(node, target, target, node.caller(target, context, identity))
+            cell.depth = caller.depth + 1
+            cell.when_ended(call.settle)
+            call.callee(cell)
+            node.add(cell)
+            cell.run(args)
+        elif isinstance(entry, FunctionPython):
+            from orchestration.tasks.entries import resolve_callable
+
+            self._in_thread(call, lambda: resolve_callable(entry)(*payload.decode(args)))
+        elif isinstance(entry, FunctionCelery):
+            self._in_thread(call, lambda: self._celery(entry, payload.decode(args), identity))
+        elif isinstance(entry, ProcessLua) and entry.default_host:
+            self._process(call, entry, args, context, identity, caller)
+        else:
+            failure = payload.encode_failure(
+                f"no handler registered for target: {target}", kind="NotFound", retryable=False,
+                details={"target": target},
+            )  # fmt: skip
+            call.settle(Ending(False, failure))
+
+    def _in_thread(self, call: _Call, work: Callable[[], Any]) -> None:
+        limit = self._node.runtime.settings.value_limit_bytes
+
+        def run() -> None:
+            try:
+                ending = Ending(True, payload.encode(work(), limit=limit))
+            except Exception as error:  # noqa: BLE001 - whatever the callee raises is its answer
+                ending = Ending(False, payload.encode(failure_of(error)))
+            call.settle(ending)
+
+        self._node.submit(run)
+
+    def _celery(self, entry: FunctionCelery, args: list[Any], identity: Identity) -> Any:
+        """Run a Celery task in place where its code is here, else send it and wait."""
+        runtime = self._node.runtime
+        task = runtime.app.tasks.get(entry.task)
+        if task is not None:
+            return task(*args)
+        options: dict[str, Any] = {"queue": entry.queue} if entry.queue else {}
+        if identity.fields():
+            options["headers"] = {IDENTITY: identity.fields()}
+        result = runtime.app.send_task(entry.task, args=args, **options)
+        return result.get(timeout=runtime.settings.start_to_close_ms / 1000, disable_sync_subtasks=False)
+
+    def _process(
+        self, call: _Call, entry: ProcessLua, args: bytes, context: Mapping[str, Any], identity: Identity,
+        caller: CodeCell,
+    ) -> None:  # fmt: skip
+        node = self._node
+        request = SpawnRequest(
+            entry_id=entry.id, host=entry.default_host or "", args=args, context=context, identity=identity,
+            depth=caller.depth + 1,
+        )  # fmt: skip
+
+        def answer(ok: bool, value: bytes) -> None:
+            if not ok:
+                failure = payload.decode_failure(value)
+                text = f"failed to start process: {failure['message']}"
+                call.settle(Ending(False, payload.encode({**failure, "kind": "Internal", "message": text})))
+                return
+            pid = str(payload.decode(value))
+            call.abandoned = lambda: node.routes.cancel(
+                pid, "caller context canceled", caller.pid, lambda _problem: None
+            )
+
+        node.spawning.spawn(request, answer, on_end=call.settle)

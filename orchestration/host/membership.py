@@ -1,0 +1,222 @@
+"""This node among the others: it says that it lives, hears who does not, and stops when it was taken for dead."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestration.errors import StoreError
+from orchestration.store.actors import Roll
+from orchestration.tasks.owner import is_dead_here
+
+if TYPE_CHECKING:
+    from orchestration.host.node import Node
+
+__all__ = ["Membership"]
+
+logger = logging.getLogger(__name__)
+
+_SHARE: Final = 0.8
+"""Of the time after which silence counts as death: so long a node trusts its last heartbeat."""
+_IDLE_S: Final = 30.0
+
+
+class Membership:
+    """Heartbeats of one node, from its joining to its leaving.
+
+    Args:
+        node: The node.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        settings = node.runtime.settings
+        self._beat_s = settings.heartbeat_ms / 1000
+        self._silent_ms = settings.node_dead_after_ms
+        self._alive_until = float("inf")
+        self._changed = threading.Condition(threading.RLock())
+        self._joined = False
+        self._stays = False
+        self._generation = 0
+        self._idle_since: float | None = None
+        self._beats_since = 0.0
+        self._owners: dict[str, str] = {}
+        self.hosts: set[str] = set()
+        self.on_roll: list[Callable[[Roll], None]] = []
+        """Called after each heartbeat with what it told; for those who wait for nodes to come or go."""
+        self.on_lost: list[Callable[[], None]] = []
+        """Called when this node was taken for dead, after its cells have been given up."""
+
+    @property
+    def is_joined(self) -> bool:
+        """The deployment knows this node."""
+        return self._joined
+
+    def may_act(self) -> bool:
+        """Whether nobody can have taken this node for dead yet."""
+        return time.monotonic() < self._alive_until
+
+    def wait(self) -> None:
+        """Wait a moment for :meth:`may_act` to change."""
+        with self._changed:
+            self._changed.wait(0.2)
+
+    def join(self, *, stays: bool = False) -> None:
+        """Make this node known, once; without ``stays`` it leaves again when nothing has lived in it for a while.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer.
+        """
+        if self._joined and not stays:
+            return
+        with self._changed:
+            self._stays = self._stays or stays
+            if self._joined:
+                return
+            node = self._node
+            started = time.monotonic()
+            node.actors.join(node.id, self._describe())
+            self._alive_until = started + self._silent_ms / 1000 * _SHARE
+            self._joined, self._idle_since, self._beats_since = True, None, started
+            self._generation += 1
+            node.post.read()
+            threading.Thread(
+                target=self._run, args=(self._generation,), name="orchestration-heartbeat", daemon=True
+            ).start()
+
+    def serve(self, host: str) -> None:
+        """Let processes of a host be started here."""
+        self.join(stays=True)
+        self.hosts.add(host)
+        self._node.actors.serve(self._node.id, host)
+
+    def withdraw(self) -> None:
+        """Let no process be started here any more."""
+        hosts, self.hosts = self.hosts, set()
+        for host in hosts:
+            with contextlib.suppress(StoreError):
+                self._node.actors.serve(self._node.id, host, serves=False)
+
+    def leave(self) -> None:
+        """Say goodbye: whatever is known of this node is forgotten."""
+        with self._changed:
+            if not self._joined:
+                return
+            self._joined = False
+            self._alive_until = float("inf")
+            self._changed.notify_all()
+        self._node.post.flush(5.0)
+        with contextlib.suppress(StoreError):
+            self._node.actors.bury(self._node.id)
+
+    def look(self) -> None:
+        """A cell has ended: maybe none is left."""
+        if self._joined and not self._stays and not self._node.cells:
+            self._idle_since = time.monotonic()
+
+    def _describe(self) -> dict[str, Any]:
+        runtime = self._node.runtime
+        return {
+            "owner": runtime.owner, "machine": socket.gethostname(), "os_pid": os.getpid(),
+            "since_ms": time.time_ns() // 1_000_000,
+        }  # fmt: skip
+
+    def _run(self, generation: int) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: generation != self._generation or not self._joined, self._beat_s)
+                if generation != self._generation or not self._joined:
+                    return
+            if self._is_idle():
+                self._retire()
+                return
+            started = time.monotonic()
+            try:
+                roll = self._node.actors.beat(self._node.id, silent_ms=self._silent_ms)
+            except StoreError as error:
+                self._beats_since = time.monotonic()
+                logger.warning("heartbeat failed: %s", error)
+                continue
+            if time.monotonic() - started > self._silent_ms / 2000:
+                self._beats_since = time.monotonic()  # Redis was away: the silence of others says nothing
+            with self._changed:
+                if not self._joined:
+                    return
+                if roll.present:
+                    self._alive_until = started + self._silent_ms / 1000 * _SHARE
+                    self._changed.notify_all()
+            if not roll.present:
+                self._lost()
+                return
+            try:
+                self._look_around(roll)
+                for told in list(self.on_roll):
+                    told(roll)
+            except StoreError as error:
+                logger.warning("could not look after other nodes: %s", error)
+            except Exception:
+                logger.exception("could not look after other nodes")
+
+    def _is_idle(self) -> bool:
+        since = self._idle_since
+        if self._stays or self._node.cells:
+            self._idle_since = None
+            return False
+        if since is None:
+            self._idle_since = time.monotonic()
+            return False
+        return time.monotonic() - since > _IDLE_S
+
+    def _retire(self) -> None:
+        """Nothing lives here: be forgotten until something does."""
+        with self._changed:
+            if self._node.cells or not self._joined:
+                return
+            self.leave()
+            self._node.rename()
+
+    def _lost(self) -> None:
+        logger.error(
+            "this worker was silent for longer than %d ms and has been taken for dead: its processes are given up",
+            self._silent_ms, extra={"node": self._node.id},
+        )  # fmt: skip
+        hosts = set(self.hosts)
+        self._node.perish()
+        with self._changed:
+            self._joined = False
+            self._node.rename()
+            self._alive_until = float("inf")
+            self._changed.notify_all()
+        for host in hosts:
+            self.serve(host)
+        for told in list(self.on_lost):
+            told()
+
+    def _look_around(self, roll: Roll) -> None:
+        node = self._node
+        has_seen = time.monotonic() - self._beats_since > self._silent_ms / 1000
+        for silent in roll.silent:
+            if (has_seen or self._is_gone(silent)) and node.actors.bury(silent, silent_ms=self._silent_ms) == "buried":
+                logger.warning("a node was silent for too long, its processes are lost", extra={"node": silent})
+        for other in roll.living - {node.id}:
+            if self._is_gone(other):
+                node.actors.bury(other)
+                logger.warning("a node has ended without a word, its processes are lost", extra={"node": other})
+        for known in set(self._owners) - set(roll.living) - set(roll.silent):
+            del self._owners[known]
+        node.bonds.check(roll)
+        node.routes.check(roll)
+
+    def _is_gone(self, other: str) -> bool:
+        """Whether the process behind a node is gone for certain: it ran on this machine."""
+        if other not in self._owners:
+            for known, info in self._node.actors.nodes().items():
+                self._owners[known] = str(info.get("owner", ""))
+        owner = self._owners.get(other, "")
+        return owner.count(":") == 2 and is_dead_here(owner)

@@ -1,0 +1,178 @@
+"""Does what the code of a process or function asks for, and feeds the answers back. Nothing here waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from orchestration.core import payload
+from orchestration.core.events import Code
+from orchestration.core.failures import failure_of
+from orchestration.core.identity import Identity
+from orchestration.errors import ApplicationError
+from orchestration.host import workflows
+from orchestration.host.cell import Cell, Ending
+from orchestration.host.spawning import SpawnRequest
+from orchestration.modules.permissions import is_guarded, refused_command
+from orchestration.modules.verbs import perform
+from orchestration.registry.kinds.lua import WORKER_KINDS
+from orchestration.store.inputs import encode_input
+
+if TYPE_CHECKING:
+    from orchestration.host.lua_cell import CodeCell
+    from orchestration.host.node import Node
+
+__all__ = ["Performer"]
+
+
+class Performer:
+    """Commands of the cells of one node.
+
+    Args:
+        node: The node.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._verbs: dict[int, Callable[..., None]] = {
+            Code.SCHEDULE_ACTIVITY: node.calls.call,
+            Code.START_TIMER: lambda cell, seq, delay_ms: cell.start_timer(seq, delay_ms),
+            Code.CANCEL_TIMER: lambda cell, seq: cell.stop_timer(seq),
+            Code.CANCEL_ACTIVITY: node.calls.cancel,
+            Code.SEND_SIGNAL: self._send,
+            Code.START_CHILD: self._spawn,
+            Code.CANCEL_EXTERNAL: self._stop,
+            Code.WATCH: self._watch,
+            Code.PERFORM: self._perform,
+        }
+
+    def perform(self, cell: CodeCell, code: int, rest: list[Any]) -> None:
+        """Do what one command asks for."""
+        refused = refused_command(self._node.runtime, cell.caller.identity, code, rest, cell.pid)
+        if refused is not None:
+            cell.push(refused)
+        else:
+            self._verbs[code](cell, *rest)
+
+    def may_send(self, cell: Cell, pid: str) -> bool:
+        """Whether a cell may send to an address, without asking; False: a command has to ask."""
+        del pid
+        return not is_guarded(self._node.runtime, cell.caller.identity)
+
+    def _answer(self, cell: Cell, seq: int, problem: ApplicationError | None, value: Any = None) -> None:
+        data = payload.encode(value if problem is None else failure_of(problem))
+        cell.push(encode_input(Code.OPERATION_DONE, seq, problem is None, data))
+
+    def _send(self, cell: CodeCell, seq: int, dest: str, topic: str, args: bytes) -> None:
+        self._node.expose(cell)
+        item = encode_input(Code.SIGNAL, topic, args, cell.pid)
+        self._node.routes.send(dest, item, lambda problem: self._answer(cell, seq, problem))
+
+    def _stop(self, cell: CodeCell, seq: int, dest: str, reason: str, terminate: bool) -> None:
+        routes = self._node.routes
+
+        def answer(problem: ApplicationError | None) -> None:
+            self._answer(cell, seq, problem)
+
+        if terminate:
+            routes.terminate(dest, cell.pid, answer)
+        else:
+            self._node.expose(cell)
+            routes.cancel(dest, reason, cell.pid, answer)
+
+    def _watch(self, cell: CodeCell, seq: int, dest: str, how: str) -> None:
+        self._node.expose(cell)
+        self._node.routes.watch(cell, dest, how, lambda problem: self._answer(cell, seq, problem))
+
+    def _perform(self, cell: CodeCell, seq: int, name: str, args: bytes) -> None:
+        if name.startswith("process."):
+            self._name(cell, seq, name, payload.decode(args))
+            return
+
+        def work() -> None:
+            cell.push(encode_input(Code.OPERATION_DONE, seq, *perform(cell.caller, name, args)))
+
+        self._node.submit(work)
+
+    def _name(self, cell: CodeCell, seq: int, name: str, args: list[Any]) -> None:
+        node = self._node
+
+        def answer(problem: ApplicationError | None, value: Any) -> None:
+            self._answer(cell, seq, problem, value)
+
+        if name == "process.register":
+            node.expose(cell)
+            node.names.register(str(args[0]), str(args[1]), answer)
+        elif name == "process.unregister":
+            node.names.unregister(str(args[0]), answer)
+        else:
+
+            def look() -> None:
+                try:
+                    found = node.names.lookup(str(args[0]))
+                except Exception as error:  # noqa: BLE001 - Redis is away; who asked is told
+                    answer(ApplicationError(str(error), kind="Unavailable", retryable=True), None)
+                    return
+                problem = ApplicationError("name not registered", kind="NotFound", retryable=False)
+                answer(None if found else problem, found)
+
+            node.submit(look)
+
+    def _spawn(self, cell: CodeCell, seq: int, entry_id: str, host: str, args: bytes, options: dict[str, Any]) -> None:
+        node = self._node
+        node.expose(cell)
+        context = {**cell.caller.context, **options.get("ctx", {})}
+        identity = Identity.of(options, cell.caller.identity)
+        waits = bool(options.get("wait"))
+        registry = node.runtime.registry
+        entry = registry.find(host) if host else None
+        if not host or (entry is not None and entry.kind in WORKER_KINDS) or (
+            entry is None and registry.workflow_type(entry_id) is not None
+        ):
+            node.submit(lambda: self._spawn_workflow(cell, seq, entry_id, host, args, options, context, identity))
+            return
+
+        def answer(ok: bool, value: bytes) -> None:
+            if ok:
+                cell.push(encode_input(Code.CHILD_STARTED, seq, payload.decode(value)))
+            else:
+                cell.push(encode_input(Code.CHILD_START_FAILED, seq, value))
+
+        def ended(ending: Ending) -> None:
+            cell.push(encode_input(Code.CHILD_ENDED, seq, "", ending.ok, ending.value))
+
+        request = SpawnRequest(
+            entry_id=entry_id, host=host, args=args, context=context, identity=identity,
+            name=str(options.get("name") or ""),
+            messages=tuple((topic, payload.encode(_list(values))) for topic, values in options.get("messages") or ()),
+            parent=cell.pid, monitors=bool(options.get("monitor")), links=bool(options.get("link")), depth=cell.depth,
+        )  # fmt: skip
+        node.spawning.spawn(request, answer, on_end=ended if waits else None)
+
+    def _spawn_workflow(
+        self, cell: CodeCell, seq: int, workflow_type: str, host: str, args: bytes, options: dict[str, Any],
+        context: dict[str, Any], identity: Identity,
+    ) -> None:  # fmt: skip
+        node = self._node
+        try:
+            pid, namespace, run_id = workflows.spawn(
+                node, cell, workflow_type, host, args, options=options, context=context, identity=identity
+            )
+            for how in ("monitor", "link"):
+                if options.get(how):
+                    workflows.watch(node, cell, pid, how)
+        except Exception as error:  # noqa: BLE001 - whoever asked is told
+            cell.push(encode_input(Code.CHILD_START_FAILED, seq, payload.encode(failure_of(error))))
+            return
+        cell.push(encode_input(Code.CHILD_STARTED, seq, pid))
+        if options.get("wait"):
+
+            def told(ending: Ending) -> None:
+                cell.push(encode_input(Code.CHILD_ENDED, seq, pid, ending.ok, ending.value))
+
+            workflows.tell_end(node, cell, namespace, run_id, told)
+
+
+def _list(value: Any) -> list[Any]:
+    """An empty Lua table may come as a map."""
+    return list(value) if isinstance(value, (list, tuple)) else []

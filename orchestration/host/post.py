@@ -1,0 +1,158 @@
+"""The node's line to Redis: orders go out as they were given, many in one round trip; mail comes in."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from orchestration.errors import StoreError
+from orchestration.host import wire
+from orchestration.store.actors import Actors, Order
+from orchestration.store.base import text
+
+__all__ = ["Post"]
+
+logger = logging.getLogger(__name__)
+
+_BATCH: Final = 500
+_WAIT_S: Final = 5.0
+
+Done = Callable[[str, list[Any]], None]
+
+
+class Post:
+    """Outgoing orders and incoming mail of one node.
+
+    Args:
+        actors: The verbs of the store.
+        node: Id of the node.
+        take: Takes the content of a message to this node: what, and the rest. Called in one thread.
+    """
+
+    def __init__(self, actors: Actors, node: str, take: Callable[[str, list[Any]], None]) -> None:
+        self._actors = actors
+        self._node = node
+        self._take = take
+        self._orders: deque[tuple[Order, Done | None]] = deque()
+        self._changed = threading.Condition()
+        self._is_busy = False
+        self._has_writer = self._has_reader = False
+        self._number = 0
+        self._heard: dict[str, int] = {}
+        self._closed = False
+
+    def order(self, order: Order, done: Done | None = None) -> None:
+        """Have a script run after all that was ordered before.
+
+        Args:
+            order: The script.
+            done: Told its status and the rest of its reply, in the writer's thread: ``"lost"`` and the reason when
+                Redis does not answer or refuses.
+        """
+        with self._changed:
+            self._put(order, done)
+
+    def tell(self, sender: str, to: str, unique: str, what: str, *rest: Any, done: Done | None = None) -> None:
+        """Send a message to a process of another node, or (``unique`` empty) to the node.
+
+        Args:
+            sender: Id that fences this: the node's, or empty.
+            to: The other node.
+            unique: Number of the process there; it has to live.
+            what: Kind of message.
+            rest: Its content.
+            done: As in :meth:`order`.
+        """
+        with self._changed:
+            self._number += 1
+            message = wire.pack(self._node, self._number, what, *rest)
+            self._put(self._actors.post(sender, to, unique, message), done)
+
+    def read(self) -> None:
+        """Begin to read this node's mail."""
+        with self._changed:
+            if not self._has_reader and self._actors.is_shared:
+                self._has_reader = True
+                threading.Thread(target=self._read, name="orchestration-mail", daemon=True).start()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until all that was ordered has been done."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._orders and not self._is_busy, timeout_s)
+
+    def close(self) -> None:
+        """Stop; what has been ordered is still done."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _put(self, order: Order, done: Done | None) -> None:
+        self._orders.append((order, done))
+        if not self._has_writer:
+            self._has_writer = True
+            threading.Thread(target=self._write, name="orchestration-post", daemon=True).start()
+        elif not self._is_busy:
+            self._changed.notify_all()
+
+    def _write(self) -> None:
+        while True:
+            with self._changed:
+                self._is_busy = False
+                if not self._orders:
+                    self._changed.notify_all()  # whoever waits in flush()
+                while not self._orders:
+                    if self._closed:
+                        self._has_writer = False
+                        return
+                    self._changed.wait()
+                batch = [self._orders.popleft() for _ in range(min(len(self._orders), _BATCH))]
+                self._is_busy = True
+            try:
+                replies: list[list[Any] | Exception] = self._actors.run([order for order, _ in batch])
+            except StoreError as error:
+                replies = [error] * len(batch)
+            for (order, done), reply in zip(batch, replies, strict=True):
+                if isinstance(reply, Exception):
+                    logger.error("Redis did not do %s: %s", order.script.name, reply)
+                if done is None:
+                    continue
+                try:
+                    if isinstance(reply, Exception):
+                        done("lost", [str(reply)])
+                    else:
+                        done(text(reply[0]), reply[1:])
+                except Exception:
+                    logger.exception("the answer of %s could not be taken", order.script.name)
+
+    def _read(self) -> None:
+        messages: list[bytes] = []
+        while not self._closed:
+            try:
+                messages = self._actors.take_mail(self._node, messages)
+                if not messages:
+                    self._actors.wait_for_mail(self._node, timeout_s=_WAIT_S)
+                    continue
+            except StoreError as error:
+                logger.warning("mail cannot be read: %s", error)
+                time.sleep(1.0)
+                continue
+            for message in messages:
+                self._hand_over(message)
+
+    def _hand_over(self, message: bytes) -> None:
+        try:
+            sender, number, what, *rest = wire.unpack(message)
+            if number <= self._heard.get(sender, 0):
+                return  # a copy: the reply to the first was lost
+            self._heard[sender] = number
+            self._take(what, rest)
+        except Exception:
+            logger.exception("a message to this node could not be read")
+
+    def forget(self, sender: str) -> None:
+        """A node has gone: it sends nothing any more."""
+        self._heard.pop(sender, None)

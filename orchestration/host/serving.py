@@ -1,0 +1,105 @@
+"""Serving process hosts: from the start of a worker to its stop."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+
+from orchestration.errors import ConfigError
+from orchestration.host.cell import Cell
+from orchestration.host.node import Node
+from orchestration.registry import Registry
+from orchestration.registry.kinds.processes import ProcessHost
+from orchestration.settings import Settings
+from orchestration.types import EntryId
+
+__all__ = ["Serving", "chosen_hosts"]
+
+logger = logging.getLogger(__name__)
+
+
+def chosen_hosts(registry: Registry, settings: Settings, given: str | None = None) -> tuple[EntryId, ...]:
+    """Which hosts of the definitions this worker serves.
+
+    Args:
+        registry: The definitions.
+        settings: Their ``hosts`` says it,
+        given: unless the command line does: ids with commas between them, ``*`` for all, ``none``.
+
+    Raises:
+        ConfigError: An id is of no ``process.host`` entry.
+    """
+    known = [host.id for host in registry.of(ProcessHost)]
+    wanted = settings.hosts if given is None else given
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    if names == ["*"]:
+        return tuple(known)
+    if names == ["none"]:
+        return ()
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{name!r} is no process.host entry; there are: {', '.join(known) or 'none'}")
+    return tuple(EntryId(name) for name in names)
+
+
+class Serving:
+    """The hosts of one node.
+
+    Args:
+        node: The node.
+        hosts: Entry ids of the hosts.
+    """
+
+    def __init__(self, node: Node, hosts: Sequence[EntryId]) -> None:
+        self._node = node
+        self._hosts = [node.runtime.registry.get(host) for host in hosts]
+
+    def start(self) -> None:
+        """Let processes be started here.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer.
+        """
+        node = self._node
+        threads = [host.host.workers or os.cpu_count() or 2 for host in self._hosts if isinstance(host, ProcessHost)]
+        node.runqueue.widen(sum(threads))
+        node.spawning.is_stopping = False
+        for host in self._hosts:
+            node.membership.serve(host.id)
+            logger.info("serving process host %s", host.id, extra={"node": node.id})
+
+    def stop(self) -> None:
+        """Start nothing more, ask all processes to end, and end those that do not within their host's stop timeout."""
+        node = self._node
+        node.spawning.is_stopping = True
+        node.membership.withdraw()
+        places = {host.id for host in self._hosts}
+        cells = [cell for cell in list(node.cells.values()) if cell.place in places]
+        longest_s = max(
+            (host.lifecycle.stop_timeout / 1000 for host in self._hosts if isinstance(host, ProcessHost)), default=0.0
+        )
+        done = threading.Event()
+        left = set(cells)
+
+        def ended(cell: Cell) -> None:
+            left.discard(cell)
+            if not left:
+                done.set()
+
+        for cell in cells:
+            cell.when_ended(lambda _ending, cell=cell: ended(cell))  # type: ignore[misc]
+            node.cancel(cell, "host is stopping", "")
+        deadline = time.monotonic() + longest_s
+        while any(cell.ended is None for cell in left) and not done.wait(0.1):
+            if time.monotonic() >= deadline:
+                break
+        stubborn = [cell for cell in cells if cell.ended is None]
+        for cell in stubborn:
+            node.terminate(cell)
+        if stubborn:
+            logger.warning("%d processes did not end in time and have been terminated", len(stubborn))
+            node.post.flush(1.0)
+        node.membership.leave()
