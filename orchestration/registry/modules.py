@@ -21,6 +21,7 @@ AVAILABLE_MODULES: Final = ALWAYS_PRESENT | {
     "base64",
     "crypto",
     "ctx",
+    "env",
     "funcs",
     "hash",
     "json",
@@ -35,7 +36,7 @@ AVAILABLE_MODULES: Final = ALWAYS_PRESENT | {
 }
 """What code may list in this release."""
 
-PLANNED_MODULES: Final = frozenset({"contract", "env", "events", "metrics", "queue", "registry"})
+PLANNED_MODULES: Final = frozenset({"contract", "events", "metrics", "queue", "registry"})
 """Specified, but not part of this release."""
 
 LEFT_OUT_MODULES: Final = frozenset(

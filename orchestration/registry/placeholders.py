@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Lookup", "PlaceholderError", "Variable", "replace_placeholders"]
+__all__ = ["Lookup", "PlaceholderError", "Variable", "as_text", "replace_placeholders"]
 
 _PLACEHOLDER = re.compile(
     r"(?P<escape>\$\$\{)"
@@ -79,7 +79,8 @@ def _resolve(match: re.Match[str], lookup: Lookup) -> object:
     return default
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """A plain value as a variable holds it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
@@ -89,7 +90,7 @@ def _replace_text(text: str, lookup: Lookup) -> object:
     whole = _PLACEHOLDER.fullmatch(text)
     if whole is not None and not whole["escape"]:
         return _resolve(whole, lookup)
-    return _PLACEHOLDER.sub(lambda match: "${" if match["escape"] else _text(_resolve(match, lookup)), text)
+    return _PLACEHOLDER.sub(lambda match: "${" if match["escape"] else as_text(_resolve(match, lookup)), text)
 
 
 def replace_placeholders(

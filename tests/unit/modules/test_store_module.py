@@ -364,6 +364,6 @@ def test_policies_say_who_may_use_which_store(env: WorkflowEnvironment) -> None:
     allowed = Identity({"id": "ann"}, ("app:carts",))
     assert module._get(caller_of(env, identity=allowed), "app:shared") is True
     for identity, store_id in ((allowed, "app:small"), (Identity({"id": "ann"}, ()), "app:shared")):
-        with pytest.raises(HostError, match=f"not allowed to store.get: {store_id}") as caught:
+        with pytest.raises(HostError, match=rf"not allowed to store\.get: {store_id}") as caught:
             module._get(caller_of(env, identity=identity), store_id)
         assert caught.value.kind == "PermissionDenied"
