@@ -166,11 +166,7 @@ class Performer:
             return
         cell.push(encode_input(Code.CHILD_STARTED, seq, pid))
         if options.get("wait"):
-
-            def told(ending: Ending) -> None:
-                cell.push(encode_input(Code.CHILD_ENDED, seq, pid, ending.ok, ending.value))
-
-            workflows.tell_end(node, cell, namespace, run_id, told)
+            workflows.expect_end(node, cell, seq, namespace, run_id, pid)
 
 
 def _list(value: Any) -> list[Any]:

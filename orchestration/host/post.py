@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 _BATCH: Final = 500
 _WAIT_S: Final = 5.0
+_MOST_SENDERS: Final = 50_000
 
 Done = Callable[[str, list[Any]], None]
 
@@ -42,7 +43,7 @@ class Post:
         self._is_busy = False
         self._has_writer = self._has_reader = False
         self._number = 0
-        self._heard: dict[str, int] = {}
+        self._heard: OrderedDict[str, int] = OrderedDict()
         self._closed = False
 
     def order(self, order: Order, done: Done | None = None) -> None:
@@ -149,6 +150,9 @@ class Post:
             if number <= self._heard.get(sender, 0):
                 return  # a copy: the reply to the first was lost
             self._heard[sender] = number
+            self._heard.move_to_end(sender)
+            if len(self._heard) > _MOST_SENDERS:
+                self._heard.popitem(last=False)
             self._take(what, rest)
         except Exception:
             logger.exception("a message to this node could not be read")

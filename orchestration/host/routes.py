@@ -283,6 +283,16 @@ class Routes:
     def _on_end(self, unique: str, pid: str, how: str, ok: bool, value: bytes) -> None:
         self._node.bonds.hear(unique, pid, how, Ending(ok, value))
 
+    def _on_workflow_end(self, unique: str, pid: str, how: str, ok: bool, value: bytes) -> None:
+        cell = self._node.cells.get(unique)
+        if cell is not None:
+            workflows.hear(cell, pid, how, Ending(ok, value))
+
+    def _on_cancel(self, unique: str, reason: str, sender: str) -> None:
+        cell = self._node.cells.get(unique)
+        if cell is not None:
+            self._node.cancel(cell, reason, sender)
+
     def _on_named(self, unique: str, name: str) -> None:
         cell = self._node.cells.get(unique)
         if cell is not None:

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestration.core import payload
 from orchestration.core.events import Code
 from orchestration.core.identity import Identity
 from orchestration.core.pid import parse_pid
-from orchestration.errors import ApplicationError, OrchestrationError, StoreError, WorkflowNotFoundError
+from orchestration.errors import ApplicationError, OrchestrationError, WorkflowNotFoundError
 from orchestration.host.cell import Cell, Ending
 from orchestration.store.inputs import encode_input
 from orchestration.tasks.children import where
-from orchestration.tasks.completion import child_failure
+from orchestration.tasks.completion import watch_run
 from orchestration.tasks.outbox import deliver_on, start_problem, terminate_on
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.start_options import request_options
 from orchestration.tasks.starts import StartRequest, start
-from orchestration.tasks.waiting import wait_for_end
 from orchestration.types import RunId
 
 if TYPE_CHECKING:
     from orchestration.host.node import Node
 
-__all__ = ["deliver", "spawn", "terminate", "watch"]
+__all__ = ["deliver", "expect_end", "hear", "spawn", "terminate", "watch"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +48,10 @@ def terminate(runtime: Runtime, pid: str, sender: str) -> ApplicationError | Non
 
 
 def watch(node: Node, cell: Cell, pid: str, how: str) -> ApplicationError | None:
-    """Begin or stop watching, or being linked to, a workflow; one that has ended already is told at once."""
+    """Begin or stop watching, or being linked to, a workflow; one that has ended already is told at once.
+
+    The run keeps the address of who watches it; whoever closes it sends word, see :func:`hear`.
+    """
     if how.startswith("un"):
         (cell.watched if how == "unmonitor" else cell.links).discard(pid)
         return None
@@ -60,19 +60,32 @@ def watch(node: Node, cell: Cell, pid: str, how: str) -> ApplicationError | None
     if pid in known or pid in cell.told:
         return None
     known.add(pid)
-
-    def tell(ending: Ending) -> None:
-        # For a link too: the normal end of a workflow is told to who is linked to it.
-        said = "exit" if how == "monitor" or ending.ok else "down"
-        if pid in known:
-            known.discard(pid)
-            cell.told[pid] = None
-            if len(cell.told) > _MOST_TOLD:
-                cell.told.pop(next(iter(cell.told)))
-            cell.push(encode_input(Code.WATCHED_ENDED, pid, ending.ok, ending.value, said))
-
-    _wait(node, cell, namespace, run_id, tell)
+    watch_run(node.runtime, namespace, run_id, _watcher(cell, how), pid=pid)
     return None
+
+
+def hear(cell: Cell, pid: str, how: str, ending: Ending) -> None:
+    """Word has come of the end of a workflow.
+
+    Args:
+        cell: Who watches it.
+        pid: Address of the workflow.
+        how: What was asked for: monitor, link, or ``exec<number of the command>``.
+        ending: How it ended.
+    """
+    if how.startswith("exec"):
+        cell.push(encode_input(Code.CHILD_ENDED, int(how[4:]), pid, ending.ok, ending.value))
+        return
+    known = cell.watched if how == "monitor" else cell.links
+    if pid not in known:
+        return
+    known.discard(pid)
+    cell.told[pid] = None
+    if len(cell.told) > _MOST_TOLD:
+        cell.told.pop(next(iter(cell.told)))
+    # For a link too: the normal end of a workflow is told to who is linked to it.
+    said = "exit" if how == "monitor" or ending.ok else "down"
+    cell.push(encode_input(Code.WATCHED_ENDED, pid, ending.ok, ending.value, said))
 
 
 def spawn(
@@ -105,32 +118,14 @@ def spawn(
     return started.pid, started.namespace, started.run_id
 
 
-def tell_end(node: Node, cell: Cell, namespace: str, run_id: RunId, told: Callable[[Ending], None]) -> None:
-    """Be told, as long as a cell lives, of the end of a run."""
-    _wait(node, cell, namespace, run_id, told)
+def expect_end(node: Node, cell: Cell, seq: int, namespace: str, run_id: RunId, pid: str) -> None:
+    """Have the end of a run answer a command of a cell."""
+    watch_run(node.runtime, namespace, run_id, _watcher(cell, f"exec{seq}"), pid=pid)
 
 
-def _wait(node: Node, cell: Cell, namespace: str, run_id: RunId, told: Callable[[Ending], None]) -> None:
-    stop = threading.Event()
-    number = cell.when_ended(lambda _ending: stop.set())
-
-    def wait() -> None:
-        try:
-            found = wait_for_end(node.runtime.store(namespace), run_id, stop=stop)
-        except StoreError as error:
-            failure = payload.encode_failure(str(error), kind="Unavailable", retryable=True)
-            told(Ending(False, failure))
-            return
-        if found is None:
-            return
-        cell.forget_told(number)
-        record, outcome = found
-        if outcome.ok:
-            told(Ending(True, outcome.value))
-        else:
-            told(Ending(False, payload.encode(child_failure(record, outcome.failure or {}))))
-
-    threading.Thread(target=wait, name=f"watch {run_id}", daemon=True).start()
+def _watcher(cell: Cell, how: str) -> str:
+    """How a run that is watched knows a process."""
+    return f"@{cell.node.id}/{cell.unique}/{how}"
 
 
 def _find(runtime: Runtime, pid: str) -> tuple[str, RunId]:

@@ -21,6 +21,7 @@ from orchestration.core import payload
 from orchestration.core.events import Code
 from orchestration.core.failures import workflow_error
 from orchestration.errors import StoreUnavailableError, WorkflowNotFoundError
+from orchestration.host.wire import Address
 from orchestration.store.inputs import encode_input
 from orchestration.store.outcome import Outcome, read_outcome
 from orchestration.store.results import RunRecord
@@ -65,7 +66,8 @@ def watch_run(runtime: Runtime, namespace: str, run_id: RunId, watcher: str, *, 
         runtime: Of this process.
         namespace: Of the run.
         run_id: The run; the runs that take its place are followed.
-        watcher: Namespace, run and number of the command that waits, joined by ``/``.
+        watcher: Namespace, run and number of the command that waits, joined by ``/``; of a process ``@`` and its node,
+            its number there, and what it asked for.
         pid: By which address the watcher knows the run.
     """
     store = runtime.store(namespace)
@@ -91,6 +93,12 @@ def _tell(runtime: Runtime, watcher: str, record: RunRecord, outcome: Outcome, p
 def _deliver_end(runtime: Runtime, watcher: str, pid: str, ok: bool, value: bytes) -> None:
     from orchestration.tasks.outbox import deliver
 
+    if watcher.startswith("@"):
+        from orchestration.host.mail import send_mail
+
+        node, unique, how = watcher[1:].split("/")
+        send_mail(runtime, Address(node, "", unique), f"end/{watcher}/{pid}", "workflow_end", pid, how, ok, value)
+        return  # a process that is no more waits for nothing
     namespace, run, seq = watcher.rsplit("/", 2)
     item = encode_input(Code.CHILD_ENDED, int(seq), pid, ok, value)
     try:

@@ -23,6 +23,9 @@ from orchestration.errors import (
     WorkflowNotFoundError,
 )
 from orchestration.faults import fault
+from orchestration.host.mail import send_mail
+from orchestration.host.names import problem_of
+from orchestration.host.wire import address_of
 from orchestration.store.attempts import AttemptId
 from orchestration.store.inputs import encode_input
 from orchestration.store.results import Delivery
@@ -171,9 +174,23 @@ class Outbox:
             raise WorkflowNotFoundError(f"could not resolve '{pid}' as PID or registered name")
         return self._runtime.store(namespace).runs.current(target.unique)
 
+    def _to_process(self, namespace: str, run_id: str, seq: int, pid: str, what: str, *rest: Any) -> bool:
+        """Do something to a process or a running function, and answer; False: the address is of a workflow."""
+        address = address_of(pid)
+        if address is None:
+            return False
+        status = send_mail(self._runtime, address, f"op/{run_id}/{seq}", what, *rest)
+        problem = None
+        if status != "ok":
+            problem = problem_of(status, [], pid)
+        self._answer(namespace, run_id, seq, None if problem is None else (problem.kind, problem.message))
+        return True
+
     def _signal(self, namespace: str, run_id: str, seq: int, me: str, pid: str, topic: str, args: bytes) -> None:
+        item = encode_input(Code.SIGNAL, topic, args, me)
+        if self._to_process(namespace, run_id, seq, pid, "item", item):
+            return
         try:
-            item = encode_input(Code.SIGNAL, topic, args, me)
             target = self._find(namespace, pid)
             found = deliver_on(self._runtime, namespace, target, item, request_id=f"s/{run_id}/{seq}")
             problem = ("NotFound", f"process not found: {pid} has ended") if found.status == "closed" else None
@@ -186,6 +203,9 @@ class Outbox:
     def _cancel(
         self, namespace: str, run_id: str, seq: int, me: str, pid: str, reason: str, terminate: bool
     ) -> None:
+        what = ("kill",) if terminate else ("cancel", reason, me)
+        if self._to_process(namespace, run_id, seq, pid, *what):
+            return
         try:
             target = self._find(namespace, pid)
             if terminate:

@@ -88,6 +88,11 @@ class Runtime:
                 self._node = Node(self)
             return self._node
 
+    @property
+    def known_node(self) -> Node | None:
+        """The same, if it has been made."""
+        return self._node
+
     @contextmanager
     def starting(self) -> Iterator[None]:
         """While a worker starts, Redis is tried for the time that the settings say, not for as long as for work."""
