@@ -366,8 +366,8 @@ rt.require_prelude("sandbox_coroutine")
 rt.require_prelude("sandbox_env")
 
 -- Nothing is collected while the library is put together: to be called when the code of the user has come.
-function rt.settle()
+function rt.settle(collect)
   collectgarbage("restart")
-  collectgarbage("collect")
+  if collect then collectgarbage("collect") end
 end
 return rt

@@ -1,9 +1,9 @@
 -- scheduler: the tasks of one run, its inputs and its commands. Everything here is a function of the inputs so far.
 -- Adds to rt: apply(event, replaying) -> closed count, commands...; more_commands(from) -> commands...
---   current, block, wake, pause, waiter, spawn, is_queued (tasks); command, on_result, forget (commands that are answered);
---   on_cancel, cancel_pending (what cancels a command);
---   start_timer, cancel_timer; now_ns, now_ms, random; finish (ends the run); fatal (parks it); on_input, on_quiet, has_waits
---   set_seal, check_seal (seal.lua); launch, note, outcome, next_number, random_aside (handlers.lua, side_effect.lua)
+--   current, block, wake, waiter, ready, launch, is_queued (tasks); command, notice, note, on_result, forget (commands);
+--   on_cancel (what cancels a command); finish (ends the run); misfit (parks it); now_ns, now_ms; next_number, usage;
+--   on_input, on_quiet, has_waits; set_seal, check_seal (seal.lua)
+-- What few runs need, or none while it waits, is in started, inputs, outcome, timer_commands, random and scheduler_rare.
 -- A task is a coroutine that the scheduler owns. It gives up control only by yielding rt.block_token, also from inside
 -- coroutines that user code made itself (resume and wrap pass the token on).
 local rt = ...
@@ -11,7 +11,6 @@ local raw = rt.raw
 local coroutine = raw.coroutine
 local co_status, yield, running, isyieldable = coroutine.status, coroutine.yield, coroutine.running, coroutine.isyieldable
 local co_resume = coroutine.resume
-local sub = raw.string.sub
 local byte, char, unpack, rawtype = raw.string.byte, raw.string.char, raw.table.unpack, raw.type
 local error = raw.error
 local unpack_at, pack_int, pack_bin = rt.unpack_at, rt.pack_int, rt.pack_bin
@@ -30,12 +29,12 @@ local out, out_n = {}, 0
 local now_ms = 0
 local input_handlers = {}
 local quiet_hooks, wait_hooks = {}, {}
-local random_buffer, random_at, random_block = "", 1, 0
 
 local history_length, history_size = 0, 0
 local on_command = nil
 local seal = nil -- raises; set while a function runs that may have no effect on the run
 local reset_budget = rt.reset_budget
+local settle = rt.mode == "function" and rt.settle -- until it waits for the first time: it may live long from then on
 
 -- Tasks ---------------------------------------------------------------------------------------------------------
 
@@ -78,28 +77,12 @@ local function is_queued(task)
   return false
 end
 
--- pause(): go to the end of the ready queue
-local function pause()
-  ready(current)
-  yield(TOKEN)
-end
-
 local function new_task(fn)
   local task = { id = next_task, co = rt.new_task(fn) }
   next_task = next_task + 1
   tasks[task.id] = task
   task_count = task_count + 1
   return task
-end
-
--- spawn(fn) -> thread: the new task runs first, then the caller goes on
-local function spawn(fn)
-  local caller = waiter()
-  local task = new_task(fn)
-  ready(task)
-  ready(caller)
-  yield(TOKEN)
-  return task.co
 end
 
 -- Commands ------------------------------------------------------------------------------------------------------
@@ -156,122 +139,28 @@ local function answer(number, ok, bytes, info)
   wake(receiver, ok, bytes, info)
 end
 
-local MOST_PENDING <const> = 10000 -- not a setting: a replay elsewhere must refuse the same command
-
--- crowded() -> nil | error: why a workflow can ask for nothing more that it would wait for
-function rt.crowded()
-  if pending_count < MOST_PENDING or rt.mode ~= "workflow" then return nil end
-  local _, problem = rt.fail("RateLimited", MOST_PENDING .. " commands are pending, the most there can be: wait for some", true)
-  return problem
-end
-
 -- on_cancel(seq, take_back): what cancel_pending does about a command whose receiver is a function
 local function on_cancel(number, take_back) cancels[number] = take_back end
 
--- cancel_pending() -> n: take back every command that still waits, in the order in which they were given. A task that
--- waits for one itself is told by its own way of waiting: task.take_back(number, task), set before block().
-function rt.cancel_pending()
-  if seal then seal() end
-  local numbers = {}
-  for number, receiver in raw.next, pending do
-    if cancels[number] or (rawtype(receiver) == "table" and receiver.take_back) then numbers[#numbers + 1] = number end
-  end
-  raw.table.sort(numbers)
-  for i = 1, #numbers do
-    local number = numbers[i]
-    local receiver = pending[number]
-    local take_back = cancels[number]
-    if take_back then take_back(number) else receiver.take_back(number, receiver) end
-  end
-  return #numbers
-end
-
--- finish(code, tail, fields): the last command of the run; what is left of its tasks is dropped
+-- finish(code, tail, fields): the last command of the run; what is left of its tasks is dropped. Without a code: ended from
+-- outside, the run has no say.
 local function finish(code, tail, fields)
-  emit(char(0x91 + (fields or 1), code) .. tail)
+  if code then emit(char(0x91 + (fields or 1), code) .. tail) end
   closed = true
 end
 
 -- misfit(text): the input at hand does not belong to this code; for those who handle inputs, outside any task
 function rt.misfit(text) fatal = fatal or text end
 
--- fatal(text): the run cannot go on and must not end: it is parked. Cannot be caught by user code.
-function rt.fatal(text)
-  rt.misfit(text)
-  while true do
-    if current then yield(TOKEN) else error(text, 0) end
-  end
-end
-
 -- Time, timers, random ------------------------------------------------------------------------------------------
 
 if rt.mode == "function" then
   rt.now_ns = function() return rt.host("machine.now_ms") * 1000000 end
-  rt.random = function(n) return rt.host("machine.random", n) end
 else
   rt.now_ns = function() return now_ms * 1000000 end
-  -- Bytes derived from the run's seed, in blocks, so that a uuid costs no call out of Lua.
-  rt.random = function(n)
-    if n > 256 then
-      random_block = random_block + 1
-      return (rt.host("machine.derive", rt.seed, random_block, n))
-    end
-    if #random_buffer - random_at + 1 < n then
-      random_block = random_block + 1
-      random_buffer, random_at = rt.host("machine.derive", rt.seed, random_block, 512), 1
-    end
-    random_at = random_at + n
-    return sub(random_buffer, random_at - n, random_at - 1)
-  end
 end
 rt.now_ms = function() return now_ms end
--- random_aside(number) -> restore: a stream of its own for what a replay may leave out
-function rt.random_aside(number)
-  local buffer, at, block = random_buffer, random_at, random_block
-  random_buffer, random_at, random_block = "", 1, number << 24
-  return function() random_buffer, random_at, random_block = buffer, at, block end
-end
-
--- has_flag(number): whether the run began with a change of behaviour, see core/flags.py
-function rt.has_flag(number)
-  local flags = rt.meta.flags or {}
-  for i = 1, #flags do
-    if flags[i] == number then return true end
-  end
-  return false
-end
-rt.history = function() return history_length, history_size end
 rt.set_on_command = function(hook) on_command = hook end
-
--- start_timer(delay_ms, receiver) -> id: receiver as in on_result
-function rt.start_timer(delay_ms, receiver)
-  local number = command(65, 1, pack_int(delay_ms))
-  on_result(number, receiver)
-  return number
-end
-
--- cancel_timer(id) -> true if it had not fired
-function rt.cancel_timer(number)
-  if seal then seal() end
-  if not forget(number) then return false end
-  notice(66, number)
-  return true
-end
-
--- The end of a task ---------------------------------------------------------------------------------------------
-
-local function fail(bytes)
-  finish(72, pack_bin(bytes))
-end
-
-local function fail_with(value, thread)
-  fail(rt.failure_bytes(value, thread))
-end
-
-local function settle(value, problem)
-  local ok, bytes = rt.outcome(value, problem)
-  finish(ok and 71 or 72, pack_bin(bytes))
-end
 
 -- run(): resume ready tasks until none is left, then give the mailbox its turn, and so on until all is quiet
 local function run()
@@ -287,7 +176,7 @@ local function run()
         value = rt.rethrow(value)
         -- Depth is a limit, like memory: how deep the stack may grow is no fact of the run, so it must not end one.
         if value == "stack overflow" and rt.mode == "workflow" then rt.trip("depth") end
-        if not fatal and not closed then fail_with(value, task.co) end
+        if not fatal and not closed then rt.fail_run(value, task.co) end
       elseif value ~= TOKEN then
         if co_status(task.co) == "dead" then
           tasks[task.id] = nil
@@ -305,82 +194,26 @@ local function run()
     end
     if first > last then break end
   end
-  if closed or fatal or pending_count > 0 then return end
+  if closed or fatal then return end
+  if settle then
+    settle(true)
+    settle = nil
+  end
+  if pending_count > 0 then return end
   for i = 1, #wait_hooks do
     if wait_hooks[i]() then return end
   end
-  fail(rt.failure_bytes(rt.new_error({
-    message = "deadlock: all coroutines blocked with no pending operations (threads=" .. task_count .. ")",
-    kind = "Internal",
-    retryable = false,
-  })))
+  rt.deadlock(task_count)
 end
 
 -- Inputs --------------------------------------------------------------------------------------------------------
 
--- STARTED: meta map, args
-input_handlers[1] = function(event, pos)
-  local meta, args
-  meta, pos = unpack_at(event, pos)
-  args = unpack_at(event, pos)
-  rt.meta, rt.seed, rt.context = meta, meta.seed or "", meta.ctx or {}
-  history_size = history_size - (meta.added_bytes or 0) -- a copied history says so in its start; the code must not see it
-  if rt.start_hook then rt.start_hook() end
-  local n, values = rt.unpack_list(args)
-  ready(new_task(function()
-    local main = rt.load_main()
-    if meta.tell then note(80, 1, "\xc0") end -- who started it is told now
-    return settle(main(unpack(values, 1, n)))
-  end))
-end
-
--- ACTIVITY_COMPLETED, ACTIVITY_FAILED: number, bytes, info
-input_handlers[2] = function(event, pos)
-  local number, bytes
-  number, pos = unpack_at(event, pos)
-  bytes = unpack_at(event, pos)
-  answer(number, true, bytes)
-end
-input_handlers[3] = function(event, pos)
-  local number, bytes, info
-  number, pos = unpack_at(event, pos)
-  bytes, pos = unpack_at(event, pos)
-  if pos <= #event then info = unpack_at(event, pos) end
-  answer(number, false, bytes, info)
-end
--- TIMER_FIRED: number
-input_handlers[4] = function(event, pos)
-  answer((unpack_at(event, pos)), true)
-end
--- CHILD_STARTED: number, pid
-input_handlers[7] = function(event, pos)
-  local number, pid
-  number, pos = unpack_at(event, pos)
-  pid = unpack_at(event, pos)
-  answer(number, true, pid)
-end
--- CHILD_START_FAILED: number, failure
-input_handlers[8] = function(event, pos)
-  local number, bytes
-  number, pos = unpack_at(event, pos)
-  bytes = unpack_at(event, pos)
-  answer(number, false, bytes)
-end
--- OPERATION_DONE: number, ok, bytes
-input_handlers[10] = function(event, pos)
-  local number, ok, bytes
-  number, pos = unpack_at(event, pos)
-  ok, pos = unpack_at(event, pos)
-  bytes = unpack_at(event, pos)
-  answer(number, ok, bytes)
-end
-
--- UPDATE, until the code has a handler for one
-input_handlers[13] = function() rt.misfit("an update handler, and the code has none") end
-
--- TERMINATED, TIMED_OUT: ended from outside, the code has no say
-input_handlers[11] = function() closed = true end
-input_handlers[12] = input_handlers[11]
+-- Handlers are there when their first input comes; the start is handled once.
+raw.setmetatable(input_handlers, { __index = function(_, code)
+  if code == 1 then return rt.run_prelude("started") end
+  rt.require_prelude(code == 14 and "watching" or "inputs")
+  return raw.rawget(input_handlers, code)
+end })
 
 -- apply(event, replaying) -> n, commands...: take one input and run until all is quiet.
 -- n is the number of commands, and -1 - n when the last of them ended the run; at most 200 follow, the rest by
@@ -427,7 +260,12 @@ function rt.more_commands(from)
 end
 
 rt.answer = answer
-rt.launch = function(fn) ready(new_task(fn)) end -- a new task at the end of the queue
+-- launch(fn) -> the new task, at the end of the queue
+rt.launch = function(fn)
+  local task = new_task(fn)
+  ready(task)
+  return task
+end
 rt.set_seal = function(new)
   local old = seal
   seal = new
@@ -439,18 +277,21 @@ rt.next_number = function() return seq + 1 end
 rt.note = note
 rt.usage = function() return history_length, history_size, pending_count end
 rt.current = function() return current end
-rt.waiter, rt.block, rt.wake, rt.pause, rt.ready, rt.spawn = waiter, block, wake, pause, ready, spawn
+rt.waiter, rt.block, rt.wake, rt.ready = waiter, block, wake, ready
 rt.is_queued, rt.on_cancel = is_queued, on_cancel
 rt.command, rt.notice, rt.on_result, rt.forget, rt.finish = command, notice, on_result, forget, finish
-rt.on_input = function(code, handler) input_handlers[code] = handler end
+rt.on_input = function(code, handler, default)
+  if not default or not raw.rawget(input_handlers, code) then input_handlers[code] = handler end
+end
 rt.on_quiet = function(hook) quiet_hooks[#quiet_hooks + 1] = hook end
 rt.has_waits = function(hook) wait_hooks[#wait_hooks + 1] = hook end
 rt.living_tasks = function() return tasks, next_task - 1 end
-rt.open_commands = function()
-  local list = {}
-  for number = 1, seq do
-    if pending[number] ~= nil then list[#list + 1] = number end
-  end
-  return list
-end
+-- A copied history says in its start how many bytes were added to it; the code must not see them.
+rt.discount_history = function(bytes) history_size = history_size - bytes end
+rt.pending, rt.cancels = pending, cancels
+
+rt.on_demand(rt, "scheduler_rare", "crowded cancel_pending fatal has_flag history open_commands")
+rt.on_demand(rt, "timer_commands", "start_timer cancel_timer")
+rt.on_demand(rt, "outcome", "outcome conclude fail_run deadlock")
+rt.on_demand(rt, "random", "random random_aside")
 return true
