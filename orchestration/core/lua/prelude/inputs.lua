@@ -38,6 +38,22 @@ add(8, function(event, pos)
   bytes = unpack_at(event, pos)
   answer(number, false, bytes)
 end)
+-- CANCEL_REQUESTED: reason, from
+add(6, function(bytes, pos)
+  local reason, from
+  reason, pos = unpack_at(bytes, pos)
+  from = unpack_at(bytes, pos)
+  rt.mailbox.event({ kind = "pid.cancel", from = from or "", at = rt.now_ms() // 1000, reason = reason or "" })
+end)
+-- CHILD_ENDED: number, pid, ok, value
+add(9, function(bytes, pos)
+  local number, pid, ok, value
+  number, pos = unpack_at(bytes, pos)
+  pid, pos = unpack_at(bytes, pos)
+  ok, pos = unpack_at(bytes, pos)
+  value = unpack_at(bytes, pos)
+  answer(number, ok, value, pid)
+end)
 -- OPERATION_DONE: number, ok, bytes
 add(10, function(event, pos)
   local number, ok, bytes
