@@ -1,5 +1,5 @@
 -- spawn: starting other processes; in a workflow they are child workflows.
--- Returns the functions that process.lua adds to its module; adds to rt: exec_child(what, id, host, ...).
+-- Adds its functions to the module process; adds to rt: exec_child(what, id, host, ...).
 local rt = ...
 local raw = rt.raw
 local rawtype, sub, find, select, next = raw.type, raw.string.sub, raw.string.find, raw.select, raw.next
@@ -230,7 +230,7 @@ function methods.exec(self, ...)
   return checked_exec(builder_of(self, "exec"), select("#", ...), ...)
 end
 
-local module = {}
+local module = rt.process
 for i = 1, #VARIANTS do
   local name, flags = VARIANTS[i][1], VARIANTS[i][2]
   module[name] = function(...) return launch(nil, name, flags, select("#", ...), ...) end
@@ -247,4 +247,4 @@ function module.with_options(options)
   table_argument(options, 1, "with_options")
   return builder():with_options(options)
 end
-return module
+return true
