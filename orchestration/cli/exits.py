@@ -42,7 +42,7 @@ class Exit(enum.IntEnum):
     USAGE = 2
     """The command line, a value on it, a setting or the application is wrong."""
     NOT_FOUND = 3
-    """No workflow, run, schedule or entry has this id."""
+    """No workflow, run, schedule, service or entry has this id."""
     UNAVAILABLE = 4
     """Redis, or the broker, does not answer."""
     TIMEOUT = 5

@@ -24,6 +24,7 @@ from orchestration.cli.resume import resume
 from orchestration.cli.retry import retry
 from orchestration.cli.run import run
 from orchestration.cli.schedules import schedule
+from orchestration.cli.services import services
 from orchestration.cli.session import shared_options
 from orchestration.cli.show import show
 from orchestration.cli.signal_run import signal_run
@@ -40,6 +41,7 @@ def add_commands(group: click.Group) -> None:
     for command in (
         run, dev, check, start, list_runs, count, show, history, signal_run, query, update, result, cancel, terminate,
         pause, resume, retry, upgrade, reset, fork, call, activity, schedule,
+        services,
     ):  # fmt: skip
         group.add_command(command)
 

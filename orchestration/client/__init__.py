@@ -10,6 +10,7 @@ from orchestration.client.handle import WorkflowHandle
 from orchestration.client.listing import WorkflowPage
 from orchestration.client.options import RetryPolicy
 from orchestration.client.schedules import ScheduleDescription, ScheduledRun, ScheduledTime, ScheduleHandle
+from orchestration.client.services import ServiceDescription
 from orchestration.core.identity import Actor
 from orchestration.store.query import Condition
 from orchestration.tasks.copies import Preview
@@ -33,6 +34,7 @@ __all__ = [
     "ScheduleHandle",
     "ScheduledRun",
     "ScheduledTime",
+    "ServiceDescription",
     "WorkflowHandle",
     "WorkflowPage",
 ]

@@ -18,6 +18,7 @@ from orchestration.client.handle import WorkflowHandle
 from orchestration.client.listing import Filters, Where, WorkflowPage
 from orchestration.client.options import RetryPolicy
 from orchestration.client.schedules import ScheduleDescription
+from orchestration.client.services import ServiceDescription
 from orchestration.client.updates import Update
 from orchestration.core import events
 from orchestration.core.identity import Actor
@@ -306,6 +307,32 @@ class AsyncClient:
     ) -> list[ScheduleDescription]:
         """Schedules in the order of their ids."""
         return await asyncio.to_thread(self._client.list_schedules, prefix=prefix, after=after, limit=limit)
+
+    async def list_services(self) -> list[ServiceDescription]:
+        """Supervised services in the order of their ids."""
+        return await asyncio.to_thread(self._client.list_services)
+
+    async def start_service(
+        self, id: str, *, wait: bool = False, timeout: float | timedelta | None = None  # noqa: A002, ASYNC109 - as its twin
+    ) -> None:
+        """Let a service run from now on."""
+        await asyncio.to_thread(self._client.start_service, id, wait=wait, timeout=timeout)
+
+    async def stop_service(
+        self, id: str, *, wait: bool = False, timeout: float | timedelta | None = None  # noqa: A002, ASYNC109 - as its twin
+    ) -> None:
+        """Stop a service and keep it stopped until it is started again."""
+        await asyncio.to_thread(self._client.stop_service, id, wait=wait, timeout=timeout)
+
+    async def restart_service(
+        self, id: str, *, wait: bool = False, timeout: float | timedelta | None = None  # noqa: A002, ASYNC109 - as its twin
+    ) -> None:
+        """Stop a service, if it runs, and start it."""
+        await asyncio.to_thread(self._client.restart_service, id, wait=wait, timeout=timeout)
+
+    async def forget_service(self, id: str) -> bool:  # noqa: A002
+        """Remove what is kept of a service, the wishes of operators included."""
+        return await asyncio.to_thread(self._client.forget_service, id)
 
     async def complete_activity(self, token: str, result: Any = None) -> None:
         """Give an activity its result, from anywhere."""

@@ -79,7 +79,8 @@ class Policy:
         jitter: Fraction, 0 to 1, by which a delay is made shorter or longer.
         max_attempts: Runs that may fail one after the other; 0 is without limit.
         stable_threshold_ms: A run that was longer begins the count anew.
-        start_timeout_ms: How long it may take to be started, the wait for what it requires included.
+        start_timeout_ms: How long it may take to be started; and to wait for what it requires, before that counts as
+            a failure (it goes on waiting).
         stop_timeout_ms: How long it may take to end when it is asked to.
     """
 
@@ -194,9 +195,11 @@ class Service:
             return self
         return self._to(State.RUNNING, now_ms, "started")
 
-    def start_failed(self, now_ms: int, error: str, *, chance: float) -> Service:
+    def start_failed(self, now_ms: int, error: str, *, chance: float) -> tuple[Service, Do]:
         """The process could not be started; that is tried again, whatever the error says of itself."""
-        return self._failed(now_ms, f"cannot be started: {error}", chance=chance, ran_ms=0)
+        if self.state is State.STOPPING:
+            return self.ended(now_ms, Ending(error=error), chance=chance)
+        return self._failed(now_ms, f"cannot be started: {error}", chance=chance, ran_ms=0), Do.NOTHING
 
     def ended(self, now_ms: int, ending: Ending, *, chance: float) -> tuple[Service, Do]:
         """Its process has ended.
@@ -248,26 +251,28 @@ class Service:
             return replace(self._ask_to_end(now_ms, reason), will_start=True), Do.CANCEL
         return self.start(now_ms, waits_for=waits_for)
 
-    def tick(self, now_ms: int) -> tuple[Service, Do]:
-        """Time has passed."""
+    def tick(self, now_ms: int, *, chance: float) -> tuple[Service, Do]:
+        """Time has passed. A process that was to be started and is not is given up, should it ever come."""
         if self.due_ms is None or now_ms < self.due_ms:
             return self, Do.NOTHING
         if self.state is State.STOPPING:
             return replace(self, due_ms=None, terminated=True), Do.TERMINATE
         if self.waits_for:
-            late = replace(self, error=self._waited_too_long(self.waits_for))
-            return replace(late._to(State.FAILED, now_ms, late.error), waits_for=self.waits_for), Do.NOTHING
-        if self.state is State.FAILED:
-            return self._begin(now_ms, "")
-        return replace(self, due_ms=None), Do.NOTHING
+            reason = self._waited_too_long(self.waits_for)
+            return replace(self._to(State.FAILED, now_ms, reason), waits_for=self.waits_for), Do.NOTHING
+        if self.state is State.STARTING:
+            late = f"start timeout after {_span(self.policy.start_timeout_ms)}"
+            return self._failed(now_ms, late, chance=chance, ran_ms=0), Do.NOTHING
+        return self._begin(now_ms, "")
 
     def _begin(self, now_ms: int, waits_for: str, reason: str = "") -> tuple[Service, Do]:
+        due_ms = now_ms + self.policy.start_timeout_ms
         if waits_for:
             waiting = self._to(State.STARTING, now_ms, f"waits for {waits_for}")
-            return replace(waiting, waits_for=waits_for, due_ms=now_ms + self.policy.start_timeout_ms), Do.NOTHING
+            return replace(waiting, waits_for=waits_for, due_ms=due_ms), Do.NOTHING
         if not reason:
             reason = f"starts again after failure {self.failures}: {self.error}" if self.failures else "starts"
-        return replace(self._to(State.STARTING, now_ms, reason), runs=self.runs + 1), Do.START
+        return replace(self._to(State.STARTING, now_ms, reason), runs=self.runs + 1, due_ms=due_ms), Do.START
 
     def _ask_to_end(self, now_ms: int, reason: str) -> Service:
         return replace(self._to(State.STOPPING, now_ms, reason), due_ms=now_ms + self.policy.stop_timeout_ms)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from orchestration.errors import ConfigError
 from orchestration.host.cell import Cell
 from orchestration.host.node import Node
+from orchestration.host.supervisor import Supervisor
 from orchestration.registry import Registry
 from orchestration.registry.kinds.processes import ProcessHost
 from orchestration.settings import Settings
@@ -56,6 +57,7 @@ class Serving:
     def __init__(self, node: Node, hosts: Sequence[EntryId]) -> None:
         self._node = node
         self._hosts = [node.runtime.registry.get(host) for host in hosts]
+        self._supervisor = Supervisor(node)
 
     def start(self) -> None:
         """Let processes be started here.
@@ -70,9 +72,14 @@ class Serving:
         for host in self._hosts:
             node.membership.serve(host.id)
             logger.info("serving process host %s", host.id, extra={"node": node.id})
+        self._supervisor.start()
 
     def stop(self) -> None:
-        """Start nothing more, ask all processes to end, and end those that do not within their host's stop timeout."""
+        """Stop the services, start nothing more, ask all processes to end, and end those that do not.
+
+        Each service has its own stop timeout, the others the longest of their hosts'.
+        """
+        self._supervisor.stop()
         node = self._node
         node.spawning.is_stopping = True
         node.membership.withdraw()

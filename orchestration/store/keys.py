@@ -257,6 +257,20 @@ class ActorKeys:
         """Set: nodes that serve a process host."""
         return f"{self.tag}:host:{_escape(host)}"
 
+    @property
+    def services(self) -> str:
+        """Set: instances of supervised services that have been taken up."""
+        return f"{self.tag}:services"
+
+    @property
+    def service_wishes(self) -> str:
+        """Hash: what operators want of services, and how often something has changed that all should look at."""
+        return f"{self.tag}:service-wishes"
+
+    def service(self, instance: str) -> str:
+        """Hash: who looks after an instance of a service, and where it stands."""
+        return f"{self.tag}:service:{_escape(instance)}"
+
 
 class Keyspace:
     """Finds the shard and the keys of anything.

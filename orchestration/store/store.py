@@ -17,6 +17,7 @@ from orchestration.store.repairs import Repairs
 from orchestration.store.runs import Runs
 from orchestration.store.schedules import Schedules
 from orchestration.store.scripts import load_script
+from orchestration.store.services import Services
 from orchestration.store.timers import Timers
 from orchestration.store.updates import Updates
 from orchestration.store.visibility import Visibility
@@ -59,6 +60,7 @@ class Store:
         self.workers = Workers(connection, keyspace, options, claims)
         self.archives = Archives(connection, keyspace, options, claims)
         self.actors = Actors(connection, keyspace.actors)
+        self.services = Services(connection, keyspace.actors)
         self.visibility = Visibility(connection, keyspace, options, claims)
         self.items = Items(connection, keyspace.actors)
         self._opened = False

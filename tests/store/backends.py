@@ -32,7 +32,10 @@ OF_SHARD = {
 """Keys that stay: one of each for a shard, whose members come and go."""
 
 OF_STORE = {"meta", "workers"}
-OF_ACTORS = {"nodes", "names", "host", "store", "store-keys", "store-ends", "store-versions"}
+OF_ACTORS = {
+    "nodes", "names", "host", "store", "store-keys", "store-ends", "store-versions", "services", "service-wishes",
+    "service",
+}  # fmt: skip
 OF_SCHEDULE = {"<schedule id>"}
 """Last words of the keys that stay as long as a schedule does."""
 _OF_OPEN_RUN = {"run", "extra", "hist", "inbox", "open", "updates"}
@@ -111,6 +114,8 @@ class Backend:
 
 
 def _may_stay(key: str, content: Any, open_runs: set[str], dump: Dump) -> bool:
+    if key.startswith("orc:{default.p}:service:"):
+        return key.rpartition(":service:")[2].encode() in dump["orc:{default.p}:services"][1]
     if key.startswith("orc:{default.p}:"):
         return key.removeprefix("orc:{default.p}:").partition(":")[0] in OF_ACTORS
     if key.startswith("orc:default:"):
@@ -200,6 +205,10 @@ class RedisBackend(Backend):
                     self.call("ZADD", key, int(score) - ms, member)
             elif kind == "hash" and ":run:" in key:
                 for field in (b"until", b"time", b"started", b"closed"):
+                    if int(content.get(field, 0)):
+                        self.call("HSET", key, field, int(content[field]) - ms)
+            elif kind == "hash" and ":service:" in key:
+                for field in (b"since", b"due"):
                     if int(content.get(field, 0)):
                         self.call("HSET", key, field, int(content[field]) - ms)
             elif kind == "hash" and key.endswith(":frontier"):

@@ -43,6 +43,7 @@ def test_the_page_has_every_name_of_the_key_module() -> None:
         keyspace.workers, keyspace.turn, actors.items("<store id>"), actors.item_keys("<store id>"),
         actors.item_ends("<store id>"), actors.receipt("<slot>"), actors.node("<id>"),
         actors.living("<id>"), actors.named("<id>"), actors.mail("<id>"), actors.host("<entry id>"),
+        actors.service("<instance>"),
         *(getattr(actors, name) for name, what in vars(type(actors)).items() if isinstance(what, property)),
         *(getattr(shard, name) for name, what in vars(type(shard)).items() if isinstance(what, property)),
     }  # fmt: skip

@@ -136,6 +136,7 @@ def calls() -> list[Call]:
     store.schedules.take(store.schedules.shards[0], limit=5, hold_ms=5)
     store.schedules.nudge("s")
     store.schedules.delete("s")
+    _services(backend)
     store.workers.beat("w")
     store.workers.ages()
     store.workers.leave("w")
@@ -157,6 +158,17 @@ def calls() -> list[Call]:
     actors.take_mail("n", [])
     actors.bury("n")
     return recorder.calls
+
+
+def _services(backend: Backend) -> None:
+    backend.call("ZADD", backend.keyspace.actors.nodes, 1, "node")
+    services = backend.store.services
+    record = services.take("node", "a:s", digest="d").record
+    assert record is not None
+    services.wish("a:s", "run", request="r")
+    services.note("node", record, state="running")
+    services.release("node", record, state="stopped")
+    services.forget("a:s")
 
 
 def test_every_script_has_a_verb(calls: list[Call]) -> None:

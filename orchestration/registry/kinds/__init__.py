@@ -67,7 +67,6 @@ CHECKED_ONLY_KINDS: Final = frozenset(
     {
         "contract.binding",
         "contract.definition",
-        "process.service",
         "queue.consumer",
         "queue.driver.memory",
         "queue.queue",

@@ -11,7 +11,6 @@ from pydantic import AfterValidator, Field
 from orchestration.registry.entry import Entry, Link
 from orchestration.registry.fields import Integer, Reference, fault, freeze, record
 from orchestration.registry.kinds.lifecycle import Lifecycle
-from orchestration.registry.kinds.lua import HOST_KINDS
 
 __all__ = ["HostLimits", "ProcessHost", "ProcessService", "Scope"]
 
@@ -78,5 +77,5 @@ class ProcessService(Entry):
     def links(self) -> Iterator[Link]:
         """References to other entries."""
         yield Link(field="process", target=self.process, kinds=("process.lua",), wanted="a process.lua entry")
-        yield Link(field="host", target=self.host, kinds=HOST_KINDS, wanted="a process.host entry")
+        yield Link(field="host", target=self.host, kinds=("process.host",), wanted="a process.host entry")
         yield from self.lifecycle.links()

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from orchestration.cli.exits import Exit
 from orchestration.cli.group import orchestration
 from orchestration.cli.schedules import schedule
+from orchestration.cli.services import services
 
 COMMANDS = sorted(orchestration.commands)
 
@@ -19,6 +20,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
     assert sorted([
         "run", "dev", "start", "list", "show", "history", "signal", "cancel", "terminate", "result", "call", "retry",
         "check", "pause", "resume", "upgrade", "reset", "fork", "count", "query", "update", "schedule", "activity",
+        "services",
     ]) == COMMANDS  # fmt: skip
 
 
@@ -38,6 +40,15 @@ def test_every_help_about_schedules_has_an_example(name: str) -> None:
     assert "--json" in result.output
     page = (Path(__file__).resolve().parents[3] / "docs/reference/cli.md").read_text("utf-8")
     assert re.search(rf"`schedule {name}\b", page), name
+
+
+@pytest.mark.parametrize("name", sorted(services.commands))
+def test_every_help_about_services_has_an_example(name: str) -> None:
+    result = CliRunner().invoke(orchestration, ["services", name, "--help"])
+    assert result.exit_code == 0
+    assert f"orchestration services {name}" in result.output.split("Example", 1)[1]
+    page = (Path(__file__).resolve().parents[3] / "docs/reference/cli.md").read_text("utf-8")
+    assert re.search(rf"`services {name}\b", page), name
 
 
 @pytest.mark.parametrize(

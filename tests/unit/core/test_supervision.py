@@ -45,7 +45,7 @@ class Bench:
 
     def later(self, ms: int) -> Bench:
         self.now += ms
-        return self._take(self.service.tick(self.now))
+        return self._take(self.service.tick(self.now, chance=0.5))
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.service, name)
@@ -134,6 +134,20 @@ def test_a_start_that_fails_is_tried_again_in_the_same_way():
     assert bench.reason == "given up after 2 failed runs: boom"
 
 
+def test_a_process_that_is_not_there_in_time_has_failed_to_start():
+    starting, do = Service(policy=Policy(start_timeout_ms=2_000)).start(0)
+    assert (do, starting.due_ms, starting.is_alive) == (Do.START, 2_000, True)
+    late, do = starting.tick(2_000, chance=0.5)
+    assert (do, late.state, late.reason, late.is_alive) == (Do.NOTHING, State.FAILED, "start timeout after 2s", False)
+    assert late.due_ms == 3_000
+
+
+def test_a_start_that_fails_while_the_service_stops_is_its_end():
+    stopping, _ = Service(policy=Policy()).start(0)[0].stop(0, "asked to")
+    stopped, do = stopping.start_failed(1, "no", chance=0.5)
+    assert (do, stopped.state) == (Do.NOTHING, State.STOPPED)
+
+
 def test_stop_asks_and_the_end_is_stopped():
     bench = Bench().start().stop("asked to")
     assert (bench.seen, bench.done) == (("stopping", "asked to"), ["start", "cancel"])
@@ -205,7 +219,7 @@ def test_a_takeover_is_no_failure_and_keeps_the_count_and_the_delay():
     assert (do, running.reason, running.failures, running.runs) == (Do.START, "its worker is gone", 3, 8)
     delayed, do = taken.take_over(0, left_ms=500, reason="its worker is gone")
     assert (do, delayed.state, delayed.due_ms, delayed.reason) == (Do.NOTHING, State.FAILED, 500, "boom")
-    assert delayed.tick(500)[1] is Do.START
+    assert delayed.tick(500, chance=0.5)[1] is Do.START
 
 
 @given(
@@ -244,7 +258,8 @@ def test_whatever_happens_there_is_one_process_at_most_and_always_a_way_on(max_a
         if do is Do.START:
             assert not alive
             if cannot_start:
-                service = service.start_failed(now, "no", chance=0.5)
+                service, nothing = service.start_failed(now, "no", chance=0.5)
+                assert nothing is Do.NOTHING
             else:
                 service, alive, asked = service.started(now), True, False
         elif do in (Do.CANCEL, Do.TERMINATE):
@@ -272,7 +287,7 @@ def test_whatever_happens_there_is_one_process_at_most_and_always_a_way_on(max_a
                 service, do = service.ended(now, ending, chance=0.5)
             case ("later", ms):
                 now += ms
-                service, do = service.tick(now)
+                service, do = service.tick(now, chance=0.5)
         act(do)
         assert service.is_alive == alive
         assert service.reason or service.state is State.UNKNOWN

@@ -1,0 +1,100 @@
+"""``orchestration services start``, ``stop``, ``restart`` and ``forget``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestration.cli.application import load_application
+from orchestration.cli.exits import CliError, Exit
+from orchestration.cli.output import print_json
+from orchestration.cli.session import session_of, shared_options
+from orchestration.cli.values import SECONDS
+
+if TYPE_CHECKING:
+    from orchestration.client import Client
+
+__all__ = ["forget", "restart", "start", "stop"]
+
+_TIMEOUT = click.option(
+    "--timeout", type=SECONDS, metavar="TIME", help="Wait until it is so, at most this long. Default: do not wait."
+)
+
+
+@click.command()
+@click.argument("service_id", metavar="ID")
+@_TIMEOUT
+@shared_options
+@click.pass_context
+def start(context: click.Context, service_id: str, timeout: float | None) -> None:
+    """Let a service run from now on: one that was stopped, has given up, or does not start by itself.
+
+    \b
+    Example:
+      orchestration services start app:mailer --timeout 30s
+    """
+    _client(context).start_service(service_id, wait=timeout is not None, timeout=timeout)
+    _done(context, service_id, "runs" if timeout is not None else "is to run")
+
+
+@click.command()
+@click.argument("service_id", metavar="ID")
+@_TIMEOUT
+@shared_options
+@click.pass_context
+def stop(context: click.Context, service_id: str, timeout: float | None) -> None:
+    """Stop a service, and keep it stopped until it is started again, whatever becomes of the workers.
+
+    \b
+    Example:
+      orchestration services stop app:mailer
+    """
+    _client(context).stop_service(service_id, wait=timeout is not None, timeout=timeout)
+    _done(context, service_id, "is stopped" if timeout is not None else "is to stop")
+
+
+@click.command()
+@click.argument("service_id", metavar="ID")
+@_TIMEOUT
+@shared_options
+@click.pass_context
+def restart(context: click.Context, service_id: str, timeout: float | None) -> None:
+    """Stop a service, if it runs, and start it; one that has given up or ended is started too.
+
+    \b
+    Example:
+      orchestration services restart app:mailer
+    """
+    _client(context).restart_service(service_id, wait=timeout is not None, timeout=timeout)
+    _done(context, service_id, "runs again" if timeout is not None else "is to start again")
+
+
+@click.command()
+@click.argument("service_id", metavar="ID")
+@shared_options
+@click.pass_context
+def forget(context: click.Context, service_id: str) -> None:
+    """Remove what is kept of a service that nobody looks after, and what operators wanted of it.
+
+    \b
+    Example:
+      orchestration services forget app:mailer
+    """
+    if not _client(context).forget_service(service_id):
+        raise CliError(f"{service_id}: a worker looks after it; stop it first", Exit.REFUSED)
+    if session_of(context).json:
+        print_json({"id": service_id, "done": context.info_name})
+    else:
+        print(f"{service_id} is forgotten")
+
+
+def _client(context: click.Context) -> Client:
+    return load_application(session_of(context)).client()
+
+
+def _done(context: click.Context, service_id: str, said: str) -> None:
+    if session_of(context).json:
+        print_json({"id": service_id, "done": context.info_name})
+    else:
+        print(f"{service_id} {said}; `orchestration services` shows where it stands")
