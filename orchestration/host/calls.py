@@ -53,7 +53,8 @@ class _Call:
         timeout_ms = call_timeout_ms(options)
         self._deadline = time.monotonic() + timeout_ms / 1000 if timeout_ms else None
         self._attempt = 0
-        self._is_over = False
+        self.is_over = False
+        """Nobody waits for it any more."""
         self._callee: Any = None
         if timeout_ms:
             node.timers.after(timeout_ms / 1000, self._time_out)
@@ -63,7 +64,7 @@ class _Call:
 
     def start(self) -> None:
         """Make the next try."""
-        if self._is_over:
+        if self.is_over:
             return
         self._attempt += 1
         self._node.calls.perform(self, self._target, self._args, self._context, self._identity, self._cell)
@@ -76,7 +77,7 @@ class _Call:
         """A try has ended."""
         self._callee = None
         self.abandoned = None
-        if self._is_over:
+        if self.is_over:
             return
         if not ending.ok and self._policy is not None:
             failure = payload.decode_failure(ending.value)
@@ -89,20 +90,20 @@ class _Call:
         self._answer(ending)
 
     def _answer(self, ending: Ending) -> None:
-        self._is_over = True
+        self.is_over = True
         self._cell.forget_told(self._told)
         code = Code.ACTIVITY_COMPLETED if ending.ok else Code.ACTIVITY_FAILED
         self._cell.push(encode_input(code, self._seq, ending.value))
 
     def _time_out(self) -> None:
-        if not self._is_over:
+        if not self.is_over:
             text = f"{self._target} took too long"
             self._answer(Ending(False, payload.encode_failure(text, kind="Timeout", retryable=False)))
             self._abandon(Ending(False))
 
     def _abandon(self, ending: Ending) -> None:
         """The caller has ended: an abnormal end takes the function with it."""
-        self._is_over = True
+        self.is_over = True
         abandoned, self.abandoned = self.abandoned, None
         if abandoned is not None:
             abandoned()
@@ -157,18 +158,13 @@ class Calls:
                 text = f"functions call each other more than {_DEPTH_LIMIT} deep"
                 call.settle(Ending(False, payload.encode_failure(text, kind="Internal", retryable=False)))
                 return
-            cell = LuaCell(node, target, target, node.caller(target, context, identity))
-            cell.depth = caller.depth + 1
-            cell.when_ended(call.settle)
-            call.callee(cell)
-            node.add(cell)
-            cell.run(args)
+            self._lua(call, entry, args, context, identity, caller)
         elif isinstance(entry, FunctionPython):
             from orchestration.tasks.entries import resolve_callable
 
             self._in_thread(call, lambda: resolve_callable(entry)(*payload.decode(args)))
         elif isinstance(entry, FunctionCelery):
-            self._in_thread(call, lambda: self._celery(entry, payload.decode(args), identity))
+            self._celery(call, entry, payload.decode(args), identity, caller)
         elif isinstance(entry, ProcessLua) and entry.default_host:
             self._process(call, entry, args, context, identity, caller)
         else:
@@ -190,17 +186,52 @@ class Calls:
 
         self._node.submit(run)
 
-    def _celery(self, entry: FunctionCelery, args: list[Any], identity: Identity) -> Any:
-        """Run a Celery task in place where its code is here, else send it and wait."""
+    def _lua(
+        self, call: _Call, entry: FunctionLua, args: bytes, context: Mapping[str, Any], identity: Identity,
+        caller: CodeCell,
+    ) -> None:  # fmt: skip
+        node = self._node
+
+        def start(has_place: bool) -> None:
+            cell = LuaCell(node, entry.id, entry.id, node.caller(entry.id, context, identity))
+            cell.depth, cell.in_slot = caller.depth + 1, caller.in_slot
+            cell.holds = caller.holds | {entry.id} if has_place else caller.holds
+            if has_place:
+                cell.when_ended(lambda _ending: node.pools.leave(entry))
+            cell.when_ended(call.settle)
+            if call.is_over:  # nobody waits for it any more
+                node.end(cell, Ending(False))
+                return
+            call.callee(cell)
+            node.add(cell)
+            cell.run(args)
+
+        node.pools.enter(entry, caller.holds, start)
+
+    def _celery(
+        self, call: _Call, entry: FunctionCelery, args: list[Any], identity: Identity, caller: CodeCell
+    ) -> None:  # fmt: skip
+        """Run a Celery task; where a slot is held meanwhile, in place if its code is here: it could wait for that."""
         runtime = self._node.runtime
         task = runtime.app.tasks.get(entry.task)
-        if task is not None:
-            return task(*args)
+        if task is not None and caller.in_slot:
+            self._in_thread(call, lambda: task(*args))
+            return
         options: dict[str, Any] = {"queue": entry.queue} if entry.queue else {}
         if identity.fields():
             options["headers"] = {IDENTITY: identity.fields()}
-        result = runtime.app.send_task(entry.task, args=args, **options)
-        return result.get(timeout=runtime.settings.start_to_close_ms / 1000, disable_sync_subtasks=False)
+        limit = runtime.settings.value_limit_bytes
+
+        def done(error: BaseException | None, value: Any) -> None:
+            try:
+                ending = Ending(False, payload.encode(failure_of(error))) if error else Ending(
+                    True, payload.encode(value, limit=limit)
+                )
+            except Exception as problem:  # noqa: BLE001 - a result that Lua cannot have
+                ending = Ending(False, payload.encode(failure_of(problem)))
+            call.settle(ending)
+
+        self._node.celery.call(entry.task, args, options, done)
 
     def _process(
         self, call: _Call, entry: ProcessLua, args: bytes, context: Mapping[str, Any], identity: Identity,
@@ -209,7 +240,7 @@ class Calls:
         node = self._node
         request = SpawnRequest(
             entry_id=entry.id, host=entry.default_host or "", args=args, context=context, identity=identity,
-            depth=caller.depth + 1,
+            depth=caller.depth + 1, in_slot=caller.in_slot,
         )  # fmt: skip
 
         def answer(ok: bool, value: bytes) -> None:

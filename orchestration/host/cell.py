@@ -37,8 +37,8 @@ class Cell:
     """
 
     __slots__ = (
-        "_end_number", "_ends", "caller", "depth", "ended", "entry_id", "is_public", "links", "names", "node", "pid",
-        "place", "refused", "told", "unique", "watched", "watchers",
+        "_end_number", "_ends", "caller", "depth", "ended", "entry_id", "holds", "in_slot", "is_public", "links",
+        "names", "node", "pid", "place", "refused", "told", "unique", "watched", "watchers",
     )  # fmt: skip
 
     def __init__(self, node: Node, entry_id: str, place: str, caller: Caller) -> None:
@@ -52,6 +52,11 @@ class Cell:
         self.ended: Ending | None = None
         self.is_public = False
         self.depth = 0
+        """How many calls it is deep in."""
+        self.in_slot = False
+        """A slot of a Celery worker is held until it ends: what it calls must not wait for one."""
+        self.holds: frozenset[str] = frozenset()
+        """Functions whose places in their pools are held until it ends."""
         self.watchers: dict[tuple[str, str], None] = {}
         """Address and how it is told ("exit", "down", "call/..."): who hears of the end."""
         self.links: set[str] = set()

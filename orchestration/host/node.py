@@ -22,10 +22,12 @@ from orchestration.core.identity import Identity
 from orchestration.errors import ApplicationError
 from orchestration.host.bonds import Bonds
 from orchestration.host.calls import Calls
+from orchestration.host.celery_calls import CeleryCalls
 from orchestration.host.cell import Cell, Ending
 from orchestration.host.membership import Membership
 from orchestration.host.names import Names
 from orchestration.host.performer import Performer
+from orchestration.host.pools import Pools
 from orchestration.host.post import Post
 from orchestration.host.routes import Routes
 from orchestration.host.runqueue import RunQueue
@@ -81,6 +83,8 @@ class Node:
         self.bonds = Bonds(self)
         self.routes = Routes(self)
         self.spawning = Spawning(self)
+        self.pools = Pools()
+        self.celery = CeleryCalls(runtime.app, self.submit, runtime.settings.start_to_close_ms / 1000)
         self.calls = Calls(self)
         self.performer = Performer(self)
 
@@ -228,6 +232,7 @@ class Node:
         self.membership.leave()
         self.runqueue.close()
         self.timers.close()
+        self.celery.close()
         self.post.close()
         self.work.shutdown(wait=False, cancel_futures=True)
 

@@ -146,6 +146,7 @@ class Performer:
             name=str(options.get("name") or ""),
             messages=tuple((topic, payload.encode(_list(values))) for topic, values in options.get("messages") or ()),
             parent=cell.pid, monitors=bool(options.get("monitor")), links=bool(options.get("link")), depth=cell.depth,
+            in_slot=cell.in_slot,
         )  # fmt: skip
         node.spawning.spawn(request, answer, on_end=ended if waits else None)
 

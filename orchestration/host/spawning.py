@@ -51,6 +51,7 @@ class SpawnRequest:
         links: The parent and it are linked.
         call: How another node is told of its end, see ``Routes.expect_end``; empty: not at all.
         depth: How many calls the parent is deep in.
+        in_slot: A slot of a Celery worker is held while it runs.
     """
 
     entry_id: str
@@ -65,6 +66,7 @@ class SpawnRequest:
     links: bool = False
     call: str = ""
     depth: int = 0
+    in_slot: bool = False
 
 
 class Spawning:
@@ -105,6 +107,7 @@ class Spawning:
             entry_id=fields["entry"], host=fields["host"], args=fields["args"], context=fields["ctx"],
             identity=identity, name=fields["name"], messages=tuple((topic, args) for topic, args in fields["messages"]),
             parent=fields["parent"], monitors=fields["monitors"], links=fields["links"], call=fields["call"],
+            in_slot=bool(fields.get("in_slot")),
         )  # fmt: skip
         if request.host not in self._node.membership.hosts:
             _refuse(answer, "Unavailable", f"host is not running: {request.host}", {"host_id": request.host})
@@ -185,7 +188,7 @@ class Spawning:
             answer(False, ending.value)
 
         cell.refused = refused
-        cell.depth = request.depth
+        cell.depth, cell.in_slot = request.depth, request.in_slot
         for topic, args in request.messages:
             cell.push(encode_input(Code.SIGNAL, topic, args, ""))
 
@@ -261,6 +264,7 @@ class Spawning:
             "entry": request.entry_id, "host": request.host, "args": request.args, "ctx": dict(request.context),
             "name": request.name, "messages": [list(message) for message in request.messages],
             "parent": request.parent, "monitors": request.monitors, "links": request.links, "call": request.call,
+            "in_slot": request.in_slot,
             **request.identity.fields(),
         }  # fmt: skip
         node.routes.request(to, "spawn", replied, fields, timeout_s=max(timeout_s, 10.0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestration.activity import in_activity, info, is_cancelled
 from orchestration.core import payload
@@ -12,8 +12,13 @@ from orchestration.core.events import Code
 from orchestration.core.failures import application_error
 from orchestration.core.identity import Identity
 from orchestration.errors import ApplicationError
+from orchestration.registry.kinds.lua import FunctionLua
 from orchestration.store.inputs import encode_input
 from orchestration.tasks.runtime import Runtime
+
+if TYPE_CHECKING:
+    from orchestration.host.lua_cell import PinnedCell
+    from orchestration.host.node import Node
 
 __all__ = ["run_function"]
 
@@ -60,7 +65,12 @@ def run_function(
     runtime.registry.bundle(function_id)
     node = runtime.node
     cell = PinnedCell(node, function_id, function_id, node.caller(function_id, context, identity))
-    cell.depth = depth
+    cell.depth, cell.in_slot = depth, True
+    entry = runtime.registry.get(function_id)
+    if isinstance(entry, FunctionLua):
+        place = threading.Event()
+        node.pools.enter(entry, frozenset(), lambda has_place: _take_place(node, cell, entry, has_place, place))
+        place.wait()
     node.add(cell)
     _depth.value = depth + 1
     try:
@@ -71,6 +81,13 @@ def run_function(
     if ending.ok:
         return payload.decode(ending.value)
     raise application_error(payload.decode_failure(ending.value), ApplicationError)
+
+
+def _take_place(node: Node, cell: PinnedCell, entry: FunctionLua, has_place: bool, place: threading.Event) -> None:
+    if has_place:
+        cell.holds = frozenset({entry.id})
+        cell.when_ended(lambda _ending: node.pools.leave(entry))
+    place.set()
 
 
 def _look() -> bytes | None:
