@@ -1,7 +1,8 @@
 """Module ``security``: who the code runs for, what they may do, and other identities for the calls it makes.
 
 Permissions: ``security.policy.get`` on a policy, ``security.policy_group.get`` on a group, ``security.scope.create`` on
-``custom``, ``security.actor.create`` on the actor's id.
+``custom``, ``security.actor.create`` on the actor's id; those of token stores are asked in
+:mod:`~orchestration.modules.tokens`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from orchestration.core.lua.host import HostError
 from orchestration.core.policies import Access
-from orchestration.modules import permissions
+from orchestration.modules import permissions, tokens
 from orchestration.modules.caller import Caller
 from orchestration.modules.permissions import permitted
 from orchestration.modules.verbs import verb
@@ -67,6 +68,27 @@ def _group(caller: Caller, group_id: Any) -> list[str]:
     if ids is None:
         raise HostError("Internal", f"no policy group {group_id}")
     return list(ids)
+
+
+@verb("security.token_store", quick=True)
+def _token_store(caller: Caller, store_id: Any) -> str:
+    return tokens.open_store(caller, _text(store_id)).id
+
+
+@verb("security.create_token")
+def _create_token(caller: Caller, store_id: Any, actor: Any, scope: Any, expiration: Any, meta: Any) -> str:
+    ids = [_text(policy_id) for policy_id in scope] if isinstance(scope, list) else []
+    return tokens.create(caller, _text(store_id), _map(actor), ids, expiration=expiration, meta=_map(meta))
+
+
+@verb("security.validate_token")
+def _validate_token(caller: Caller, store_id: Any, token: Any) -> dict[str, Any]:
+    return tokens.validate(caller, _text(store_id), token)
+
+
+@verb("security.revoke_token")
+def _revoke_token(caller: Caller, store_id: Any, token: Any) -> bool:
+    return tokens.revoke(caller, _text(store_id), token)
 
 
 def _may_read(caller: Caller, action: str, resource: str) -> None:

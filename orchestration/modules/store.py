@@ -25,7 +25,7 @@ from orchestration.store.items import Item, Items
 from orchestration.store.keys import ActorKeys
 from orchestration.tasks.runtime import Runtime
 
-__all__: list[str] = []
+__all__ = ["delete", "put", "read"]
 
 _MOST_KEY_BYTES: Final = 1_024
 _LONGEST_TTL_S: Final = 100 * 366 * 86_400
@@ -159,6 +159,29 @@ def _info(caller: Caller, store_id: str) -> dict[str, Any]:
         "conditional_put": True,
         "ttl": True,
     }
+
+
+# For other modules, which ask for permissions of their own.
+
+
+def read(caller: Caller, store_id: str, key: bytes) -> Any:
+    """What is under a key; None for nothing."""
+    try:
+        return _read(caller, store_id, key)
+    except HostError as error:
+        if error.kind == "NotFound" and caller.runtime.registry.find(store_id) is not None:
+            return None
+        raise
+
+
+def put(caller: Caller, store_id: str, key: bytes, value: Any, *, ttl_ms: int) -> None:
+    """Write a key that must not be there, for so many milliseconds."""
+    _put(caller, store_id, key, value, {"ttl": ttl_ms / 1000, "only_if_absent": True})
+
+
+def delete(caller: Caller, store_id: str, key: bytes) -> bool:
+    """Remove a key; whether it was there."""
+    return bool(_delete(caller, store_id, key))
 
 
 def _entry(caller: Caller, store_id: str) -> StoreMemory:

@@ -9,7 +9,7 @@ import pytest
 
 from orchestration import Client, ScheduleAction, ScheduleSpec
 from orchestration.client import Actor
-from tests.support.guarded import ANN, child, everything, flow, lua, no_secrets, who
+from tests.support.guarded import ANN, child, everything, flow, lua, no_secrets, tokens, who
 from tests.support.guarded import project as guarded
 from tests.support.waiting import wait_until
 
@@ -74,3 +74,11 @@ def test_what_policies_do_not_allow_is_refused_in_workflows_and_functions(client
     assert send(client, "call", "app:secret", task=flow) == 42
     nobody = client.start_workflow(flow, "spawn", "", actor=Actor("bob"), scope=[])
     assert nobody.result(timeout=30) == ["PermissionDenied", f"not allowed to process.spawn: {child}"]
+
+
+def test_a_token_made_by_one_call_is_good_in_another(client: Client) -> None:
+    token = client.call(tokens, "create", "app:tokens", timeout=30)
+    assert client.call(tokens, "validate", "app:tokens", token, timeout=30)["id"] == "ann"
+    assert client.call(tokens, "call_as", "app:tokens", token, timeout=30) == AS_ANN
+    assert client.call(tokens, "revoke", "app:tokens", token, timeout=30) is True
+    assert client.call(tokens, "validate", "app:tokens", token, timeout=30) == ["Invalid", "the token is not valid"]

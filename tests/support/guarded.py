@@ -24,6 +24,8 @@ admins = policy("admins", "allow", ["funcs.call"], conditions=[
 no_secrets = policy("no_secrets", "deny", "*", ["app:secret", "*secret*"], groups=["staff"])
 policy("optional", "allow", ["process.options"], "options")
 policy("makers", "allow", ["security.actor.create", "security.scope.create"])
+policy("openers", "allow", ["security.token_store.get", "security.*.create", "security.policy.get"], conditions=[
+    {"field": "action", "operator": "ne", "value": "security.token.create"}])  # fmt: skip
 spawners = policy("spawners", "allow", ["process.spawn", "process.send"])
 project.entry(
     "owners", "security.policy.expr",
@@ -168,3 +170,64 @@ project.function("echo", "return function(...) return select('#', ...) .. tostri
 
 
 ANN = Actor("ann", {"role": "admin"})
+
+project.entry("sessions", "store.memory")
+project.entry("tokens", "security.token_store", store="sessions", default_expiration="1h", token_key="k" * 32)
+project.entry("plain_tokens", "security.token_store", store="sessions", token_length=16)
+tokens = project.function(
+    "tokens_of",
+    """
+    local security = require("security")
+    local store = require("store")
+    local function text(value, problem)
+      return problem and { problem:kind(), problem:message() } or value
+    end
+    local function shown(actor, scope, problem)
+      if problem then return { problem:kind(), problem:message() } end
+      local ids = {}
+      for i, policy in ipairs(scope:policies()) do ids[i] = policy:id() end
+      return { id = actor:id(), role = actor:meta().role, ids = table.concat(ids, " ") }
+    end
+    local function make(name, options)
+      local scope = security.new_scope():with(security.policy("app:everything"))
+      return assert(security.token_store(name)):create(security.new_actor("ann", { role = "admin" }), scope, options)
+    end
+    local cases = {
+      create = function(name, options) return text(make(name, options)) end,
+      validate = function(name, token) return shown(security.token_store(name):validate(token)) end,
+      revoke = function(name, token) return text(security.token_store(name):revoke(token)) end,
+      open = function(name)
+        local found, problem = security.token_store(name)
+        return problem and text(nil, problem) or tostring(found)
+      end,
+      closed = function(name)
+        local found = security.token_store(name)
+        local ok = found:close()
+        return { ok, tostring(found), select(2, found:revoke("x")):message(), select(3, found:validate("x")):kind() }
+      end,
+      call_as = function(name, token)
+        local actor, scope = security.token_store(name):validate(token)
+        return require("funcs").new():with_actor(actor):with_scope(scope):call("app:who")
+      end,
+      stored = function()
+        local found, items = store.get("app:sessions"), {}
+        for i, item in ipairs(found:list().items) do items[i] = item end
+        return items
+      end,
+      forge = function(from, to)
+        local found = store.get("app:sessions")
+        return found:put(to, found:get(from))
+      end,
+      wrong = function()
+        local found = security.token_store("app:tokens")
+        return {
+          select(2, pcall(found.create, found, "ann", security.new_scope())),
+          select(2, pcall(found.create, found, security.new_actor("a"), {})),
+          select(2, pcall(found.validate, found, 5)),
+        }
+      end,
+    }
+    return function(case, ...) return cases[case](...) end
+    """,
+    modules=(*SECURITY, "store"),
+)

@@ -70,7 +70,6 @@ CHECKED_ONLY_KINDS: Final = frozenset(
         "queue.consumer",
         "queue.driver.memory",
         "queue.queue",
-        "security.token_store",
         "store.sql",
     }
 )

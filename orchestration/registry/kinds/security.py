@@ -153,7 +153,7 @@ class TokenStore(Entry):
     Attributes:
         token_length: Random bytes of a token.
         default_expiration: Milliseconds that a token is good for.
-        token_key: Key that tokens are signed with.
+        token_key: Key of the digests of tokens, and of the signatures of what is kept; see docs/reference/security.md.
     """
 
     store: Reference
