@@ -13,7 +13,7 @@ from orchestration.errors import ApplicationError
 from orchestration.host import workflows
 from orchestration.host.cell import Cell, Ending
 from orchestration.host.spawning import SpawnRequest
-from orchestration.modules.permissions import is_guarded, refused_command
+from orchestration.modules.permissions import find_target, has_target, is_guarded, refused_command
 from orchestration.modules.verbs import perform
 from orchestration.registry.kinds.lua import WORKER_KINDS
 from orchestration.store.inputs import encode_input
@@ -47,7 +47,22 @@ class Performer:
         }
 
     def perform(self, cell: CodeCell, code: int, rest: list[Any]) -> None:
-        """Do what one command asks for."""
+        """Do what one command asks for, if it is permitted."""
+        if has_target(self._node.runtime, cell.caller.identity, code, rest):
+            self._node.submit(lambda: self._find(cell, code, rest))
+        else:
+            self._decide(cell, code, rest)
+
+    def _find(self, cell: CodeCell, code: int, rest: list[Any]) -> None:
+        """Find out what a command is about, before policies are asked."""
+        try:
+            find_target(self._node.runtime, cell.caller.identity, code, rest)
+        except Exception as error:  # noqa: BLE001 - Redis is away; who asked is told
+            self._answer(cell, rest[0], ApplicationError(str(error), kind="Unavailable", retryable=True))
+        else:
+            self._decide(cell, code, rest)
+
+    def _decide(self, cell: CodeCell, code: int, rest: list[Any]) -> None:
         refused = refused_command(self._node.runtime, cell.caller.identity, code, rest, cell.pid)
         if refused is not None:
             cell.push(refused)

@@ -14,6 +14,7 @@ from orchestration.core.events import Code
 from orchestration.core.identity import Identity
 from orchestration.core.lua.host import HostError
 from orchestration.core.policies import Access, Decision
+from orchestration.modules.addresses import true_address
 from orchestration.modules.caller import Caller
 from orchestration.registry.fields import thaw
 from orchestration.registry.kinds.lifecycle import ServiceSecurity
@@ -21,7 +22,16 @@ from orchestration.registry.policies import Policies
 from orchestration.store.inputs import encode_input
 from orchestration.tasks.runtime import Runtime
 
-__all__ = ["is_guarded", "permitted", "refused_command", "require", "service_identity", "started_fields"]
+__all__ = [
+    "find_target",
+    "has_target",
+    "is_guarded",
+    "permitted",
+    "refused_command",
+    "require",
+    "service_identity",
+    "started_fields",
+]
 
 
 class _Need(NamedTuple):
@@ -81,6 +91,32 @@ def require(
         raise HostError("PermissionDenied", text or _text(action, resource))
 
 
+def find_target(runtime: Runtime, identity: Identity, code: int, fields: list[Any]) -> None:
+    """Put the true address into a command that names an address or a registered name, if policies are asked about it.
+
+    What is permitted is then what is done, whatever the text leads to a moment later. May wait for the store.
+
+    Args:
+        runtime: Of this process.
+        identity: In whose name the code runs that gave the command.
+        code: Of the command.
+        fields: What follows it; changed in place.
+    """
+    if not has_target(runtime, identity, code, fields):
+        return
+    if code == Code.PERFORM:
+        name, pid = payload.decode(fields[2])
+        fields[2] = payload.encode([name, true_address(runtime, pid)])
+    else:
+        fields[1] = true_address(runtime, fields[1])
+
+
+def has_target(runtime: Runtime, identity: Identity, code: int, fields: Sequence[Any]) -> bool:
+    """Whether :func:`find_target` has something to find, and may wait."""
+    named = code in _ADDRESSED or (code == Code.PERFORM and fields[1] == "process.register")
+    return named and identity.is_complete
+
+
 def refused_command(
     runtime: Runtime, identity: Identity, code: int, fields: Sequence[Any], pid: str = ""
 ) -> bytes | None:
@@ -93,7 +129,7 @@ def refused_command(
         runtime: Of this process.
         identity: In whose name the code runs that gave the command.
         code: Of the command.
-        fields: What follows it; where an address is named, not a registered name.
+        fields: What follows it, after :func:`find_target`.
         pid: Address of the code.
 
     Returns:
@@ -101,7 +137,7 @@ def refused_command(
     """
     if not is_guarded(runtime, identity):
         return None
-    for action, resource, text in _needs(code, fields):
+    for action, resource, text in _needs(code, fields, pid):
         if not permitted(runtime, identity, action, resource, pid):
             failure = payload.encode_failure(text, kind="PermissionDenied", retryable=False)
             if code == Code.SCHEDULE_ACTIVITY:
@@ -127,6 +163,8 @@ def service_identity(policies: Policies, security: ServiceSecurity) -> Identity:
     return Identity(actor, tuple(dict.fromkeys([*ids, *security.policies])))
 
 
+_ADDRESSED: Final = frozenset({Code.SEND_SIGNAL, Code.CANCEL_EXTERNAL, Code.WATCH})
+
 _CUSTOM: Final = {
     "process.context": ("context", "not allowed to spawn processes with custom context"),
     "process.options": ("options", "not allowed to spawn processes with custom options"),
@@ -138,7 +176,7 @@ def _text(action: str, resource: str) -> str:
     return f"not allowed to {action}: {resource}"
 
 
-def _needs(code: int, fields: Sequence[Any]) -> Iterator[_Need]:
+def _needs(code: int, fields: Sequence[Any], pid: str) -> Iterator[_Need]:
     """What a command has to be permitted for; ``asks`` in its options is the library's word for how it was given."""
     if code == Code.SCHEDULE_ACTIVITY:
         target, options = fields[1], fields[3]
@@ -158,10 +196,15 @@ def _needs(code: int, fields: Sequence[Any]) -> Iterator[_Need]:
                 yield _Need(action, entry_id, f"not allowed to spawn process: {entry_id}")
             else:
                 yield _Need(action, entry_id, _text(action, entry_id))
-    else:
+    elif code in _ADDRESSED:
         action = _action_on_process(code, fields)
-        if action:
-            yield _Need(action, fields[1], _text(action, fields[1]))
+        yield _Need(action, fields[1], _text(action, fields[1]))
+    elif code == Code.PERFORM and fields[1] in ("process.register", "process.unregister"):
+        name, *owner = payload.decode(fields[2])
+        action = fields[1].replace("process.", "process.registry.")
+        yield _Need(action, name, _text(action, name))
+        if owner and owner[0] != pid:
+            yield _Need("process.registry.foreign", owner[0], _text("process.registry.foreign", owner[0]))
 
 
 def _action_on_process(code: int, fields: Sequence[Any]) -> str:
@@ -169,6 +212,4 @@ def _action_on_process(code: int, fields: Sequence[Any]) -> str:
         return "process.send"
     if code == Code.CANCEL_EXTERNAL:
         return "process.terminate" if fields[3] else "process.cancel"
-    if code == Code.WATCH:
-        return f"process.{fields[2] if len(fields) > 2 else 'monitor'}"
-    return ""
+    return f"process.{fields[2]}"

@@ -125,6 +125,11 @@ class Actors:
         pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
         return {text(unique): msgpack.unpackb(info) for unique, info in pairs}
 
+    def info_of(self, node: str, unique: str) -> dict[str, Any] | None:
+        """What is known of one process of a node; None when it does not live."""
+        info = self._connection.call("HGET", self._keys.living(node), unique)
+        return None if info is None else msgpack.unpackb(info)
+
     # Processes: orders for run() ------------------------------------------------------------------------------
 
     def register(self, node: str, unique: str, pid: str, info: Mapping[str, Any], *, name: str = "") -> Order:

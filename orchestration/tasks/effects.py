@@ -13,7 +13,7 @@ from orchestration.core import payload
 from orchestration.core.activity_options import entry_options
 from orchestration.core.events import Code
 from orchestration.core.identity import Identity
-from orchestration.modules.permissions import refused_command
+from orchestration.modules.permissions import find_target, refused_command
 from orchestration.registry.kinds.functions import FunctionCelery
 from orchestration.registry.kinds.lua import WorkflowLua
 from orchestration.store.attempts import AttemptId, backoff_state, claimed_state, first_state
@@ -149,6 +149,7 @@ class Effects:
         if handler is None:
             return
         session = self._session
+        find_target(self._runtime, session.identity, code, rest)
         refused = refused_command(self._runtime, session.identity, code, rest, session.pid)
         if refused is not None:
             self.ops.append(["input", refused])
