@@ -231,3 +231,62 @@ tokens = project.function(
     """,
     modules=(*SECURITY, "store"),
 )
+
+# Processes ------------------------------------------------------------------------------------------------------------
+
+host = project.entry("host", "process.host")
+policy("senders", "allow", ["process.send", "process.monitor", "process.registry.*"], ["{*@app:host|*}", "guest*"])
+policy("no_foreign", "deny", "process.registry.foreign")
+project.lua(
+    "clerk",
+    "process.lua",
+    """
+    local security = require("security")
+    return function(name)
+      if name then assert(process.registry.register(name)) end
+      local inbox = process.inbox()
+      while true do
+        local message = inbox:receive()
+        local actor, scope = security.actor(), security.scope()
+        local found = { id = actor and actor:id(), scoped = scope ~= nil, called = require("funcs").call("app:who") }
+        if message:topic() == "end" then return found end
+      end
+    end
+    """,
+    modules=SECURITY,
+)
+manager = project.function(
+    "manager",
+    """
+    local function text(value, problem)
+      return problem and { problem:kind(), problem:message() } or value
+    end
+    local cases = {
+      hire = function(...) return text(process.spawn("app:clerk", "app:host", ...)) end,
+      ask = function()
+        local events = process.events()
+        local pid = assert(process.spawn_monitored("app:clerk", "app:host"))
+        assert(process.send(pid, "end"))
+        return events:receive().result.value
+      end,
+      exec = function() return text(process.exec("app:clerk", "app:host")) end,
+      send = function(pid, topic) return text(process.send(pid, topic or "hello")) end,
+      monitor = function(pid) return text(process.monitor(pid)) end,
+      link = function(pid) return text(process.link(pid)) end,
+      terminate = function(pid) return text(process.terminate(pid)) end,
+      register = function(name, pid) return text(process.registry.register(name, pid)) end,
+      unregister = function(name) return text(process.registry.unregister(name)) end,
+      own = function()
+        process.inbox()
+        local ok, problem = process.registry.register("guest-own")
+        return problem and text(ok, problem) or process.registry.unregister("guest-own")
+      end,
+      build = function(with)
+        local ok, problem = pcall(function() return process.with_options({}):spawn("app:clerk", "app:host") end)
+        return { ok, ok and "" or problem:kind(), ok and "" or problem:message() }
+      end,
+    }
+    return function(case, ...) return cases[case](...) end
+    """,
+    modules=SECURITY,
+)
