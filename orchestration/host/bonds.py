@@ -69,8 +69,9 @@ class Bonds:
         for other in sorted(cell.links):
             near = self._node.find(other)
             if near is not None:
-                near.links.discard(cell.pid)
-                if not ending.ok:
+                if ending.ok:
+                    near.links.discard(cell.pid)
+                else:
                     self._tell(cell.pid, other, "down", ending)
             elif not ending.ok:
                 self._tell(cell.pid, other, "down", ending)

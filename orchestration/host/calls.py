@@ -56,8 +56,7 @@ class _Call:
         self.is_over = False
         """Nobody waits for it any more."""
         self._callee: Any = None
-        if timeout_ms:
-            node.timers.after(timeout_ms / 1000, self._time_out)
+        self._timer = node.timers.after(timeout_ms / 1000, self._time_out) if timeout_ms else None
         self._told = cell.when_ended(self._abandon)
         self.abandoned: Callable[[], None] | None = None
         """Called when the caller ends before the callee."""
@@ -92,6 +91,8 @@ class _Call:
     def _answer(self, ending: Ending) -> None:
         self.is_over = True
         self._cell.forget_told(self._told)
+        if self._timer is not None:
+            self._timer.cancel()
         code = Code.ACTIVITY_COMPLETED if ending.ok else Code.ACTIVITY_FAILED
         self._cell.push(encode_input(code, self._seq, ending.value))
 

@@ -42,6 +42,7 @@ __all__ = ["Ended", "Node"]
 logger = logging.getLogger(__name__)
 
 _REMEMBERED: Final = 2_000
+_REMEMBERED_BYTES: Final = 16 * 1024
 _FORGOTTEN: Final = Ending(False, payload.encode_failure("process has ended", kind="NotFound", retryable=False))
 _TERMINATED: Final = payload.encode_failure("process terminated", kind="Internal")
 
@@ -153,7 +154,7 @@ class Node:
             cell.ended = ending
             self.cells.pop(cell.unique, None)
             self._by_address.pop(cell.pid.encode(), None)
-            if cell.is_public:
+            if cell.is_public and len(ending.value) <= _REMEMBERED_BYTES:
                 self._endings[cell.unique] = Ended(cell.pid, ending)
                 if len(self._endings) > _REMEMBERED:
                     self._endings.popitem(last=False)

@@ -19,6 +19,7 @@ __all__ = ["Post"]
 logger = logging.getLogger(__name__)
 
 _BATCH: Final = 500
+_BATCH_BYTES: Final = 4 * 1024 * 1024
 _WAIT_S: Final = 5.0
 _MOST_SENDERS: Final = 50_000
 
@@ -110,7 +111,11 @@ class Post:
                         self._has_writer = False
                         return
                     self._changed.wait()
-                batch = [self._orders.popleft() for _ in range(min(len(self._orders), _BATCH))]
+                batch: list[tuple[Order, Done | None]] = []
+                size = 0
+                while self._orders and len(batch) < _BATCH and size < _BATCH_BYTES:
+                    batch.append(self._orders.popleft())
+                    size += sum(len(arg) for arg in batch[-1][0].args if isinstance(arg, bytes))
                 self._is_busy = True
             try:
                 replies: list[list[Any] | Exception] = self._actors.run([order for order, _ in batch])

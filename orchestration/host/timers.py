@@ -17,14 +17,17 @@ logger = logging.getLogger(__name__)
 class Timer:
     """One timer; :meth:`cancel` it, or it calls."""
 
-    __slots__ = ("_call",)
+    __slots__ = ("_call", "_timers")
 
-    def __init__(self, call: Callable[[], None]) -> None:
+    def __init__(self, timers: Timers, call: Callable[[], None]) -> None:
+        self._timers = timers
         self._call: Callable[[], None] | None = call
 
     def cancel(self) -> None:
         """Never call; safe to repeat."""
-        self._call = None
+        if self._call is not None:
+            self._call = None
+            self._timers.note_cancelled()
 
     def fire(self) -> None:
         """Call, unless it has been cancelled."""
@@ -47,10 +50,11 @@ class Timers:
         self._changed = threading.Condition()
         self._has_thread = False
         self._closed = False
+        self._cancelled = 0
 
     def after(self, delay_s: float, call: Callable[[], None]) -> Timer:
         """Call in so many seconds, not before."""
-        timer = Timer(call)
+        timer = Timer(self, call)
         due = time.monotonic() + max(delay_s, 0.0)
         with self._changed:
             is_first = not self._heap or due < self._heap[0][0]
@@ -61,6 +65,16 @@ class Timers:
             elif is_first:
                 self._changed.notify()
         return timer
+
+    def note_cancelled(self) -> None:
+        """One of the timers will not call; when most of them do not, the heap lets go of those."""
+        self._cancelled += 1
+        if self._cancelled < 1_000 or self._cancelled * 2 < len(self._heap):
+            return
+        with self._changed:
+            self._heap = [item for item in self._heap if not item[2].is_cancelled]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
 
     def close(self) -> None:
         """Forget all."""

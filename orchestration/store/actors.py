@@ -17,6 +17,7 @@ __all__ = ["Actors", "Order", "Roll"]
 
 _MOST_MAIL: Final = 1_000_000
 _PAGE: Final = 1_000
+_PAGE_BYTES: Final = 4 * 1024 * 1024
 _TELLING: Final = 40
 """So many bytes of a message tell it from all others: its sender and number are in them."""
 
@@ -195,5 +196,5 @@ class Actors:
             read: Messages, read the last time, that have been handed over.
         """
         first = read[0][:_TELLING] if read else b""
-        order = Order(load_script("take_mail"), (self._keys.mail(node),), (len(read), first, _PAGE))
+        order = Order(load_script("take_mail"), (self._keys.mail(node),), (len(read), first, _PAGE, _PAGE_BYTES))
         return list(self._run(order)[1:])
