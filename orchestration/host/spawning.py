@@ -18,6 +18,7 @@ from orchestration.host import wire
 from orchestration.host.cell import Cell, Ending
 from orchestration.host.lua_cell import LuaCell
 from orchestration.host.names import problem_of
+from orchestration.modules.permissions import permitted
 from orchestration.registry.kinds.lua import ProcessLua
 from orchestration.registry.kinds.processes import ProcessHost
 from orchestration.store.base import text
@@ -205,10 +206,14 @@ class Spawning:
         """The name is taken: its process gets the messages, and the parent watches it as it asked to."""
         del on_end
         node = self._node
+        wanted = [how for how, is_wanted in (("monitor", request.monitors), ("link", request.links)) if is_wanted]
+        for verb in ["send"] * bool(request.messages) + wanted:
+            if not permitted(node.runtime, request.identity, f"process.{verb}", pid, request.parent):
+                _refuse(answer, "PermissionDenied", f"not allowed to process.{verb}: {pid}", {})
+                return
         for topic, args in request.messages:
             node.routes.send(pid, encode_input(Code.SIGNAL, topic, args, ""), lambda _problem: None)
         parent = node.find(request.parent) if request.parent else None
-        wanted = [how for how, is_wanted in (("monitor", request.monitors), ("link", request.links)) if is_wanted]
         if parent is None or not wanted:
             answer(True, payload.encode(pid))
             return

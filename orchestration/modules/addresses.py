@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from orchestration.core.pid import make_pid, parse_pid
 from orchestration.errors import WorkflowNotFoundError
 from orchestration.host.wire import address_of
+from orchestration.store.results import RunRecord
+from orchestration.store.statuses import OPEN_STATUSES
 from orchestration.tasks.runtime import Runtime
 
-__all__ = ["true_address"]
+__all__ = ["open_workflow", "true_address"]
 
 
 def true_address(runtime: Runtime, dest: str) -> str:
@@ -32,18 +36,27 @@ def true_address(runtime: Runtime, dest: str) -> str:
     if address is not None:
         info = actors.info_of(address.node, address.unique)
         return pid if info is None else f"{{{address.node}@{info['place']}|{address.unique}}}"
-    return _of_workflow(runtime, parsed.unique) or pid
+    record = _record_of(runtime, parsed.unique)
+    return pid if record is None else _address_of(runtime, record, parsed.unique)
 
 
-def _of_workflow(runtime: Runtime, workflow_id: str) -> str | None:
-    registry = runtime.registry
+def open_workflow(runtime: Runtime, workflow_id: str) -> str | None:
+    """The true address of the open workflow with an id; None when there is none. May wait for the store."""
+    record = _record_of(runtime, workflow_id)
+    is_open = record is not None and record.status in OPEN_STATUSES
+    return _address_of(runtime, record, workflow_id) if record is not None and is_open else None
+
+
+def _record_of(runtime: Runtime, workflow_id: str) -> RunRecord | None:
     for namespace in runtime.namespaces:
         runs = runtime.store(namespace).runs
-        try:
-            entry_id = runs.record(runs.current(workflow_id)).fields["type"]
-        except WorkflowNotFoundError:
-            continue
-        worker = (registry.worker_of(entry_id) if entry_id in registry else None) or ""
-        client = registry.client_of(worker) if worker in registry else None
-        return make_pid(client.id if client else "celery", worker or "default", workflow_id)
+        with contextlib.suppress(WorkflowNotFoundError):
+            return runs.record(runs.current(workflow_id))
     return None
+
+
+def _address_of(runtime: Runtime, record: RunRecord, workflow_id: str) -> str:
+    registry, entry_id = runtime.registry, record.fields["type"]
+    worker = (registry.worker_of(entry_id) if entry_id in registry else None) or ""
+    client = registry.client_of(worker) if worker in registry else None
+    return make_pid(client.id if client else "celery", worker or "default", workflow_id)

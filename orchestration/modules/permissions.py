@@ -14,10 +14,11 @@ from orchestration.core.events import Code
 from orchestration.core.identity import Identity
 from orchestration.core.lua.host import HostError
 from orchestration.core.policies import Access, Decision
-from orchestration.modules.addresses import true_address
+from orchestration.modules.addresses import open_workflow, true_address
 from orchestration.modules.caller import Caller
 from orchestration.registry.fields import thaw
 from orchestration.registry.kinds.lifecycle import ServiceSecurity
+from orchestration.registry.kinds.processes import ProcessHost
 from orchestration.registry.policies import Policies
 from orchestration.store.inputs import encode_input
 from orchestration.tasks.runtime import Runtime
@@ -94,7 +95,9 @@ def require(
 def find_target(runtime: Runtime, identity: Identity, code: int, fields: list[Any]) -> None:
     """Put the true address into a command that names an address or a registered name, if policies are asked about it.
 
-    What is permitted is then what is done, whatever the text leads to a moment later. May wait for the store.
+    What is permitted is then what is done, whatever the text leads to a moment later. Of a start that would send to, or
+    end, the open workflow which has its id already, that is the address of this workflow; one that is started in the
+    moment between question and start is not seen. May wait for the store.
 
     Args:
         runtime: Of this process.
@@ -107,14 +110,24 @@ def find_target(runtime: Runtime, identity: Identity, code: int, fields: list[An
     if code == Code.PERFORM:
         name, pid = payload.decode(fields[2])
         fields[2] = payload.encode([name, true_address(runtime, pid)])
+    elif code == Code.START_CHILD:
+        options = fields[4]
+        found = open_workflow(runtime, str(options.get("id") or options.get("name")))
+        if found is not None:
+            fields[4] = {**options, "meets": found}
     else:
         fields[1] = true_address(runtime, fields[1])
 
 
 def has_target(runtime: Runtime, identity: Identity, code: int, fields: Sequence[Any]) -> bool:
     """Whether :func:`find_target` has something to find, and may wait."""
-    named = code in _ADDRESSED or (code == Code.PERFORM and fields[1] == "process.register")
-    return named and identity.is_complete
+    if not identity.is_complete:
+        return False
+    if code == Code.START_CHILD:
+        host, options = runtime.registry.find(fields[2]), fields[4]
+        is_named = bool(options.get("id") or options.get("name"))
+        return is_named and not isinstance(host, ProcessHost) and any(_done_to_others(options))
+    return code in _ADDRESSED or (code == Code.PERFORM and fields[1] == "process.register")
 
 
 def refused_command(
@@ -196,6 +209,9 @@ def _needs(code: int, fields: Sequence[Any], pid: str) -> Iterator[_Need]:
                 yield _Need(action, entry_id, f"not allowed to spawn process: {entry_id}")
             else:
                 yield _Need(action, entry_id, _text(action, entry_id))
+        if options.get("meets"):
+            for action in _done_to_others(options):
+                yield _Need(action, options["meets"], _text(action, options["meets"]))
     elif code in _ADDRESSED:
         action = _action_on_process(code, fields)
         yield _Need(action, fields[1], _text(action, fields[1]))
@@ -205,6 +221,15 @@ def _needs(code: int, fields: Sequence[Any], pid: str) -> Iterator[_Need]:
         yield _Need(action, name, _text(action, name))
         if owner and owner[0] != pid:
             yield _Need("process.registry.foreign", owner[0], _text("process.registry.foreign", owner[0]))
+
+
+def _done_to_others(options: Mapping[str, Any]) -> Iterator[str]:
+    """What a start does to the workflow that has its id already."""
+    if options.get("messages"):
+        yield "process.send"
+    policies = (options.get("id_conflict_policy"), options.get("id_reuse_policy"))
+    if "terminate_existing" in policies or "terminate_if_running" in policies:
+        yield "process.terminate"
 
 
 def _action_on_process(code: int, fields: Sequence[Any]) -> str:

@@ -83,6 +83,15 @@ def test_names_need_permissions_and_those_of_others_one_more(client: Client, cle
     assert ask(client, "register", "other", clerk, scope=scope) == refused("process.registry.register", "other")
 
 
+def test_a_spawn_by_the_name_of_another_is_no_way_around_permissions_on_it(client: Client, clerk: str) -> None:
+    scope = ["app:hirers"]
+    assert ask(client, "meet", "clerk", "spawn", scope=scope) == clerk
+    assert ask(client, "meet", "clerk", "spawn", True, scope=scope) == refused("process.send", clerk)
+    assert ask(client, "meet", "clerk", "spawn_linked", scope=scope) == refused("process.link", clerk)
+    assert ask(client, "meet", "clerk", "spawn_monitored", scope=scope) == refused("process.monitor", clerk)
+    assert ask(client, "meet", "clerk", "spawn_monitored", True, scope=[*scope, "app:senders"]) == clerk
+
+
 def test_one_who_is_gone_is_not_found_by_those_who_may_ask(client: Client, clerk: str) -> None:
     client.call(manager, "terminate", clerk, timeout=30)
     wait_until(lambda: ask(client, "send", clerk, scope=["app:senders"]) is not True)

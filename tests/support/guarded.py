@@ -154,6 +154,12 @@ flow = project.workflow(
         return { ok, ok and "started" or problem:kind(), ok and "" or problem:message() }
       end,
       send = function(pid) return text(process.send(pid, "hello", 1)) end,
+      meet = function(id, policy)
+        local builder = process.with_options({ ["workflow.id"] = id, ["workflow.id_conflict_policy"] = policy })
+        if policy == "use_existing" then builder = builder:with_message("hello") end
+        local ok, pid, problem = pcall(builder.spawn, builder, "app:child", "")
+        return text(ok and pid, ok and problem or not ok and pid or nil)
+      end,
       cancel = function(pid) return text(process.cancel(pid)) end,
       terminate = function(pid) return text(process.terminate(pid)) end,
       again = function(left)
@@ -236,6 +242,7 @@ tokens = project.function(
 
 host = project.entry("host", "process.host")
 policy("senders", "allow", ["process.send", "process.monitor", "process.registry.*"], ["{*@app:host|*}", "guest*"])
+policy("hirers", "allow", ["process.spawn*", "process.options"])
 policy("no_foreign", "deny", "process.registry.foreign")
 project.lua(
     "clerk",
@@ -270,6 +277,12 @@ manager = project.function(
         return events:receive().result.value
       end,
       exec = function() return text(process.exec("app:clerk", "app:host")) end,
+      meet = function(name, verb, message)
+        local builder = process.with_options({}):with_name(name)
+        if message then builder = builder:with_message("hello") end
+        local ok, pid, problem = pcall(builder[verb], builder, "app:clerk", "app:host")
+        return text(ok and pid, ok and problem or not ok and pid or nil)
+      end,
       send = function(pid, topic) return text(process.send(pid, topic or "hello")) end,
       monitor = function(pid) return text(process.monitor(pid)) end,
       link = function(pid) return text(process.link(pid)) end,

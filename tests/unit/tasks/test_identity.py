@@ -168,6 +168,21 @@ def test_sending_cancelling_and_terminating_need_permissions_on_the_address(env:
         assert in_flow(env, case, pid, **ALL) is True
 
 
+def test_a_start_by_the_id_of_another_is_no_way_around_permissions_on_it(env: WorkflowEnvironment) -> None:
+    there = env.start(flow, "sleep", id="there")
+    options = {"actor": ANN, "scope": ["app:hirers"]}
+    assert in_flow(env, "meet", "there", "use_existing", **options) == refused(
+        f"not allowed to process.send: {there.pid}"
+    )
+    assert in_flow(env, "meet", "there", "terminate_existing", **options) == refused(
+        f"not allowed to process.terminate: {there.pid}"
+    )
+    assert in_flow(env, "meet", "not there", "use_existing", **options).endswith("|not there}")
+    assert in_flow(env, "meet", "there", "use_existing", actor=ANN, scope=[spawners, "app:optional"]) == there.pid
+    there.terminate()
+    assert in_flow(env, "meet", "there", "use_existing", **options).endswith("|there}")
+
+
 def test_what_is_no_actor_is_refused_in_workflows_too(env: WorkflowEnvironment) -> None:
     assert "actor expected, got string" in in_flow(env, "actor")
 
