@@ -194,6 +194,17 @@ class Settings:
         "becomes an ordinary activity. 0: all are ordinary ones.",
         0, 600 * _SECOND,
     )  # fmt: skip
+    consumers: str = _setting(
+        "auto", "ids",
+        "Queue consumers that a worker serves: `auto` (those with `lifecycle.auto_start`), `none`, or ids separated by "
+        "commas, in which `*` stands for anything.",
+    )  # fmt: skip
+    http_allow: str = _setting(
+        "public", "hosts",
+        "Where the module `http_client` may connect to: `public` (addresses of the Internet; not those of the worker, "
+        "of its networks and of a cloud's metadata), `any`, names such as `*.example.internal` and networks such as "
+        "`10.1.0.0/16`, separated by commas. Empty: nowhere.",
+    )  # fmt: skip
     connect_timeout_ms: int = _setting(
         5 * _SECOND, "ms", "How long to wait for a connection to Redis, and for its answer.", 100, 600 * _SECOND
     )
@@ -303,9 +314,10 @@ class Settings:
         ]
 
 
-_TEXT: Final = frozenset(
-    {"redis_url", "namespace", "key_prefix", "default_queue", "archive", "offload", "hosts", "host_app"}
-)
+_TEXT: Final = frozenset({
+    "redis_url", "namespace", "key_prefix", "default_queue", "archive", "offload", "hosts", "host_app", "consumers",
+    "http_allow",
+})  # fmt: skip
 _SWITCHES: Final = frozenset({"strict_security"})
 _SECRET: Final = frozenset({"redis_url", "offload"})
 

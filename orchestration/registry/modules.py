@@ -22,11 +22,16 @@ AVAILABLE_MODULES: Final = ALWAYS_PRESENT | {
     "crypto",
     "ctx",
     "env",
+    "events",
     "funcs",
     "hash",
+    "http_client",
     "json",
     "logger",
+    "metrics",
+    "queue",
     "security",
+    "sql",
     "store",
     "text",
     "time",
@@ -36,7 +41,7 @@ AVAILABLE_MODULES: Final = ALWAYS_PRESENT | {
 }
 """What code may list in this release."""
 
-PLANNED_MODULES: Final = frozenset({"contract", "events", "metrics", "queue", "registry"})
+PLANNED_MODULES: Final = frozenset({"contract", "registry"})
 """Specified, but not part of this release."""
 
 LEFT_OUT_MODULES: Final = frozenset(
@@ -51,11 +56,9 @@ LEFT_OUT_MODULES: Final = frozenset(
         "fs",
         "html",
         "http",
-        "http_client",
         "hub",
         "io",
         "pg",
-        "sql",
         "stream",
         "system",
         "template",

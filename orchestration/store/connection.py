@@ -45,6 +45,13 @@ class Subscription(Protocol):
     def wait(self, timeout_s: float) -> bool:
         """Return True when a message came, False when the time was over."""
 
+    def receive(self, timeout_s: float) -> bytes | None:
+        """Return the next message, None when the time was over.
+
+        Raises:
+            StoreUnavailableError: The connection was lost, and with it what was told since.
+        """
+
     def close(self) -> None:
         """Stop listening."""
 
@@ -99,6 +106,17 @@ class _RedisSubscription:
             if message is not None and message["type"] == "message":
                 return True
         return False
+
+    def receive(self, timeout_s: float) -> bytes | None:
+        deadline = time.monotonic() + timeout_s
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                message = self._pubsub.get_message(timeout=left)
+            except _LOST as error:
+                raise StoreUnavailableError(f"a subscription was lost: {error}") from error
+            if message is not None and message["type"] == "message":
+                return bytes(message["data"])
+        return None
 
     def close(self) -> None:
         self._pubsub.close()

@@ -271,6 +271,10 @@ class ActorKeys:
         """Hash: who looks after an instance of a service, and where it stands."""
         return f"{self.tag}:service:{_escape(instance)}"
 
+    def events_channel(self) -> str:
+        """Channel: the events that functions and processes send."""
+        return f"{self.tag}:events"
+
 
 class Keyspace:
     """Finds the shard and the keys of anything.
@@ -323,6 +327,14 @@ class Keyspace:
     def new_run_id(self, workflow_id: str) -> RunId:
         """Make an id for a new run: two hexadecimal digits of its shard and 120 random bits."""
         return RunId(f"{self.shard_of(workflow_id):02x}{os.urandom(15).hex()}")
+
+    def deliveries(self, of: str) -> str:
+        """Key in the broker, if that is a Redis: messages of queues that consumers have in their hands.
+
+        Args:
+            of: Which of its parts: ``held`` (hash), ``since`` (sorted set) or ``turn`` (string).
+        """
+        return f"{self.base}:deliveries:{of}"
 
     def offload(self, scope: str) -> str:
         """Hash, in the Redis that large items are offloaded to: those of one workflow id, by digest."""

@@ -9,6 +9,7 @@ from orchestration.store.attempts import Attempts
 from orchestration.store.base import StoreOptions
 from orchestration.store.chains import Chains
 from orchestration.store.connection import Connection
+from orchestration.store.effects import Effects
 from orchestration.store.items import Items
 from orchestration.store.keys import Keyspace
 from orchestration.store.offload.claim_check import ClaimCheck
@@ -61,6 +62,7 @@ class Store:
         self.archives = Archives(connection, keyspace, options, claims)
         self.actors = Actors(connection, keyspace.actors)
         self.services = Services(connection, keyspace.actors)
+        self.effects = Effects(connection, keyspace, options, claims)
         self.visibility = Visibility(connection, keyspace, options, claims)
         self.items = Items(connection, keyspace.actors)
         self._opened = False

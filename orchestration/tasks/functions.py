@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestration.activity import in_activity, info, is_cancelled
@@ -12,6 +12,7 @@ from orchestration.core.events import Code
 from orchestration.core.failures import application_error
 from orchestration.core.identity import Identity
 from orchestration.errors import ApplicationError
+from orchestration.modules.caller import Caller
 from orchestration.registry.kinds.lua import FunctionLua
 from orchestration.store.inputs import encode_input
 from orchestration.tasks.runtime import Runtime
@@ -33,6 +34,7 @@ def run_function(
     *,
     context: Mapping[str, Any] | None = None,
     identity: Identity | None = None,
+    on_start: Callable[[Caller], None] | None = None,
 ) -> Any:
     """Run a function to its end in this thread.
 
@@ -42,6 +44,7 @@ def run_function(
         args: Its arguments.
         context: Context values; None takes those of the activity it runs as.
         identity: In whose name it runs; None takes that of the activity.
+        on_start: Told who calls, before the code runs. With it the thread is its caller's own, no slot of a worker.
 
     Returns:
         Its first result.
@@ -65,13 +68,15 @@ def run_function(
     runtime.registry.bundle(function_id)
     node = runtime.node
     cell = PinnedCell(node, function_id, function_id, node.caller(function_id, context, identity))
-    cell.depth, cell.in_slot = depth, True
+    cell.depth, cell.in_slot = depth, on_start is None
     entry = runtime.registry.get(function_id)
     if isinstance(entry, FunctionLua):
         place = threading.Event()
         node.pools.enter(entry, frozenset(), lambda has_place: _take_place(node, cell, entry, has_place, place))
         place.wait()
     node.add(cell)
+    if on_start is not None:
+        on_start(cell.caller)
     _depth.value = depth + 1
     try:
         # The activity itself is told on process.events(); functions that it calls are its own business.

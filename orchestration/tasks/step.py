@@ -7,6 +7,7 @@ from typing import Any
 
 from celery import Celery, bootsteps
 
+from orchestration.tasks.consumers.serving import ConsumersStep
 from orchestration.tasks.qos import install_qos
 from orchestration.tasks.unknown import answer_unknown
 
@@ -89,4 +90,5 @@ def _outlive_the_broker(consumer: Any) -> None:
 def install_step(app: Celery) -> None:
     """Add the bootsteps to the workers of an application."""
     app.steps["worker"].add(SweepStep)
+    app.steps["worker"].add(ConsumersStep)
     app.steps["consumer"].add(TracerStep)

@@ -134,6 +134,9 @@ class _DrivingSubscription:
             raise NothingDueError(self._waiting())
         return True
 
+    def receive(self, timeout_s: float) -> bytes | None:
+        return self._inner.receive(timeout_s)
+
     def close(self) -> None:
         self._inner.close()
 

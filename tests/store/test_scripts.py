@@ -157,6 +157,7 @@ def calls() -> list[Call]:
     ])  # fmt: skip
     actors.take_mail("n", [])
     actors.bury("n")
+    store.effects.tell_event("", b"event")
     return recorder.calls
 
 

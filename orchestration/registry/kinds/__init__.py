@@ -8,6 +8,7 @@ from typing import Final
 
 from orchestration.registry.entry import Entry
 from orchestration.registry.kinds.contracts import ContractBinding, ContractDefinition
+from orchestration.registry.kinds.databases import MysqlDatabase, PostgresDatabase, SqliteDatabase
 from orchestration.registry.kinds.environment import (
     EnvStorageFile,
     EnvStorageMemory,
@@ -20,7 +21,7 @@ from orchestration.registry.kinds.free import RegistryEntry
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, LibraryLua, ModuleLua, ProcessLua, WorkflowLua
 from orchestration.registry.kinds.processes import ProcessHost, ProcessService
-from orchestration.registry.kinds.queues import Queue, QueueConsumer, QueueDriverMemory
+from orchestration.registry.kinds.queues import Queue, QueueConsumer, QueueDriver
 from orchestration.registry.kinds.security import SecurityPolicy, SecurityPolicyExpr, TokenStore
 from orchestration.registry.kinds.stores import StoreMemory, StoreSql
 from orchestration.registry.kinds.workers import CeleryClient, CeleryWorker
@@ -33,6 +34,9 @@ KINDS: Final[Mapping[str, type[Entry]]] = MappingProxyType(
         "celery.worker": CeleryWorker,
         "contract.binding": ContractBinding,
         "contract.definition": ContractDefinition,
+        "db.sql.mysql": MysqlDatabase,
+        "db.sql.postgres": PostgresDatabase,
+        "db.sql.sqlite": SqliteDatabase,
         "env.storage.file": EnvStorageFile,
         "env.storage.memory": EnvStorageMemory,
         "env.storage.os": EnvStorageOs,
@@ -48,7 +52,8 @@ KINDS: Final[Mapping[str, type[Entry]]] = MappingProxyType(
         "process.lua": ProcessLua,
         "process.service": ProcessService,
         "queue.consumer": QueueConsumer,
-        "queue.driver.memory": QueueDriverMemory,
+        "queue.driver.celery": QueueDriver,
+        "queue.driver.memory": QueueDriver,
         "queue.queue": Queue,
         "registry.entry": RegistryEntry,
         "security.policy": SecurityPolicy,
@@ -67,9 +72,6 @@ CHECKED_ONLY_KINDS: Final = frozenset(
     {
         "contract.binding",
         "contract.definition",
-        "queue.consumer",
-        "queue.driver.memory",
-        "queue.queue",
         "store.sql",
     }
 )
@@ -114,4 +116,6 @@ OUTSIDE_KINDS: Final = (
 
 def is_outside(kind: str) -> bool:
     """Whether the kind is known and out of scope."""
+    if kind in KINDS:
+        return False
     return any(kind == known or (known.endswith(".*") and kind.startswith(known[:-1])) for known in OUTSIDE_KINDS)

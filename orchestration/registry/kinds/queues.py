@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pydantic import Field, field_validator
 
@@ -10,14 +10,14 @@ from orchestration.registry.entry import Entry, Link
 from orchestration.registry.fields import Boolean, FrozenMap, Integer, Name, Reference, fault, record
 from orchestration.registry.kinds.lifecycle import Lifecycle
 
-__all__ = ["DeadLetter", "Queue", "QueueConsumer", "QueueDriverMemory"]
+__all__ = ["DeadLetter", "Queue", "QueueConsumer", "QueueDriver"]
 
 CODECS = ("json/plain", "application/msgpack", "yaml/plain", "text/plain", "application/octet-stream")
 
 
 @record
-class QueueDriverMemory(Entry):
-    """Queues that live as long as the runtime."""
+class QueueDriver(Entry):
+    """Queues at the application's broker."""
 
     lifecycle: Lifecycle = Field(default_factory=Lifecycle)
 
@@ -28,7 +28,12 @@ class QueueDriverMemory(Entry):
 
 @record
 class DeadLetter:
-    """Where messages go that fail too often; accepted, not enforced."""
+    """What becomes of messages that fail too often.
+
+    Attributes:
+        queue: Where they go; None: nowhere, they are thrown away and said to be.
+        max_attempts: After so many attempts; 0: they are tried for ever.
+    """
 
     queue: Reference | None = None
     max_attempts: Integer = Field(default=0, ge=0)
@@ -48,6 +53,15 @@ class Queue(Entry):
     codec: Name = "json/plain"
     dead_letter: DeadLetter = Field(default_factory=DeadLetter)
     driver_options: FrozenMap = Field(default_factory=dict)
+
+    @property
+    def max_length(self) -> int | None:
+        """Most messages that may wait, if the driver's options say so."""
+        for options in self.driver_options.values():
+            found = options.get("max_length") if isinstance(options, Mapping) else None
+            if isinstance(found, int) and not isinstance(found, bool) and found > 0:
+                return found
+        return None
 
     @field_validator("codec", mode="after")
     @classmethod

@@ -46,6 +46,12 @@ class _MemorySubscription:
             self._box.pop(0)
             return True
 
+    def receive(self, timeout_s: float) -> bytes | None:
+        with self._server.told:
+            if not self._server.told.wait_for(lambda: bool(self._box), timeout_s):
+                return None
+            return self._box.pop(0)
+
     def close(self) -> None:
         with self._server.lock:
             for channel in self._channels:

@@ -215,7 +215,7 @@ def test_unknown_fields_are_warned_of_and_skipped(tree):
 
 
 @pytest.mark.parametrize(
-    "kind", ["http.router", "db.sql.sqlite", "network.tailscale", "function.lua.bc", "store.kv.raft"]
+    "kind", ["http.router", "db.sql.oracle", "network.tailscale", "function.lua.bc", "store.kv.raft"]
 )
 def test_kinds_out_of_scope_are_kept_with_a_warning(tree, kind):
     assert one(tree, kind, "{any: thing}").data["any"] == "thing"

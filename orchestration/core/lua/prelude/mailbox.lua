@@ -1,11 +1,12 @@
 -- mailbox: messages and events of a run, and who gets them (spec/processes.md §4.1).
 -- Adds to rt: mailbox.arrive(topic, args_bytes, from), mailbox.event(table), inbox, events; from mailbox_topics.lua listen,
---   bind, unlisten, unread.
+--   bind, unlisten, unread; for modules attach(topic, label) -> channel, whose topic begins with @; unlisten closes it.
 -- Messages stand in the queue of their topic's subscription, or in that of the inbox; events have a queue of their own. A
 -- subscription takes its messages out of the inbox's, its end puts them back in order of arrival, so each message is where
 -- the rule would look for it and a delivery never walks the whole mailbox.
 local rt = ...
-local unpack_at, channel = rt.unpack_at, rt.channel
+local unpack_at, channel, sub = rt.unpack_at, rt.channel, rt.raw.string.sub
+local is_workflow <const> = rt.mode == "workflow"
 
 local function new_queue() return { first = 1, last = 0 } end
 local function put(queue, message)
@@ -29,7 +30,7 @@ local mailbox = {
   handed = {}, -- since the run was last quiet: messages given to tasks that waited for them
   new_queue = new_queue, put = put, drop_first = drop_first, -- for mailbox_topics.lua
 }
-rt.mailbox = rt.on_demand(mailbox, "mailbox_topics", "listen bind unlisten unread end_subscription note_buffered")
+rt.mailbox = rt.on_demand(mailbox, "mailbox_topics", "listen bind unlisten attach unread end_subscription note_buffered")
 rt.on_demand(rt, "messages", "new_message")
 
 local function store(message)
@@ -42,6 +43,7 @@ end
 
 -- arrive(topic, args_bytes, from): a message for this run
 function mailbox.arrive(topic, args, from)
+  if not is_workflow and not by_topic[topic] and sub(topic, 1, 1) == "@" then return end -- its module has ended it
   local message = store({ topic = topic, args = args, from = from })
   put((by_topic[topic] or inbox).queue, message)
 end
@@ -104,6 +106,7 @@ end
 function mailbox.inbox() return open(inbox, 0, "inbox:receive") end
 function mailbox.events() return open(events, 0, "events:receive") end
 function mailbox.size() return waiting end
+function mailbox.lose(n) waiting = waiting - n end
 
 rt.on_quiet(function()
   if #mailbox.handed > 0 then mailbox.handed = {} end -- every task has run since

@@ -1,5 +1,5 @@
--- mailbox_topics: channels of their own for topics, and what is unread. Adds to rt.mailbox: listen, bind, unlisten, unread,
---   end_subscription, note_buffered.
+-- mailbox_topics: channels of their own for topics, and what is unread. Adds to rt.mailbox: listen, bind, unlisten, attach,
+--   unread, end_subscription, note_buffered.
 local rt = ...
 local raw = rt.raw
 local sub, remove, channel, mailbox = raw.string.sub, raw.table.remove, rt.channel, rt.mailbox
@@ -16,9 +16,10 @@ function mailbox.end_subscription(source)
       break
     end
   end
-  -- Back to where the inbox finds them, in order of arrival.
   local queue = source.queue
   if queue.first > queue.last then return end
+  if source.of_module then return mailbox.lose(queue.last - queue.first + 1) end -- nobody else can read them
+  -- Back to where the inbox finds them, in order of arrival.
   local rest = inbox.queue
   local merged, a, b = new_queue(), rest.first, queue.first
   while a <= rest.last or b <= queue.last do
@@ -126,6 +127,14 @@ function mailbox.bind(topic, object)
   if source then mailbox.end_subscription(source) end
   subscribe(topic, object, "raw")
   return true
+end
+
+local MODULE_BUFFER <const> = 256
+function mailbox.attach(topic, label)
+  rt.check_seal()
+  local object = channel.new(MODULE_BUFFER, label)
+  subscribe(topic, object, "raw").of_module = true
+  return object
 end
 
 function mailbox.unlisten(object, keep_open)

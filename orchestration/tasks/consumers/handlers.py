@@ -1,0 +1,84 @@
+"""What a consumer calls for each message."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from orchestration.core import payload
+from orchestration.core.failures import application_error
+from orchestration.errors import ApplicationError
+from orchestration.host.cell import Ending
+from orchestration.host.spawning import SpawnRequest
+from orchestration.modules.caller import Caller, Identity
+from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
+from orchestration.registry.kinds.lua import FunctionLua, ProcessLua
+from orchestration.tasks.functions import run_function
+from orchestration.tasks.messages import IDENTITY
+from orchestration.tasks.runtime import Runtime
+
+__all__ = ["call_handler"]
+
+
+def call_handler(
+    runtime: Runtime, target: str, args: Sequence[Any], *, identity: Identity,
+    on_start: Callable[[Caller], None],
+) -> None:  # fmt: skip
+    """Call the function of a consumer to its end, in this thread where its code is here.
+
+    Args:
+        runtime: Of this process.
+        target: Id of the function's entry, or of a process with a ``default_host``.
+        args: Its arguments.
+        identity: In whose name it runs.
+        on_start: Told who calls, before the code runs; of Lua functions only.
+
+    Raises:
+        Exception: Whatever the function raises, or an ApplicationError for the error that it returns.
+    """
+    registry = runtime.registry
+    entry = registry.find(target)
+    if isinstance(entry, FunctionCelery) and isinstance(registry.find(entry.task), FunctionLua):
+        entry = registry.find(entry.task)
+    if isinstance(entry, FunctionLua):
+        run_function(runtime, entry.id, args, context={}, identity=identity, on_start=on_start)
+    elif isinstance(entry, FunctionPython):
+        from orchestration.tasks.entries import resolve_callable
+
+        resolve_callable(entry)(*args)
+    elif isinstance(entry, FunctionCelery):
+        _run_task(runtime, entry, args, identity)
+    elif isinstance(entry, ProcessLua) and entry.default_host:
+        _run_process(runtime, entry, entry.default_host, args, identity)
+    else:
+        raise ApplicationError(f"no handler registered for target: {target}", kind="NotFound", retryable=False)
+
+
+def _run_task(runtime: Runtime, entry: FunctionCelery, args: Sequence[Any], identity: Identity) -> None:
+    """Send it to the workers that have always done it, and wait: this thread is no slot that it could need."""
+    ends: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+    options: dict[str, Any] = {"queue": entry.queue} if entry.queue else {}
+    if identity.fields():
+        options["headers"] = {IDENTITY: identity.fields()}
+    runtime.node.celery.call(entry.task, list(args), options, lambda error, _value: ends.put(error))
+    error = ends.get()
+    if error is not None:
+        raise error
+
+
+def _run_process(runtime: Runtime, entry: ProcessLua, host: str, args: Sequence[Any], identity: Identity) -> None:
+    endings: queue.SimpleQueue[Ending] = queue.SimpleQueue()
+
+    def answer(ok: bool, value: bytes) -> None:
+        if not ok:
+            endings.put(Ending(False, value))
+
+    request = SpawnRequest(
+        entry_id=entry.id, host=host, args=payload.encode(list(args), limit=runtime.settings.value_limit_bytes),
+        context={}, identity=identity, depth=1,
+    )  # fmt: skip
+    runtime.node.spawning.spawn(request, answer, on_end=endings.put)
+    ending = endings.get()
+    if not ending.ok:
+        raise application_error(payload.decode_failure(ending.value), ApplicationError)
