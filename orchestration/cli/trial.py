@@ -14,8 +14,6 @@ __all__ = ["try_loading"]
 
 _LIMITS = Limits(instructions=10_000_000)
 _ENGINE = "[engine]"
-_CHUNK = "in ?"
-"""How a stack names the chunk itself, which the library called; its method is named by its own code."""
 
 
 def try_loading(registry: Registry) -> list[Problem]:
@@ -49,7 +47,8 @@ def _try(registry: Registry, entry: WorkflowLua | FunctionLua | ProcessLua) -> P
     finally:
         machine.close()
     last = events.decode(commands[-1]) if commands else None
-    if not isinstance(last, events.Fail):
+    is_loaded = any(events.code_of(command) == events.Code.LOADED for command in commands)
+    if is_loaded or not isinstance(last, events.Fail):
         return None
     failure = payload.decode_failure(last.failure)
     message, stack = str(failure.get("message", "")), str(failure.get("stack", ""))
@@ -57,9 +56,7 @@ def _try(registry: Registry, entry: WorkflowLua | FunctionLua | ProcessLua) -> P
         source = entry.location.source_file or entry.location.file
         cure = f"end it with `return {{ {entry.method} = {entry.method} }}`, or name the method that it returns"
         return problem("method", f"{source} does not return it", cure, repr(entry.method))
-    if stack.splitlines()[-1:] and stack.splitlines()[-1].endswith(_CHUNK):
-        return problem("source", f"loading it fails: {message}", "correct the Lua code")
-    return None
+    return problem("source", f"loading it fails: {message}", "correct the Lua code")
 
 
 def _started(entry_id: str) -> events.Started:
@@ -68,6 +65,6 @@ def _started(entry_id: str) -> events.Started:
         {
             "workflow_id": "check", "run_id": "check", "type": entry_id, "pid": "{celery@default|check}",
             "task_queue": "check", "namespace": "default", "bundle": "", "seed": bytes(16), "attempt": 1, "lua": "5.4",
-            "format": 1, "flags": [], "ctx": {}, "tz": "UTC",
+            "format": 1, "flags": [], "ctx": {}, "tz": "UTC", "tell": True,
         },
     )  # fmt: skip

@@ -180,6 +180,7 @@ class Calls:
 
         def run() -> None:
             try:
+                self._node.check()
                 ending = Ending(True, payload.encode(work(), limit=limit))
             except Exception as error:  # noqa: BLE001 - whatever the callee raises is its answer
                 ending = Ending(False, payload.encode(failure_of(error)))

@@ -34,11 +34,15 @@ class CeleryCalls:
     Args:
         app: The application.
         submit: Runs something that waits in a thread.
+        check: Raises when this node may not act any more; called right before a task is sent.
         timeout_s: After which a call that has no answer is given up.
     """
 
-    def __init__(self, app: Celery, submit: Callable[[Callable[[], None]], None], timeout_s: float) -> None:
+    def __init__(
+        self, app: Celery, submit: Callable[[Callable[[], None]], None], check: Callable[[], None], timeout_s: float
+    ) -> None:
         self._app = app
+        self._check = check
         self._submit = submit
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
@@ -75,6 +79,7 @@ class CeleryCalls:
             raise ApplicationError(text, kind="Unavailable", retryable=False)
         task_id = uuid()
         if not hasattr(getattr(self._app.backend, "result_consumer", None), "_pubsub"):
+            self._check()
             result = self._app.send_task(task, args=list(args), task_id=task_id, **options)
             _wait(result, self._timeout_s, done)
             return
@@ -89,6 +94,7 @@ class CeleryCalls:
                 threading.Thread(target=self._listen, name="orchestration-results", daemon=True).start()
         result.on_ready.then(lambda ready: self._take(ready.id), lambda *_: self._take(task_id))
         try:
+            self._check()
             self._app.send_task(task, args=list(args), task_id=task_id, ignore_result=False, **options)
         except BaseException:
             self._forget(task_id)

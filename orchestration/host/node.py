@@ -85,7 +85,7 @@ class Node:
         self.routes = Routes(self)
         self.spawning = Spawning(self)
         self.pools = Pools()
-        self.celery = CeleryCalls(runtime.app, self.submit, runtime.settings.start_to_close_ms / 1000)
+        self.celery = CeleryCalls(runtime.app, self.submit, self.check, runtime.settings.start_to_close_ms / 1000)
         self.calls = Calls(self)
         self.performer = Performer(self)
 

@@ -171,6 +171,7 @@ class Performer:
     ) -> None:  # fmt: skip
         node = self._node
         try:
+            node.check()
             pid, namespace, run_id = workflows.spawn(
                 node, cell, workflow_type, host, args, options=options, context=context, identity=identity
             )

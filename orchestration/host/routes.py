@@ -207,7 +207,7 @@ class Routes:
             )
             return
         if parse_pid(dest) is not None:
-            node.submit(lambda: answer(_safely(lambda: workflow(dest))))
+            node.submit(lambda: answer(_safely(node.check, lambda: workflow(dest))))
             return
         if by_name:
             answer(_not_found(f"could not resolve '{dest}' as PID or registered name"))
@@ -335,8 +335,11 @@ def _not_found(text: str | None) -> ApplicationError:
     return ApplicationError(text or "process not found", kind="NotFound", retryable=False)
 
 
-def _safely(act: Callable[[], ApplicationError | None]) -> ApplicationError | None:
+def _safely(
+    check: Callable[[], None], act: Callable[[], ApplicationError | None]
+) -> ApplicationError | None:  # fmt: skip
     try:
+        check()  # here, not when it was asked for: this thread may have stood still in between
         return act()
     except ApplicationError as error:
         return error
