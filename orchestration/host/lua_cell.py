@@ -140,6 +140,7 @@ class CodeCell(Cell):
         except Exception as error:  # noqa: BLE001 - no such entry, or one without code
             text = f"upgrade: create failed: {error}"
             return Ending(False, payload.encode_failure(text, kind="NotFound", retryable=False))
+        self.caller.close(is_over=False)
         self.entry_id = self.caller.entry_id = wanted
         self._is_upgrading = True
         unread = [encode_input(item[0], *item[1:]) for item in options.get("unread") or ()]

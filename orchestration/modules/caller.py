@@ -30,8 +30,10 @@ class Caller:
         answer: Takes an encoded input for the Lua machine; may be called from any thread, also after the end.
         check: Raises when the process has lost the right to act (its worker was taken for dead); to be called right
             before anything that others can see.
-        at_end: Called once, in order, when the code has ended; for what modules hold open.
+        at_end: Called once, in order, when the code has ended or been upgraded; for what modules hold open. Never
+            waits.
         kept: What modules remember about this caller, by their own name.
+        is_over: The code has ended; a verb that was on its way meanwhile keeps nothing open.
     """
 
     runtime: Runtime
@@ -44,13 +46,19 @@ class Caller:
     check: Callable[[], None] = lambda: None
     at_end: list[Callable[[], None]] = field(default_factory=list)
     kept: dict[str, Any] = field(default_factory=dict)
+    is_over: bool = False
 
     def deliver(self, topic: str, *values: Any) -> None:
         """Put a message into the caller's mailbox; topics of modules begin with ``@``."""
         self.answer(encode_input(Code.SIGNAL, topic, payload.encode(list(values)), ""))
 
-    def close(self) -> None:
-        """The code has ended."""
+    def close(self, *, is_over: bool = True) -> None:
+        """The code has ended.
+
+        Args:
+            is_over: For good; False: other code goes on in its place, and knows nothing of what it held open.
+        """
+        self.is_over = is_over
         ends, self.at_end = self.at_end, []
         for end in ends:
             end()

@@ -147,7 +147,10 @@ def _pattern(text: str) -> re.Pattern[str]:
 def subscribe(caller: Caller, topic: str, system: str, kind: str | None) -> bool:
     """Put events of matching systems into the caller's mailbox, until it unsubscribes or ends."""
     require(caller, "events.subscribe", system)
-    mine: dict[str, _Listener] = caller.kept.setdefault(_KEPT, {})
+    mine: dict[str, _Listener] | None = caller.kept.get(_KEPT)
+    if mine is None:
+        mine = caller.kept[_KEPT] = {}
+        caller.at_end.append(lambda: _forget(caller))
     if len(mine) >= _MOST_SUBSCRIPTIONS:
         raise HostError("RateLimited", f"more than {_MOST_SUBSCRIPTIONS} subscriptions at once: close some")
     listener = _Listener(caller, topic, _pattern(system), None if kind is None else _pattern(kind))
@@ -156,9 +159,9 @@ def subscribe(caller: Caller, topic: str, system: str, kind: str | None) -> bool
         board.add(caller.runtime, listener)
     except StoreError as error:
         raise HostError("Unavailable", str(error), retryable=True) from error
-    if not mine:
-        caller.at_end.append(lambda: _forget(caller))
     mine[topic] = listener
+    if caller.is_over or caller.kept.get(_KEPT) is not mine:  # it ended meanwhile
+        board.discard(listener)
     return True
 
 

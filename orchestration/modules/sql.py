@@ -114,6 +114,9 @@ def begin(caller: Caller, database_id: str, isolation: str | None) -> int:
         raise
     number = next(_numbers)
     mine[number] = _Transaction(entry, connection)
+    if caller.is_over or caller.kept.get(_KEPT) is not mine:  # it ended meanwhile
+        _roll_back_all(mine)
+        raise _over()
     return number
 
 
@@ -204,13 +207,23 @@ def _transactions(caller: Caller) -> dict[int, _Transaction]:
     found: dict[int, _Transaction] | None = caller.kept.get(_KEPT)
     if found is None:
         found = caller.kept[_KEPT] = {}
-        caller.at_end.append(lambda: _roll_back_all(found))
+        caller.at_end.append(lambda: _let_go(caller))
     return found
 
 
+def _let_go(caller: Caller) -> None:
+    """Roll back what is left, in another thread: a statement may be at work, and whoever ends processes cannot wait."""
+    left: dict[int, _Transaction] = caller.kept.pop(_KEPT, {})
+    if left:
+        threading.Thread(target=_roll_back_all, args=(left,), name="sql rollback", daemon=True).start()
+
+
 def _roll_back_all(transactions: dict[int, _Transaction]) -> None:
-    while transactions:
-        _, left = transactions.popitem()
+    while True:
+        try:
+            _, left = transactions.popitem()
+        except KeyError:
+            return
         with left.lock, contextlib.suppress(Exception):  # the connection may be gone, and the transaction with it
             if left.is_open:
                 left.end("rollback")

@@ -41,6 +41,36 @@ asks = project.function(
     modules=("queue", "events", "sql", "http_client"),
 )
 
+project.entry("host", "process.host")
+actor = project.lua(
+    "actor", "process.lua",
+    """
+    local events, queue, time, sql = require("events"), require("queue"), require("time"), require("sql")
+    return function(round)
+        local sub = assert(events.subscribe("rounds"))
+        events.send("rounds", "begun", tostring(round))
+        local got = sub:channel():receive()
+        local tx = assert(sql.get("app:db"):begin()) -- the only connection: the next round needs it back
+        if round < 3 then process.upgrade(nil, round + 1) end
+        time.sleep("100ms")
+        local more = channel.select({ sub:channel():case_receive() }, true)
+        assert(queue.publish("app:jobs", got.path))
+        return { got.path, more.default }
+    end
+    """,
+    method="main", modules=["events", "queue", "time", "sql"],
+)  # fmt: skip
+acts = project.function("acts", "return function() local events = process.events() assert(process.spawn_monitored('app:actor', 'app:host', 1)) local result = events:receive().result return result.value or result.error:message() end", modules=())
+
+
+def test_processes_have_the_modules_and_an_upgrade_lets_go_of_what_the_old_code_held_open(
+    client: Client, running: Deployment
+) -> None:
+    jobs = BoundQueue.of(running.orchestration.runtime, queue)
+    before = jobs.info()["message_count"]
+    assert client.call(acts, timeout=30) == ["3", True]
+    assert jobs.info()["message_count"] == before + 1
+
 
 def test_events_reach_functions_of_other_processes(client: Client) -> None:
     app = client._orchestration.app

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Callable
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from celery import Celery
 from kombu import Connection
 
 from orchestration import Client
+from orchestration.embedded import EmbeddedRedis
 from tests.support.projects import Deployment, Project, deployed
 from tests.support.waiting import wait_until
 from tests.support.workers import WorkerProcess
@@ -241,6 +244,20 @@ def test_a_message_whose_worker_is_killed_comes_to_another_one(redis_url: str, t
         deployment.worker(pool=pool, concurrency=1)
         wait_until(lambda: ["begins", 1] in read_notes(tmp_path, "slow"), deadline_s=30)
         assert ["ends"] in read_notes(tmp_path, "slow")
+
+
+def test_a_consumer_outlives_the_loss_of_its_connections(second_redis: EmbeddedRedis, tmp_path: Path) -> None:
+    """The message in hand is acknowledged over another connection, and what comes later is taken."""
+    with deployed(project, tmp_path, second_redis.url) as deployment:
+        deployment.worker()
+        publish(deployment.client, slow, "1s")
+        wait_until(lambda: read_notes(tmp_path, "slow"), deadline_s=20)
+        with contextlib.closing(redis.Redis.from_url(second_redis.url)) as server:
+            server.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        wait_until(lambda: ["ends"] in read_notes(tmp_path, "slow"), deadline_s=20)
+        publish(deployment.client, slow, "1ms")
+        wait_until(lambda: read_notes(tmp_path, "slow").count(["ends"]) >= 2, deadline_s=30)
+        wait_until(lambda: deployment.client.call("app:info", slow, timeout=10)["message_count"] == 0, deadline_s=10)
 
 
 def test_a_worker_that_goes_down_in_order_gives_its_messages_back_at_once(redis_url: str, tmp_path: Path) -> None:

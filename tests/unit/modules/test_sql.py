@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 
+from orchestration.core import payload
 from orchestration.core.lua.host import HostError
+from orchestration.modules import sql_engines
+from orchestration.modules.caller import Caller
 from orchestration.modules.sql_statements import bind
+from orchestration.modules.verbs import perform
 from orchestration.registry import DefinitionsError, Registry, load_registry
 from orchestration.testing import WorkflowEnvironment
 from tests.support.projects import Project
@@ -169,6 +173,15 @@ def test_the_end_of_the_caller_rolls_its_transactions_back(env: WorkflowEnvironm
         run(env, how)
     assert names(file) == []
     run(env, "execute", "INSERT INTO items (name) VALUES ('free again')")
+
+
+def test_a_transaction_that_begins_while_its_caller_ends_is_rolled_back(env: WorkflowEnvironment, file: Path) -> None:
+    caller = Caller(runtime=env._parts.runtime, entry_id="app:x", pid="{a|b}")
+    caller.close()
+    ok, failure = perform(caller, "sql.begin", payload.encode(["app:db", None]))
+    assert not ok
+    assert payload.decode_failure(failure)["message"] == "the transaction is over"
+    assert sql_engines._engines[env._parts.runtime]["app:db"].pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
 def test_savepoints(env: WorkflowEnvironment) -> None:
