@@ -30,6 +30,7 @@ AVAILABLE_MODULES: Final = ALWAYS_PRESENT | {
     "logger",
     "metrics",
     "queue",
+    "registry",
     "security",
     "sql",
     "store",
@@ -41,7 +42,7 @@ AVAILABLE_MODULES: Final = ALWAYS_PRESENT | {
 }
 """What code may list in this release."""
 
-PLANNED_MODULES: Final = frozenset({"contract", "registry"})
+PLANNED_MODULES: Final = frozenset({"contract"})
 """Specified, but not part of this release."""
 
 LEFT_OUT_MODULES: Final = frozenset(
