@@ -8,7 +8,6 @@ __all__ = [
     "ALWAYS_PRESENT",
     "AVAILABLE_MODULES",
     "KNOWN_MODULES",
-    "PLANNED_MODULES",
     "REFUSED_IN_WORKFLOWS",
 ]
 
@@ -19,6 +18,7 @@ ALWAYS_PRESENT: Final = frozenset(
 
 AVAILABLE_MODULES: Final = ALWAYS_PRESENT | {
     "base64",
+    "contract",
     "crypto",
     "ctx",
     "env",
@@ -41,9 +41,6 @@ AVAILABLE_MODULES: Final = ALWAYS_PRESENT | {
     "yaml",
 }
 """What code may list in this release."""
-
-PLANNED_MODULES: Final = frozenset({"contract"})
-"""Specified, but not part of this release."""
 
 LEFT_OUT_MODULES: Final = frozenset(
     {
@@ -71,13 +68,14 @@ LEFT_OUT_MODULES: Final = frozenset(
 )
 """Modules of the reference runtime that this one does not have."""
 
-KNOWN_MODULES: Final = AVAILABLE_MODULES | PLANNED_MODULES | LEFT_OUT_MODULES
+KNOWN_MODULES: Final = AVAILABLE_MODULES | LEFT_OUT_MODULES
 """Every name that is not a mistake."""
 
 REFUSED_IN_WORKFLOWS: Final = frozenset(
     {
         "cdc",
         "cloudstorage",
+        "contract",
         "env",
         "eval",
         "events",

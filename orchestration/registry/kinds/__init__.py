@@ -70,8 +70,6 @@ KINDS: Final[Mapping[str, type[Entry]]] = MappingProxyType(
 
 CHECKED_ONLY_KINDS: Final = frozenset(
     {
-        "contract.binding",
-        "contract.definition",
         "store.sql",
     }
 )

@@ -95,7 +95,7 @@ def test_deep_chain_of_imports_is_no_problem(tree):
     ("module", "expected"),
     [
         ("tiem", "there is no such module; did you mean 'time'?"),
-        ("zzz", "there is no such module; use one of base64, channel, coroutine"),
+        ("zzz", "there is no such module; use one of base64, channel, contract"),
         ("a:b", "module cannot have a namespace; put entries under 'imports:' as 'alias: ns:name'"),
         ("' '", "module cannot be empty; name a module"),
     ],
@@ -158,8 +158,9 @@ def test_a_workflow_may_list_every_deterministic_module(tree, module):
 
 @pytest.mark.parametrize(
     "module",
-    ["cdc", "cloudstorage", "env", "events", "excel", "exec", "fs", "http", "http_client", "hub", "io", "logger",
-     "metrics", "pg", "queue", "registry", "security", "sql", "store", "stream", "system", "tty", "websocket"],
+    ["cdc", "cloudstorage", "contract", "env", "events", "excel", "exec", "fs", "http", "http_client", "hub", "io",
+     "logger", "metrics", "pg", "queue", "registry", "security", "sql", "store", "stream", "system",
+     "tty", "websocket"],
 )  # fmt: skip
 def test_a_workflow_may_list_no_module_with_effects_that_are_not_recorded(tree, module):
     tree.write("a.yaml", "namespace: a\nentries:\n" + workflow(modules=f"[{module}]"))
@@ -167,7 +168,7 @@ def test_a_workflow_may_list_no_module_with_effects_that_are_not_recorded(tree, 
     assert f"= '{module}': module does not have any allowed class" in problem
 
 
-@pytest.mark.parametrize("module", ["compress", "contract", "expr", "html", "templates", "treesitter"])
+@pytest.mark.parametrize("module", ["compress", "expr", "html", "templates", "treesitter"])
 def test_a_module_that_is_not_there_yet_is_refused_in_workflows_too(tree, module):
     tree.write("a.yaml", "namespace: a\nentries:\n" + workflow(modules=f"[{module}]"))
     (problem,) = tree.problems()
