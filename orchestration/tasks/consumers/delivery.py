@@ -24,7 +24,8 @@ PROPERTIES: Final[Mapping[str, str]] = {
     "reply_to": "reply_to",
 }
 """Neutral headers that are properties of an AMQP message, by the property's name."""
-_OF_TRANSPORT: Final = ("body_encoding", "delivery_info", "delivery_tag", "content_type", "content_encoding")
+_KEPT: Final = ("app_id", "correlation_id", "message_id", "priority", "reply_to", "timestamp", "type")
+"""Properties of its sender that a copy has; the others are those of one way through the broker."""
 
 
 class Delivery:
@@ -138,7 +139,9 @@ class Delivery:
 
     def _publish(self, queue: BoundQueue, headers: Mapping[str, Any]) -> None:
         message = self._message
-        properties = {name: value for name, value in message.properties.items() if name not in _OF_TRANSPORT}
+        properties = {name: message.properties[name] for name in _KEPT if message.properties.get(name) is not None}
+        if message.properties.get("expiration"):
+            properties["expiration"] = int(message.properties["expiration"]) / 1000  # kombu takes seconds, AMQP has ms
         kept = {
             name: value
             for name, value in message.headers.items()

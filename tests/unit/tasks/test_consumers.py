@@ -8,7 +8,7 @@ import logging
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgpack
 import pytest
@@ -19,6 +19,7 @@ from orchestration.settings import Settings
 from orchestration.tasks.consumers import serving
 from orchestration.tasks.consumers.bodies import UndecodableError, decode, encode
 from orchestration.tasks.consumers.consumer import Consumers
+from orchestration.tasks.consumers.delivery import Delivery
 from orchestration.tasks.consumers.leases import attempts_of
 from orchestration.tasks.consumers.queues import BoundQueue
 from orchestration.testing import WorkflowEnvironment
@@ -168,6 +169,31 @@ def test_messages_are_settled_over_any_transport(env: WorkflowEnvironment) -> No
     finally:
         assert consumers.stop(timeout_s=5)
     assert queue.info()["message_count"] == 0
+
+
+def test_a_copy_of_a_message_is_as_its_sender_made_it() -> None:
+    """With the properties as RabbitMQ's client gives them."""
+    sent: list[Any] = []
+    properties = {
+        "application_headers": {"own": 1}, "content_type": "application/json", "delivery_mode": 2, "priority": 4,
+        "correlation_id": "c", "message_id": "m", "expiration": "1500", "user_id": "guest", "type": "order",
+    }  # fmt: skip
+    received = types.SimpleNamespace(
+        body=b"1", content_type="application/json", content_encoding="utf-8", properties=properties, delivery_tag=1,
+        headers={"own": 1, "x-delivery-count": 2, "redelivered": True}, ack=lambda: sent.append("ack"),
+    )  # fmt: skip
+    queue = types.SimpleNamespace(
+        entry=types.SimpleNamespace(id="app:q", dead_letter=types.SimpleNamespace(max_attempts=0)),
+        publish=lambda body, **options: sent.append((body, options)),
+    )
+    delivery = Delivery(received, cast("Any", queue))
+    assert delivery.headers == {"own": 1, "x-delivery-count": 2, "redelivered": True, "priority": 4, "correlation_id": "c", "message_type": "order"}
+    delivery.finish(ValueError("no"))
+    assert sent == [
+        (b"1", {"content_type": "application/json", "content_encoding": "utf-8", "headers": {"own": 1, "x_attempts": 3},
+                "priority": 4, "correlation_id": "c", "message_id": "m", "expiration": 1.5, "type": "order"}),
+        "ack",
+    ]  # fmt: skip
 
 
 def test_a_queue_that_is_full_refuses(env: WorkflowEnvironment) -> None:
