@@ -20,7 +20,7 @@ from orchestration.errors import EncodeError, PayloadTooLargeError, StoreError
 from orchestration.modules.caller import Caller
 from orchestration.modules.permissions import require
 from orchestration.modules.verbs import verb
-from orchestration.registry.kinds.stores import StoreBackend, StoreMemory
+from orchestration.registry.kinds.stores import StoreBackend, StoreMemory, StoreSql
 from orchestration.store.items import Item, Items
 from orchestration.store.keys import ActorKeys
 from orchestration.tasks.runtime import Runtime
@@ -188,6 +188,9 @@ def _entry(caller: Caller, store_id: str) -> StoreMemory:
     entry = caller.runtime.registry.find(store_id)
     if entry is None:
         raise HostError("NotFound", f"there is no store {store_id}")
+    if isinstance(entry, StoreSql):
+        text = f"{store_id} is a store.sql, which nothing serves in this release: use store.memory"
+        raise HostError("Unavailable", text)
     if not isinstance(entry, StoreMemory):
         raise HostError("NotFound", f"{store_id} is no store: it is a {entry.kind}")
     return entry
