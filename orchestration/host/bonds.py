@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bonds"]
 
+_MISSING: Final = object()
 _LOST: Final = Ending(
     False,
     payload.encode_failure(
@@ -40,8 +41,8 @@ class Bonds:
         """Let an address be told of the end of a cell of this node."""
         self._remember(watcher)
         target.watchers[(watcher, how)] = None
-        if target.ended is not None:  # it ended meanwhile
-            self._tell(target.pid, watcher, how, target.ended)
+        if target.ended is not None:  # it ended meanwhile: whoever takes the entry tells, once
+            self._tell_watcher(target, (watcher, how), target.ended)
 
     def unwatch(self, target: Cell, watcher: str, how: str) -> None:
         """Tell it no more."""
@@ -51,6 +52,16 @@ class Bonds:
         """Bind a cell of this node to another process, wherever that is; the other side does the same."""
         self._remember(other)
         cell.links.add(other)
+
+    def join(self, cell: Cell, other: Cell) -> None:
+        """Bind two cells of this node."""
+        cell.links.add(other.pid)
+        other.links.add(cell.pid)
+        for one, another in ((cell, other), (other, cell)):
+            if one.ended is not None and not one.ended.ok:  # it ended meanwhile, maybe without seeing the link
+                self.hear(another.unique, one.pid, "down", one.ended)
+            elif one.ended is not None:
+                another.links.discard(one.pid)
 
     def forget(self, cell: Cell, other: str) -> None:
         """Dissolve one side of a link."""
@@ -63,9 +74,8 @@ class Bonds:
 
     def tell(self, cell: Cell, ending: Ending) -> None:
         """A cell has ended: EXIT for those who monitor it first, then word for those who are linked to it."""
-        for watcher, how in list(cell.watchers):
-            self._tell(cell.pid, watcher, how, ending)
-        cell.watchers.clear()
+        for watcher in list(cell.watchers):
+            self._tell_watcher(cell, watcher, ending)
         for other in sorted(cell.links):
             near = self._node.find(other)
             if near is not None:
@@ -92,9 +102,10 @@ class Bonds:
         if cell is None:
             return
         if how == "down":
-            if pid not in cell.links:
-                return
-            cell.links.discard(pid)
+            try:
+                cell.links.remove(self._as_linked(cell, pid))
+            except KeyError:
+                return  # not linked any more, or told already
         else:
             cell.watched.discard(pid)
         cell.push(encode_input(Code.WATCHED_ENDED, pid, ending.ok, ending.value, how))
@@ -115,6 +126,17 @@ class Bonds:
                 for watcher, how in list(cell.watchers):
                     if _is_on(watcher, gone):
                         cell.watchers.pop((watcher, how), None)
+
+    def _as_linked(self, cell: Cell, pid: str) -> str:
+        """How a cell knows an address: it may have been given another text for it."""
+        address = wire.address_of(pid)
+        if pid in cell.links or address is None:
+            return pid
+        return next((link for link in list(cell.links) if wire.is_same(link, address)), pid)
+
+    def _tell_watcher(self, cell: Cell, watcher: tuple[str, str], ending: Ending) -> None:
+        if cell.watchers.pop(watcher, _MISSING) is not _MISSING:
+            self._tell(cell.pid, *watcher, ending)
 
     def _remember(self, pid: str) -> None:
         address = wire.address_of(pid)

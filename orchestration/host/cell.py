@@ -57,7 +57,7 @@ class Cell:
         """A slot of a Celery worker is held until it ends: what it calls must not wait for one."""
         self.holds: frozenset[str] = frozenset()
         """Functions whose places in their pools are held until it ends."""
-        self.watchers: dict[tuple[str, str], None] = {}
+        self.watchers: dict[tuple[str, str], object] = {}
         """Address and how it is told ("exit", "down", "call/..."): who hears of the end."""
         self.links: set[str] = set()
         self.watched: set[str] = set()
@@ -91,6 +91,11 @@ class Cell:
     def run(self, args: bytes, loaded: Callable[[], None] | None = None) -> None:
         """Begin; ``loaded`` is called when its code does."""
         raise NotImplementedError
+
+    @property
+    def is_closing(self) -> bool:
+        """It has been told to end, and will read nothing more."""
+        return False
 
     def kill(self, ending: Ending) -> None:
         """End it without running its code again; from any thread."""

@@ -57,6 +57,9 @@ class _Services:
         _lua_log.log(number, "%s", text, extra=extra)
 
     def verb(self, name: str, packed: bytes) -> tuple[bool, bytes]:
+        if name == "process.loaded":
+            self._cell.loaded()
+            return True, payload.NIL
         if name == "process.expose":
             self._node.expose(self._cell)
             return True, payload.NIL
@@ -70,25 +73,32 @@ class _Services:
 class CodeCell(Cell):
     """What both kinds share: the machine, its start, its timers, and what becomes of its commands."""
 
-    __slots__ = ("_is_upgrading", "_machine", "_started", "on_loaded", "timers")
+    __slots__ = ("_is_upgrading", "_killed", "_machine", "_started", "on_loaded", "timers")
 
     def __init__(self, node: Node, entry_id: str, place: str, caller: Caller) -> None:
         super().__init__(node, entry_id, place, caller)
         self._machine: Machine | None = None
         self._started = False
         self._is_upgrading = False
+        self._killed: Ending | None = None
         self.on_loaded: Callable[[], None] | None = None
         self.timers: dict[int, Timer] = {}
 
-    def begin(self, args: bytes) -> bytes:
-        """The first input."""
+    def begin(self, args: bytes, numbers: int = 0) -> bytes:
+        """The first input; ``numbers`` is that of the last command of other code that ran here before."""
         meta = {
             "workflow_id": "", "run_id": "", "type": self.entry_id, "pid": self.pid, "task_queue": "", "namespace": "",
             "bundle": "", "seed": os.urandom(16), "attempt": 1, "lua": "5.4", "format": 1, "flags": [],
-            "ctx": dict(self.caller.context), "tz": "UTC", "public": self.is_public, "tell": True,
+            "ctx": dict(self.caller.context), "tz": "UTC", "public": self.is_public, "tell": "now",
+            "numbers": numbers,
             **started_fields(self.node.runtime, self.caller.identity),
         }  # fmt: skip
         return encode_input(Code.STARTED, meta, args)
+
+    @property
+    def is_closing(self) -> bool:
+        """It has been told to end, and will read nothing more."""
+        return self._killed is not None
 
     def _bundle(self) -> Bundle:
         return self.node.runtime.registry.bundle(self.entry_id)
@@ -109,24 +119,26 @@ class CodeCell(Cell):
         except StepLimitError as error:
             return _broken(error, "step_limit")
         except Exception as error:  # noqa: BLE001 - whatever it is, this process ends of it and no other
-            return Ending(False, payload.encode(failure_of(error)))
+            failure = payload.encode(failure_of(error))
+            return Ending(False, _not_upgraded("create", failure) if self._is_upgrading else failure)
         for command in commands:
             code, *rest = msgpack.unpackb(command, raw=False, strict_map_key=False)
             if code == Code.COMPLETE:
                 return Ending(True, rest[0])
             if code == Code.FAIL:
-                return Ending(False, _not_upgraded(rest[0]) if self._is_upgrading else rest[0])
+                return Ending(False, _not_upgraded("init", rest[0]) if self._is_upgrading else rest[0])
             if code == Code.CONTINUE_AS_NEW:
                 return self._upgrade(*rest)
-            if code == Code.LOADED:
-                self._is_upgrading = False
-                self.refused = None
-                loaded, self.on_loaded = self.on_loaded, None
-                if loaded is not None:
-                    loaded()
-            else:
-                self.node.performer.perform(self, code, rest)
+            self.node.performer.perform(self, code, rest)
         return None
+
+    def loaded(self) -> None:
+        """Its main function begins: who started it is told."""
+        self._is_upgrading = False
+        self.refused = None
+        loaded, self.on_loaded = self.on_loaded, None
+        if loaded is not None:
+            loaded()
 
     def _upgrade(self, entry_id: str | None, args: bytes, options: Mapping[str, Any]) -> Ending | None:
         """Go on with other code under the same address; what has not been read is read by it."""
@@ -144,7 +156,7 @@ class CodeCell(Cell):
         self.entry_id = self.caller.entry_id = wanted
         self._is_upgrading = True
         unread = [encode_input(item[0], *item[1:]) for item in options.get("unread") or ()]
-        self.restart(self.begin(args), unread)
+        self.restart(self.begin(args, int(options.get("numbers", 0))), unread)
         return None
 
     def restart(self, first: bytes, unread: list[bytes]) -> None:
@@ -183,14 +195,13 @@ class CodeCell(Cell):
 class LuaCell(CodeCell):
     """A process or function call that the node's run queue steps."""
 
-    __slots__ = ("_killed", "inbox", "is_scheduled", "queued_at")
+    __slots__ = ("inbox", "is_scheduled", "queued_at")
 
     def __init__(self, node: Node, entry_id: str, place: str, caller: Caller) -> None:
         super().__init__(node, entry_id, place, caller)
         self.inbox: deque[bytes] = deque()
         self.is_scheduled = False
         self.queued_at = 0.0
-        self._killed: Ending | None = None
 
     def push(self, item: bytes) -> None:
         """Read it soon."""
@@ -248,13 +259,12 @@ class LuaCell(CodeCell):
 class PinnedCell(CodeCell):
     """A function that runs as a Celery task: its thread waits for it, and takes its steps."""
 
-    __slots__ = ("_inputs", "_killed", "_next")
+    __slots__ = ("_inputs", "_next")
 
     def __init__(self, node: Node, entry_id: str, place: str, caller: Caller) -> None:
         super().__init__(node, entry_id, place, caller)
         self._inputs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._next: list[bytes] = []
-        self._killed: Ending | None = None
 
     def push(self, item: bytes) -> None:
         """Read it soon."""
@@ -309,6 +319,6 @@ def _broken(error: Exception, reason: str) -> Ending:
     return Ending(False, payload.encode({**failure, "details": {**failure.get("details", {}), "reason": reason}}))
 
 
-def _not_upgraded(failure: bytes) -> bytes:
+def _not_upgraded(what: str, failure: bytes) -> bytes:
     found = payload.decode_failure(failure)
-    return payload.encode({**found, "message": f"upgrade: init failed: {found['message']}"})
+    return payload.encode({**found, "message": f"upgrade: {what} failed: {found['message']}"})

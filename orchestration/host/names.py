@@ -97,8 +97,15 @@ class Names:
 
     def lookup(self, name: str) -> str | None:
         """Address of the process with a name; asks Redis, unless it is one of this node."""
+        node = self._node
         cell = self._local.get(name.encode())
-        return cell.pid if cell is not None else self._node.actors.lookup(name)
+        if cell is not None:
+            return cell.pid
+        found = node.actors.lookup(name)
+        address = wire.address_of(found) if found else None
+        if address is not None and address.node == node.id and address.unique not in node.cells:
+            return None  # it has ended, and its name is about to be free
+        return found
 
 
 def problem_of(status: str, rest: list[Any], pid: str, name: str = "") -> ApplicationError | None:

@@ -139,7 +139,7 @@ class Node:
     def hand_over(self, sender: Cell, dest: bytes, item: bytes) -> bool:
         """Put an input into the mailbox of a cell of this node, by address or name; False: there is none."""
         cell = self._by_address.get(dest) or self.names.local(dest)
-        if cell is None or cell.ended is not None or not self.performer.may_send(sender, cell.pid):
+        if cell is None or cell.ended is not None or cell.is_closing or not self.performer.may_send(sender, cell.pid):
             return False
         if not sender.is_public:
             self.expose(sender)

@@ -87,7 +87,7 @@ class Performer:
         routes = self._node.routes
 
         def answer(problem: ApplicationError | None) -> None:
-            self._answer(cell, seq, problem)
+            self._answer(cell, seq, _as_internal(problem))
 
         if terminate:
             routes.terminate(dest, cell.pid, answer)
@@ -97,7 +97,7 @@ class Performer:
 
     def _watch(self, cell: CodeCell, seq: int, dest: str, how: str) -> None:
         self._node.expose(cell)
-        self._node.routes.watch(cell, dest, how, lambda problem: self._answer(cell, seq, problem))
+        self._node.routes.watch(cell, dest, how, lambda problem: self._answer(cell, seq, _as_internal(problem)))
 
     def _perform(self, cell: CodeCell, seq: int, name: str, args: bytes) -> None:
         if name.startswith("process."):
@@ -184,6 +184,14 @@ class Performer:
         cell.push(encode_input(Code.CHILD_STARTED, seq, pid))
         if options.get("wait"):
             workflows.expect_end(node, cell, seq, namespace, run_id, pid)
+
+
+def _as_internal(problem: ApplicationError | None) -> ApplicationError | None:
+    """What is said of a failed terminate, cancel, monitor or link: the kind of its cause stands in the details."""
+    if problem is None:
+        return None
+    details = {**(problem.details or {}), "kind": problem.kind}
+    return ApplicationError(problem.message, kind="Internal", retryable=False, details=details)
 
 
 def _list(value: Any) -> list[Any]:

@@ -53,8 +53,11 @@ class Routes:
         """
 
         def near(cell: Cell) -> None:
-            cell.push(item)
-            answer(None)
+            if cell.is_closing:
+                answer(ApplicationError("process closed", kind="InvalidState", retryable=False))
+            else:
+                cell.push(item)
+                answer(None)
 
         self._route(
             dest, answer, near=near, far=("item", item),
@@ -78,19 +81,25 @@ class Routes:
         )  # fmt: skip
 
     def watch(self, cell: Cell, dest: str, how: str, answer: Answer) -> None:
-        """Begin or stop watching or being linked: ``how`` is monitor, unmonitor, link or unlink."""
+        """Begin or stop watching or being linked.
+
+        Args:
+            cell: Who watches.
+            dest: Address of a process or workflow.
+            how: monitor, unmonitor, link or unlink.
+            answer: As in :meth:`send`.
+        """
         bonds = self._node.bonds
 
         def near(other: Cell) -> None:
             if how == "monitor":
-                bonds.watch(other, cell.pid, "exit")
                 cell.watched.add(other.pid)
+                bonds.watch(other, cell.pid, "exit")
             elif how == "unmonitor":
                 bonds.unwatch(other, cell.pid, "exit")
                 cell.watched.discard(other.pid)
             elif how == "link":
-                bonds.link(other, cell.pid)
-                bonds.link(cell, other.pid)
+                bonds.join(cell, other)
             else:
                 bonds.forget(other, cell.pid)
                 bonds.forget(cell, other.pid)
@@ -188,11 +197,14 @@ class Routes:
         workflow: Callable[[str], ApplicationError | None], missing: str | None = None, by_name: bool = False,
     ) -> None:  # fmt: skip
         node = self._node
-        cell = node.find(dest) or (None if by_name else node.names.local(dest.encode()))
-        if cell is not None:
+        address = wire.address_of(dest)
+        if address is not None and address.node == node.id:
+            cell = node.cells.get(address.unique)
+        else:
+            cell = None if by_name else node.names.local(dest.encode())
+        if cell is not None and cell.ended is None:
             near(cell)
             return
-        address = wire.address_of(dest)
         if address is not None:
             if address.node == node.id:
                 answer(_not_found(missing or f"process not found: {dest}"))

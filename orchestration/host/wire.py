@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-__all__ = ["Address", "address_of", "pack", "unpack"]
+__all__ = ["Address", "address_of", "is_same", "pack", "unpack"]
 
-_ADDRESS = re.compile(r"\{([0-9a-f]{12})@([^|]*)\|([^|}]+)\}")
+_ADDRESS = re.compile(r"\{([0-9a-f]{12})@([^|]*)(?:\|[^|]*)*\|([^|}]+)\}")
 
 
 class Address(NamedTuple):
@@ -33,6 +33,12 @@ def address_of(pid: str) -> Address | None:
     """Read the address of a process; None for one of a workflow, or for any other text."""
     found = _ADDRESS.fullmatch(pid)
     return Address(found[1], found[2], found[3]) if found else None
+
+
+def is_same(pid: str, address: Address) -> bool:
+    """Whether a text is an address of the same process."""
+    found = address_of(pid)
+    return found is not None and (found.node, found.unique) == (address.node, address.unique)
 
 
 def pack(sender: str, number: int, what: str, *rest: Any) -> bytes:

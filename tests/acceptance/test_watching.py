@@ -217,7 +217,8 @@ def test_a_function_sends_and_the_workflow_knows_who(client: Client) -> None:
 
 def test_what_is_not_there_is_said(client: Client) -> None:
     found = client.call(missing, timeout=10)
-    assert {error["kind"] for error in found.values()} == {"NotFound"}
+    assert found["send"]["kind"] == "NotFound"
+    assert {found[verb]["kind"] for verb in ("monitor", "link", "cancel", "terminate")} == {"Internal"}
     assert "could not resolve 'no-name'" in found["send"]["message"]
 
 

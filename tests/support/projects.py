@@ -88,6 +88,14 @@ class Project:
         """Add a ``function.lua``; returns its id. The chunk returns the main function."""
         return self.lua(name, "function.lua", source, method="main", modules=list(modules), **fields)
 
+    def process(self, name: str, source: str, *, modules: Sequence[str] = ALL_MODULES, **fields: Any) -> str:
+        """Add a ``process.lua``; returns its id. The chunk returns the main function."""
+        return self.lua(name, "process.lua", source, method="main", modules=list(modules), **fields)
+
+    def host(self, name: str = "host", **fields: Any) -> str:
+        """Add a ``process.host``; returns its id."""
+        return self.entry(name, "process.host", **fields)
+
     def file(self, name: str, text: str) -> None:
         """Add a file as it stands."""
         self._files[name] = text

@@ -48,7 +48,8 @@ function mailbox.arrive(topic, args, from)
   put((by_topic[topic] or inbox).queue, message)
 end
 
-function mailbox.event(fields) put(events.queue, store({ event = fields })) end
+-- event(fields, input): input is what brings it again, to other code that takes over
+function mailbox.event(fields, input) put(events.queue, store({ event = fields, input = input })) end
 
 local function value_of(source, message)
   if source.form == "event" then return message.event end

@@ -43,7 +43,8 @@ function mailbox.note_buffered(source, message)
   while buffered.last - buffered.first >= source.state.size do drop_first(buffered) end
 end
 
--- unread() -> list of inputs, by arrival: {5, topic, args, from} and {6, reason, from} that no code has seen
+-- unread() -> list of inputs, by arrival: {5, topic, args, from}, {6, reason, from} and, in a process, {14, ...} that no
+-- code has seen
 function mailbox.unread()
   local found, handed, rest = {}, mailbox.handed, inbox.queue
   local function add(queue, from)
@@ -70,6 +71,8 @@ function mailbox.unread()
       inputs[#inputs + 1] = { 5, message.topic, message.args, message.from }
     elseif message.event.kind == "pid.cancel" then
       inputs[#inputs + 1] = { 6, message.event.reason, message.event.from }
+    elseif message.input then
+      inputs[#inputs + 1] = message.input
     end
   end
   return inputs

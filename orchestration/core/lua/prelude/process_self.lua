@@ -62,6 +62,7 @@ function process.upgrade(id, ...)
   local options, unread = rt.as_map({}), rt.mailbox.unread()
   if next(rt.context) ~= nil then options.ctx = rt.context end
   if #unread > 0 then options.unread = unread end
+  if rt.mode ~= "workflow" then options.numbers = rt.next_number() - 1 end
   rt.finish(73, kind .. rt.pack_bin(bytes) .. rt.map_bytes(options), 3)
   while true do rt.block("process.upgrade") end
 end

@@ -36,12 +36,17 @@ return function(event, pos)
   args = rt.unpack_at(event, pos)
   rt.meta, rt.seed, rt.context = meta, meta.seed or "", meta.ctx or {}
   if meta.added_bytes then rt.discount_history(meta.added_bytes) end
+  if meta.numbers then rt.skip_numbers(meta.numbers) end
   prepare()
   local n, values = rt.unpack_list(args)
   rt.launch(function()
     local main = load_main()
     load_main = nil -- for a process that lives long
-    if meta.tell then rt.note(80, 1, "\xc0") end -- who started it is told now
+    if meta.tell == "now" then -- who started it hears of it at once, however long the first step takes
+      rt.host_bytes("verb.process.loaded", "\x90") -- no arguments
+    elseif meta.tell then
+      rt.note(80, 1, "\xc0")
+    end
     return conclude(main(raw.table.unpack(values, 1, n)))
   end)
 end

@@ -3,37 +3,54 @@
 -- says how the end is told: EXIT for monitors (and, for a link to a workflow, also for its normal end), LINK_DOWN for links.
 local rt = ...
 local raw = rt.raw
-local rawtype = raw.type
+local rawtype, find = raw.type, raw.string.find
 local pack_str = rt.pack_str
 
 local let_go = {} -- pids that are not monitored any more: word of their end may be under way
 
-local function check(what, dest)
-  if rawtype(dest) ~= "string" then rt.typeerror(1, what, "string", dest) end
+-- pid_of(what, dest) -> pid | nil, error: whose end it is, also where a name is given
+local function pid_of(what, dest)
+  if rawtype(dest) ~= "string" then rt.typeerror(1, what, "string", dest, 1) end
+  if find(dest, "^{[^{}|]*|.+}$") then return dest end
+  local pid = rt.perform("process.lookup", dest)
+  if pid then return pid end
+  return rt.fail("Internal", "could not resolve '" .. dest .. "' as PID or registered name")
 end
 
 -- WATCH: dest, how
-local function begin(what)
+local function ask(what)
   return function(dest)
-    check(what, dest)
-    if what == "monitor" then let_go[dest] = nil end
-    return rt.operation("process." .. what, dest, 78, 2, pack_str(dest) .. pack_str(what))
-  end
-end
-
-local function stop(name, what)
-  return function(dest)
-    check(name, dest)
-    if what == "monitor" then let_go[dest] = true end
-    return rt.operation("process." .. name, dest, 78, 2, pack_str(dest) .. pack_str(name))
+    local pid, problem = pid_of(what, dest)
+    if not pid then return nil, problem end
+    if what == "monitor" then
+      let_go[pid] = nil
+    elseif what == "unmonitor" then
+      let_go[pid] = true
+    end
+    return rt.operation("process." .. what, dest, 78, 2, pack_str(pid) .. pack_str(what))
   end
 end
 
 local function event(kind, pid, ok, bytes)
   local result = {}
   if ok then result.value = (rt.unpack(bytes)) else result.error = rt.error_from(bytes) end
-  rt.mailbox.event({ kind = kind, from = pid, at = rt.now_ms() // 1000, result = result })
+  local how = kind == "pid.exit" and "exit" or "down"
+  rt.mailbox.event({ kind = kind, from = pid, at = rt.now_ms() // 1000, result = result }, { 14, pid, ok, bytes, how })
 end
+
+-- Whether broken links are trapped is what the code says once its tasks are quiet: it may just have begun.
+local broken = {} -- { pid, bytes }
+rt.on_quiet(function()
+  if #broken == 0 then return end
+  if not rt.traps_links() then
+    local failure = rt.new_error({ message = "linked process failed", kind = "Internal" })
+    return rt.finish(72, rt.pack_bin(rt.failure_bytes(failure)))
+  end
+  local found = broken
+  broken = {}
+  for i = 1, #found do event("pid.link.down", found[i][1], false, found[i][2]) end
+  rt.mailbox.deliver()
+end)
 
 -- WATCHED_ENDED: pid, ok, value, how
 rt.on_input(14, function(bytes, pos)
@@ -46,8 +63,7 @@ rt.on_input(14, function(bytes, pos)
     if not let_go[pid] then event("pid.exit", pid, ok, value) end
     return
   end
-  if rt.traps_links() then return event("pid.link.down", pid, ok, value) end
-  rt.finish(72, rt.pack_bin(rt.failure_bytes(rt.new_error({ message = "linked process failed", kind = "Internal" }))))
+  broken[#broken + 1] = { pid, value }
 end)
 
-return { monitor = begin("monitor"), unmonitor = stop("unmonitor", "monitor"), link = begin("link"), unlink = stop("unlink", "link") }
+return { monitor = ask("monitor"), unmonitor = ask("unmonitor"), link = ask("link"), unlink = ask("unlink") }
