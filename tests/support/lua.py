@@ -162,14 +162,16 @@ def run_in_both_modes(source: str, *args: Any, **options: Any) -> Any:
     Raises:
         LuaFailure: Both runs ended with this error.
     """
-    outcomes: list[tuple[Any, LuaFailure | None]] = []
+    results: list[Any] = []
+    failures: list[LuaFailure] = []
     for mode in Mode:
         try:
-            outcomes.append((run_lua(source, *args, mode=mode, host=RecordingHost(), **options), None))
-        except LuaFailure as failure:
-            outcomes.append((failure.args, failure))
-    (first, failure), (second, _) = outcomes
+            results.append(run_lua(source, *args, mode=mode, host=RecordingHost(), **options))
+        except LuaFailure as error:
+            failures.append(error)
+            results.append(error.args)
+    first, second = results
     assert repr(first) == repr(second), "a workflow and a function differ"
-    if failure is not None:
-        raise failure
+    if failures:
+        raise failures[0]
     return first

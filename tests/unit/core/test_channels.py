@@ -317,3 +317,29 @@ def test_ten_thousand_calls_at_once(make: Make) -> None:
     assert [command.seq for command in commands] == list(range(1, 10_001))  # type: ignore[attr-defined]
     run.auto()
     assert run.result == 50_005_000
+
+
+def test_a_topic_is_bound_to_a_channel_of_ones_own_until_it_is_taken_back(make: Make) -> None:
+    run = make("""return function()
+      local ch = channel.new(2)
+      local bound = subscribe('t', ch)
+      local ok, err = subscribe('t', channel.new())
+      local first = ch:receive()
+      unsubscribe(ch)
+      local later = process.inbox():receive():payload():data()
+      local again = subscribe('t', channel.new())
+      return { bound, ok == nil, err:kind(), first, later, again, channel.select{ ch:case_receive(), default = true }.default }
+    end""")
+    run.start()
+    run.signal("t", 1)
+    run.signal("t", 2)
+    assert run.result == [True, True, "AlreadyExists", 1, 2, True, True]
+
+
+@pytest.mark.parametrize("code", ["subscribe()", "subscribe('t', {})", "coroutine.spawn(5)", "channel.select(5)", "channel.new('x')"])
+def test_wrong_arguments_raise(returned: Returned, code: str) -> None:
+    assert "bad argument" in returned(f"return select(2, pcall(function() {code} end))")
+
+
+def test_channels_and_cases_become_nil_when_they_leave(returned: Returned) -> None:
+    assert returned("local c = channel.new() return { c, c:case_receive(), coroutine.spawn(function() end), 1 }") == [None, None, None, 1]
