@@ -32,7 +32,7 @@ def run_process(
 ) -> Any:
     """Start a process on its default host, wherever that is served, and wait for its end.
 
-    The activity as which it runs is looked after: when that is cancelled, the process is asked to end, and not waited for.
+    When the activity as which it runs is cancelled, the process is asked to end, and not waited for.
 
     Args:
         runtime: Of this process.

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - Lua sources read better on one line
 """A process that has a default host is called like a function; and what processes and functions write to the log."""
 
 from __future__ import annotations
