@@ -17,7 +17,7 @@ from orchestration.core.bundle import Bundle
 from orchestration.core.events import Code
 from orchestration.core.failures import failure_of
 from orchestration.core.machine import Machine, Mode
-from orchestration.errors import MemoryLimitError, StepLimitError
+from orchestration.errors import MemoryLimitError, SandboxError, StepLimitError
 from orchestration.host.cell import Cell, Ending
 from orchestration.host.timers import Timer
 from orchestration.modules.caller import Caller
@@ -74,7 +74,9 @@ class _Services:
 class CodeCell(Cell):
     """What both kinds share: the machine, its start, its timers, and what becomes of its commands."""
 
-    __slots__ = ("_is_upgrading", "_killed", "_machine", "_started", "on_loaded", "timers")
+    __slots__ = (
+        "_is_upgrading", "_killed", "_machine", "_started", "left_limits", "on_loaded", "timers",
+    )  # fmt: skip
 
     def __init__(self, node: Node, entry_id: str, place: str, caller: Caller) -> None:
         super().__init__(node, entry_id, place, caller)
@@ -82,6 +84,8 @@ class CodeCell(Cell):
         self._started = False
         self._is_upgrading = False
         self._killed: Ending | None = None
+        self.left_limits: SandboxError | None = None
+        """What it was ended with when it wanted more memory or time than it may have."""
         self.on_loaded: Callable[[], None] | None = None
         self.timers: dict[int, Timer] = {}
 
@@ -115,10 +119,9 @@ class CodeCell(Cell):
         """Take inputs, perform the commands; the ending, if this was the last step."""
         try:
             commands = self._apply(inputs)
-        except MemoryLimitError as error:
-            return _broken(error, "memory_limit")
-        except StepLimitError as error:
-            return _broken(error, "step_limit")
+        except (MemoryLimitError, StepLimitError) as error:
+            self.left_limits = error
+            return _broken(error, "memory_limit" if isinstance(error, MemoryLimitError) else "step_limit")
         except Exception as error:  # noqa: BLE001 - whatever it is, this process ends of it and no other
             failure = payload.encode(failure_of(error))
             return Ending(False, _not_upgraded("create", failure) if self._is_upgrading else failure)

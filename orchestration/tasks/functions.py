@@ -50,8 +50,8 @@ def run_function(
         Its first result.
 
     Raises:
-        ApplicationError: It returned or raised an error: kind, message, retryable and details are its own. One that
-            left its limits is of kind ``Internal``, with the reason in its details.
+        ApplicationError: It returned or raised an error: kind, message, retryable and details are its own.
+        SandboxError: It left its limits.
         EncodeError: An argument cannot be carried.
     """
     from orchestration.host.lua_cell import PinnedCell
@@ -86,6 +86,8 @@ def run_function(
         ending = cell.drive(packed, look=_look if in_activity() and depth == 0 else None)
     finally:
         _depth.value = depth
+    if cell.left_limits is not None:
+        raise cell.left_limits
     if ending.ok:
         return payload.decode(ending.value)
     raise application_error(payload.decode_failure(ending.value), ApplicationError)
