@@ -3,6 +3,7 @@
 --   channel.accepts, channel.close, channel.drop: what the engine itself does with channels, outside any task.
 -- A channel of the engine is only received from; what the code of the user needs to send is in channel_sends.lua.
 -- Waiting senders and receivers stand in linked lists, so a select withdraws from its other channels at once.
+-- A channel with a `source` is fed by the mailbox of a process: see rt.feed there.
 -- Wake order: whoever is running stands before those it woke, except after close, where it stands behind them.
 local rt = ...
 local raw = rt.raw
@@ -110,6 +111,10 @@ function methods.receive(self)
     if woke then yield(TOKEN) end
     return value, ok
   end
+  if state.source then
+    found, value = rt.feed(state.source)
+    if found then return value, true end
+  end
   append(state.receivers, { task = task })
   return block(state.label or "channel:receive")
 end
@@ -175,6 +180,14 @@ local function select_cases(list, with_default)
   local done = try(cases, n, task)
   if done then return done end
   if with_default or rawget(list, "default") then return { default = true, ok = true } end
+  for i = 1, n do
+    local case = cases[i]
+    local source = not case.sends and rt.state(case.channel, "channel").source
+    if source then
+      local found, value = rt.feed(source)
+      if found then return result(case, value, true) end
+    end
+  end
   local group = {}
   for i = 1, n do
     local case = cases[i]

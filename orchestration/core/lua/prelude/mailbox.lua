@@ -1,6 +1,6 @@
 -- mailbox: messages and events of a run, and who gets them (spec/processes.md §4.1).
 -- Adds to rt: mailbox.arrive(topic, args_bytes, from), mailbox.event(table), inbox, events; from mailbox_topics.lua listen,
---   bind, unlisten, unread; for modules attach(topic, label) -> channel, whose topic begins with @; unlisten closes it.
+--   bind, unlisten, unread; for modules attach(topic, label) -> channel, whose topic begins with @; unlisten closes it; feed.
 -- Messages stand in the queue of their topic's subscription, or in that of the inbox; events have a queue of their own. A
 -- subscription takes its messages out of the inbox's, its end puts them back in order of arrival, so each message is where
 -- the rule would look for it and a delivery never walks the whole mailbox.
@@ -93,12 +93,29 @@ local function deliver()
 end
 mailbox.deliver = deliver
 
+-- A process is never replayed: a message may go to its receiver without a turn in between.
+function mailbox.let_feed(source)
+  if not is_workflow then source.state.source = source end
+end
+
+-- feed(source) -> true, value: what deliver() would hand to the running task, were it to wait now. It need not: no other
+-- task is ready, and no other source has a message that comes first.
+function rt.feed(source)
+  local queue = source.queue
+  local head = queue[queue.first]
+  if not head or waiting > queue.last - queue.first + 1 or rt.has_ready() then return false end
+  drop_first(queue)
+  waiting = waiting - 1
+  return true, value_of(source, head)
+end
+
 local function open(source, size, label)
   rt.check_seal()
   if not source.object or source.state.closed then
     if source.object then mailbox.end_subscription(source) end
     source.object = channel.new(size, label)
     source.state = channel.state(source.object)
+    mailbox.let_feed(source)
     deliver()
   end
   return source.object

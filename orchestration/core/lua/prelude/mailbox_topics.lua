@@ -7,6 +7,7 @@ local inbox, sources, by_topic = mailbox.inbox_source, mailbox.sources, mailbox.
 local new_queue, put, drop_first = mailbox.new_queue, mailbox.put, mailbox.drop_first
 
 function mailbox.end_subscription(source)
+  if source.state then source.state.source = nil end -- who still receives from the channel is not fed any more
   source.object, source.state = nil, nil
   if not source.topic then return end
   by_topic[source.topic] = nil
@@ -112,6 +113,7 @@ function mailbox.listen(topic, as_message)
   end
   if not source then
     source = subscribe(topic, channel.new(1, "listen:receive " .. topic), as_message and "message" or "raw")
+    mailbox.let_feed(source)
   elseif as_message then
     source.form = "message"
   end

@@ -272,6 +272,7 @@ rt.set_seal = function(new)
   return old
 end
 rt.check_seal = function() if seal then seal() end end
+rt.has_ready = function() return first <= last end
 rt.is_closed = function() return closed end
 rt.next_number = function() return seq + 1 end
 -- Other code had this mailbox before, and numbers up to n: what still answers them is late.
