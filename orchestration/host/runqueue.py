@@ -17,6 +17,9 @@ __all__ = ["RunQueue", "Runnable"]
 
 logger = logging.getLogger(__name__)
 
+_SHORT_S: Final = 0.0005
+"""A step that has not taken longer keeps what it schedules: handing over to another thread costs as much as a step."""
+_LOOK_S: Final = 0.005
 _LONG_S: Final = 0.02
 _MOST_THREADS: Final = 256
 
@@ -52,6 +55,7 @@ class RunQueue:
         self._queue: deque[Runnable] = deque()
         self._changed = threading.Condition()
         self._pressed = threading.Condition(threading.Lock())
+        self._mine = threading.local()
         self._idle = 0
         self._threads = 0
         self._is_watched = False
@@ -67,14 +71,16 @@ class RunQueue:
             if cell.is_scheduled or self._closed:
                 return
             cell.is_scheduled = True
-            cell.queued_at = time.monotonic()
+            cell.queued_at = now = time.monotonic()
             self._queue.append(cell)
-            if self._idle:
-                self._changed.notify()
-                return
-            if self._threads < self._wanted:
-                self._start()
-                return
+            begun: float | None = getattr(self._mine, "begun", None)
+            if begun is None or now - begun > _SHORT_S or len(self._queue) > 1:
+                if self._idle:
+                    self._wake()
+                    return
+                if self._threads < self._wanted:
+                    self._start()
+                    return
         if not self._is_watched:
             self._watch()
 
@@ -86,6 +92,10 @@ class RunQueue:
             self._changed.notify_all()
         with self._pressed:
             self._pressed.notify_all()
+
+    def _wake(self) -> None:
+        self._idle -= 1  # here, not when it wakes: until then others would count on it, too
+        self._changed.notify()
 
     def _start(self) -> None:
         self._threads += 1
@@ -107,8 +117,8 @@ class RunQueue:
                         return
                     self._idle += 1
                     self._changed.wait()
-                    self._idle -= 1
                 cell = self._queue.popleft()
+            self._mine.begun = time.monotonic()
             try:
                 cell.run_step()
             except Exception:  # it is the runner's thread that must go on
@@ -122,10 +132,10 @@ class RunQueue:
             self._pressed.notify()
 
     def _relieve(self) -> None:
-        """Start another thread when a cell has waited for long; ends when there is nothing to wait for."""
+        """Have another thread take what has waited for long; ends when there is nothing to wait for."""
         quiet = 0
         while not self._closed:
-            time.sleep(_LONG_S)
+            time.sleep(_LOOK_S)
             with self._changed:
                 if not self._queue:
                     quiet += 1
@@ -135,5 +145,7 @@ class RunQueue:
                     continue
                 quiet = 0
                 late_s = time.monotonic() - self._queue[0].queued_at
-                if late_s >= _LONG_S and not self._idle and self._threads < _MOST_THREADS and not self._is_held():
+                if self._idle:
+                    self._wake()
+                elif late_s >= _LONG_S and self._threads < _MOST_THREADS and not self._is_held():
                     self._start()
