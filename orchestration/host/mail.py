@@ -33,7 +33,7 @@ def send_mail(runtime: Runtime, address: Address, key: str, what: str, *rest: An
         return "ok"
     actors = runtime.store(runtime.settings.namespace).actors
     message = wire.pack(key, 1, what, address.unique, *rest)
-    reply = actors.run([actors.post("", address.node, address.unique, message)])[0]
+    reply = actors.run([actors.post("", address.node, [(address.unique, message)])])[0]
     if isinstance(reply, Exception):
         raise reply
-    return text(reply[0])
+    return text(reply[1])

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from orchestration.errors import StoreError
 from orchestration.host import wire
@@ -26,6 +26,23 @@ _MOST_SENDERS: Final = 50_000
 Done = Callable[[str, list[Any]], None]
 
 
+class _Letter(NamedTuple):
+    """A message that waits to be sent; several to one node go with one script."""
+
+    sender: str
+    to: str
+    unique: str
+    message: bytes
+
+
+class _Parcel(NamedTuple):
+    """An order, and who is told of it: of an order for letters, one for each of them."""
+
+    order: Order
+    dones: tuple[Done | None, ...]
+    is_mail: bool
+
+
 class Post:
     """Outgoing orders and incoming mail of one node.
 
@@ -39,7 +56,7 @@ class Post:
         self._actors = actors
         self._node = node
         self._take = take
-        self._orders: deque[tuple[Order, Done | None]] = deque()
+        self._orders: deque[tuple[Order | _Letter, Done | None]] = deque()
         self._changed = threading.Condition()
         self._is_busy = False
         self._has_writer = self._has_reader = False
@@ -72,7 +89,7 @@ class Post:
         with self._changed:
             self._number += 1
             message = wire.pack(self._node, self._number, what, *rest)
-            self._put(self._actors.post(sender, to, unique, message), done)
+            self._put(_Letter(sender, to, unique, message), done)
 
     def read(self) -> None:
         """Begin to read this node's mail."""
@@ -92,7 +109,7 @@ class Post:
             self._closed = True
             self._changed.notify_all()
 
-    def _put(self, order: Order, done: Done | None) -> None:
+    def _put(self, order: Order | _Letter, done: Done | None) -> None:
         self._orders.append((order, done))
         if not self._has_writer:
             self._has_writer = True
@@ -111,28 +128,45 @@ class Post:
                         self._has_writer = False
                         return
                     self._changed.wait()
-                batch: list[tuple[Order, Done | None]] = []
+                batch: list[tuple[Order | _Letter, Done | None]] = []
                 size = 0
                 while self._orders and len(batch) < _BATCH and size < _BATCH_BYTES:
                     batch.append(self._orders.popleft())
-                    size += sum(len(arg) for arg in batch[-1][0].args if isinstance(arg, bytes))
+                    size += _size_of(batch[-1][0])
                 self._is_busy = True
+            parcels = self._parcels(batch)
             try:
-                replies: list[list[Any] | Exception] = self._actors.run([order for order, _ in batch])
+                replies: list[list[Any] | Exception] = self._actors.run([parcel.order for parcel in parcels])
             except StoreError as error:
-                replies = [error] * len(batch)
-            for (order, done), reply in zip(batch, replies, strict=True):
-                if isinstance(reply, Exception):
-                    logger.error("Redis did not do %s: %s", order.script.name, reply)
-                if done is None:
-                    continue
-                try:
-                    if isinstance(reply, Exception):
-                        done("lost", [str(reply)])
-                    else:
-                        done(text(reply[0]), reply[1:])
-                except Exception:
-                    logger.exception("the answer of %s could not be taken", order.script.name)
+                replies = [error] * len(parcels)
+            for parcel, reply in zip(parcels, replies, strict=True):
+                _tell(parcel, reply)
+
+    def _parcels(self, batch: list[tuple[Order | _Letter, Done | None]]) -> list[_Parcel]:
+        """Put letters to one node, that were given one after the other, into one order."""
+        parcels: list[_Parcel] = []
+        letters: list[_Letter] = []
+        dones: list[Done | None] = []
+
+        def close() -> None:
+            if letters:
+                first = letters[0]
+                messages = [(letter.unique, letter.message) for letter in letters]
+                parcels.append(_Parcel(self._actors.post(first.sender, first.to, messages), tuple(dones), True))
+                letters.clear()
+                dones.clear()
+
+        for what, done in batch:
+            if not isinstance(what, _Letter):
+                close()
+                parcels.append(_Parcel(what, (done,), False))
+                continue
+            if letters and letters[0][:2] != what[:2]:
+                close()
+            letters.append(what)
+            dones.append(done)
+        close()
+        return parcels
 
     def _read(self) -> None:
         messages: list[bytes] = []
@@ -165,3 +199,27 @@ class Post:
     def forget(self, sender: str) -> None:
         """A node has gone: it sends nothing any more."""
         self._heard.pop(sender, None)
+
+
+def _size_of(what: Order | _Letter) -> int:
+    if isinstance(what, _Letter):
+        return len(what.message)
+    return sum(len(arg) for arg in what.args if isinstance(arg, bytes))
+
+
+def _tell(parcel: _Parcel, reply: list[Any] | Exception) -> None:
+    """Tell those who ordered what became of it."""
+    if isinstance(reply, Exception):
+        logger.error("Redis did not do %s: %s", parcel.order.script.name, reply)
+        answers: list[tuple[str, list[Any]]] = [("lost", [str(reply)])] * len(parcel.dones)
+    elif parcel.is_mail and text(reply[0]) == "ok":
+        answers = [(text(status), []) for status in reply[1:]]
+    else:
+        answers = [(text(reply[0]), reply[1:])] * len(parcel.dones)
+    for done, (status, rest) in zip(parcel.dones, answers, strict=True):
+        if done is None:
+            continue
+        try:
+            done(status, rest)
+        except Exception:
+            logger.exception("the answer of %s could not be taken", parcel.order.script.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -147,12 +148,17 @@ class Actors:
             load_script("end_process"), (keys.living(node), keys.names, keys.named(node)), (unique, pid, *names)
         )
 
-    def post(self, sender: str, to: str, unique: str, message: bytes) -> Order:
-        """Put a message into a node's mail, for one of its processes or (``unique`` empty) for itself."""
+    def post(self, sender: str, to: str, messages: Sequence[tuple[str, bytes]]) -> Order:
+        """Put messages into a node's mail, each for one of its processes or (empty) for itself; at most some hundreds.
+
+        The reply is ``gone`` when the sender may not act any more, else ``ok`` and for each message ``ok``,
+        ``not_found`` or ``full``.
+        """
         keys = self._keys
+        content = itertools.chain.from_iterable(messages)
         return Order(
-            load_script("post_message"), (keys.nodes, keys.living(to), keys.mail(to)),
-            (sender, to, unique, message, _MOST_MAIL),
+            load_script("post_messages"), (keys.nodes, keys.living(to), keys.mail(to)),
+            (sender, to, _MOST_MAIL, *content),
         )  # fmt: skip
 
     def claim_name(self, sender: str, node: str, unique: str, pid: str, name: str) -> Order:

@@ -153,7 +153,7 @@ def calls() -> list[Call]:
     actors.serving("a:host")
     actors.run([
         actors.register("n", "1", "{n@a:host|1}", {}, name="a"), actors.claim_name("n", "n", "1", "{n@a:host|1}", "b"),
-        actors.post("n", "n", "1", b"m"), actors.drop_name("n", "a"), actors.end("n", "1", "{n@a:host|1}", ["b"]),
+        actors.post("n", "n", [("1", b"m")]), actors.drop_name("n", "a"), actors.end("n", "1", "{n@a:host|1}", ["b"]),
     ])  # fmt: skip
     actors.take_mail("n", [])
     actors.bury("n")
