@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.listing import listing
+from benchmarks.processes import processes
 from orchestration.embedded import EmbeddedRedis
 from orchestration.processes import start_bound
 
@@ -31,10 +32,13 @@ def main() -> int:
     parser.add_argument("--pool", default="prefork", choices=["prefork", "threads", "solo"])
     parser.add_argument("--concurrency", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=["latency", "throughput", "flat", "replay", "listing"])
+    parser.add_argument("--only", choices=["latency", "throughput", "flat", "replay", "listing", "processes"])
     options = parser.parse_args()
     if options.only == "listing":
         listing()
+        return 0
+    if options.only == "processes":
+        processes(options.rounds)
         return 0
     with tempfile.TemporaryDirectory() as folder, EmbeddedRedis() as server:
         os.environ["REDIS_URL"] = server.url

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 from pathlib import Path
 
 from celery import Celery
@@ -23,6 +24,12 @@ def noop(value: int) -> int:
 def last(value: int) -> int:
     """The last step of a chain: the only one whose result is stored."""
     return value + 1
+
+
+@app.task(name="bench.lua_memory")
+def lua_memory() -> float:
+    """Bytes of the Lua world of a process of this worker, at the median."""
+    return statistics.median(cell.memory_bytes() for cell in list(orchestration.runtime.node.cells.values()))
 
 
 orchestration = Orchestration(app, config=str(Path(__file__).parent / "config"))

@@ -53,8 +53,7 @@ class _Services:
 
     def log(self, level: str, text: str, fields: Mapping[str, Any]) -> None:
         number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
-        cell = self._cell
-        extra = {"function_id": cell.entry_id, "process_id": cell.pid, **cell.run_facts, "fields": dict(fields)}
+        extra = {"function_id": self._cell.entry_id, "process_id": self._cell.pid, "fields": dict(fields)}
         _lua_log.log(number, "%s", text, extra=extra)
 
     def verb(self, name: str, packed: bytes) -> tuple[bool, bytes]:
@@ -88,6 +87,10 @@ class CodeCell(Cell):
         """What it was ended with when it wanted more memory or time than it may have."""
         self.on_loaded: Callable[[], None] | None = None
         self.timers: dict[int, Timer] = {}
+
+    def memory_bytes(self) -> int:
+        """Memory of its Lua world; 0 before it has one."""
+        return 0 if self._machine is None else self._machine.memory_bytes()
 
     def begin(self, args: bytes, numbers: int = 0) -> bytes:
         """The first input; ``numbers`` is that of the last command of other code that ran here before."""
