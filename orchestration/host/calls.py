@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.core import payload
@@ -252,8 +253,9 @@ class Calls:
                 call.settle(Ending(False, payload.encode({**failure, "kind": "Internal", "message": text})))
                 return
             pid = str(payload.decode(value))
-            call.abandoned = lambda: node.routes.cancel(
-                pid, "caller context canceled", caller.pid, lambda _problem: None
-            )
+            cancel = partial(node.routes.cancel, pid, "caller context canceled", caller.pid, lambda _problem: None)
+            call.abandoned = cancel
+            if call.is_over:  # nobody waits for it any more
+                cancel()
 
         node.spawning.spawn(request, answer, on_end=call.settle)
