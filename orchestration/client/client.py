@@ -544,7 +544,7 @@ class Client:
         """Call a function on a worker and wait for its result.
 
         Args:
-            function_id: Entry id of a function.
+            function_id: Entry id of a function, or of a process with a ``default_host``.
             args: Its arguments.
             timeout: Longest wait in seconds; None waits for ever.
             actor: In whose name it runs, see :meth:`start_workflow`.
@@ -558,7 +558,7 @@ class Client:
         """
         runtime = self._runtime
         entry = runtime.registry.get(check_text("a function id", function_id))
-        if not entry.kind.startswith("function."):
+        if not entry.kind.startswith("function.") and not getattr(entry, "default_host", None):
             raise OrchestrationError(f"{function_id} is a {entry.kind}, not a function: start it instead")
         task = entry.task if isinstance(entry, FunctionCelery) else function_id
         queue = runtime.registry.task_queue(function_id)

@@ -197,7 +197,7 @@ class Calls:
 
         def start(has_place: bool) -> None:
             cell = LuaCell(node, entry.id, entry.id, node.caller(entry.id, context, identity))
-            cell.depth, cell.in_slot = caller.depth + 1, caller.in_slot
+            cell.depth, cell.in_slot, cell.run_facts = caller.depth + 1, caller.in_slot, caller.run_facts
             cell.holds = caller.holds | {entry.id} if has_place else caller.holds
             if has_place:
                 cell.when_ended(lambda _ending: node.pools.leave(entry))

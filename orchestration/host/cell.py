@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from orchestration.core import payload
 from orchestration.modules.caller import Caller
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from orchestration.host.node import Node
 
 __all__ = ["Cell", "Ending"]
+
+_NO_RUN: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Ending(NamedTuple):
@@ -38,7 +41,7 @@ class Cell:
 
     __slots__ = (
         "_end_number", "_ends", "caller", "depth", "ended", "entry_id", "holds", "in_slot", "is_public", "links",
-        "names", "node", "pid", "place", "refused", "told", "unique", "watched", "watchers",
+        "names", "node", "pid", "place", "refused", "run_facts", "told", "unique", "watched", "watchers",
     )  # fmt: skip
 
     def __init__(self, node: Node, entry_id: str, place: str, caller: Caller) -> None:
@@ -57,6 +60,8 @@ class Cell:
         """A slot of a Celery worker is held until it ends: what it calls must not wait for one."""
         self.holds: frozenset[str] = frozenset()
         """Functions whose places in their pools are held until it ends."""
+        self.run_facts: Mapping[str, str] = _NO_RUN
+        """Ids of the workflow run that it is called for, which each line that it logs has too."""
         self.watchers: dict[tuple[str, str], object] = {}
         """Address and how it is told ("exit", "down", "call/..."): who hears of the end."""
         self.links: set[str] = set()

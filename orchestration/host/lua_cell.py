@@ -53,7 +53,8 @@ class _Services:
 
     def log(self, level: str, text: str, fields: Mapping[str, Any]) -> None:
         number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
-        extra = {"function_id": self._cell.entry_id, "process_id": self._cell.pid, "fields": dict(fields)}
+        cell = self._cell
+        extra = {"function_id": cell.entry_id, "process_id": cell.pid, **cell.run_facts, "fields": dict(fields)}
         _lua_log.log(number, "%s", text, extra=extra)
 
     def verb(self, name: str, packed: bytes) -> tuple[bool, bytes]:

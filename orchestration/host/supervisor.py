@@ -172,7 +172,7 @@ class Supervisor:
     def _adopt(self, entry: ProcessService, found: TakenService, record: ServiceRecord) -> None:
         ward = self._wards[entry.id] = Ward(self._node, entry, record, self._todo.put)
         waits_for = self._missing(entry.id)
-        has_ended = record.state in ("exited", "failed") and not record.due_ms
+        has_ended = record.was in (State.EXITED.value, State.FAILED.value) and not record.due_ms
         if found.is_asked or (has_ended and not found.former):
             ward.move(ward.service.start(now_ms(), waits_for=waits_for))
             return

@@ -8,6 +8,7 @@ __all__ = [
     "ALWAYS_PRESENT",
     "AVAILABLE_MODULES",
     "KNOWN_MODULES",
+    "LEFT_OUT_MODULES",
     "REFUSED_IN_WORKFLOWS",
 ]
 

@@ -55,6 +55,7 @@ class ServiceRecord:
         fence: Number of the lease.
         seen: The last wish that was acted on.
         state: As it was noted last.
+        was: The state that the former owner left it in.
         reason: Why it is there.
         error: What its last run that failed has failed with.
         failures: Runs that have failed one after the other.
@@ -71,6 +72,7 @@ class ServiceRecord:
     fence: int = 0
     seen: int = 0
     state: str = "unknown"
+    was: str = "unknown"
     reason: str = ""
     error: str = ""
     failures: int = 0
@@ -260,7 +262,7 @@ def _record(instance: str, fields: Mapping[str, Any], *, is_held: bool) -> Servi
 
     return ServiceRecord(
         instance=instance, service=word("service") or instance, owner=word("owner"), is_held=is_held,
-        fence=number("fence"), seen=number("seen"), state=word("state") or "unknown", reason=word("reason"),
-        error=word("error"), failures=number("failures"), runs=number("runs"), pid=word("pid"),
+        fence=number("fence"), seen=number("seen"), state=word("state") or "unknown", was=word("was") or "unknown",
+        reason=word("reason"), error=word("error"), failures=number("failures"), runs=number("runs"), pid=word("pid"),
         since_ms=number("since"), due_ms=number("due"),
     )  # fmt: skip

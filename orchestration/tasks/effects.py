@@ -15,7 +15,7 @@ from orchestration.core.events import Code
 from orchestration.core.identity import Identity
 from orchestration.modules.permissions import find_target, refused_command
 from orchestration.registry.kinds.functions import FunctionCelery
-from orchestration.registry.kinds.lua import WorkflowLua
+from orchestration.registry.kinds.lua import ProcessLua, WorkflowLua
 from orchestration.store.attempts import AttemptId, backoff_state, claimed_state, first_state
 from orchestration.store.indexing import attribute_op
 from orchestration.store.inputs import encode_input
@@ -190,8 +190,12 @@ class Effects:
         registry, session = self._runtime.registry, self._session
         entry = registry.find(target)
         own_queue = options.get("task_queue") or entry_options(getattr(entry, "options", {})).get("task_queue")
-        if (entry is None and not own_queue) or isinstance(entry, WorkflowLua):
-            what = "is a workflow, start it with process.spawn" if entry else "is no entry here"
+        what = "" if entry is not None or own_queue else "is no entry here"
+        if isinstance(entry, WorkflowLua):
+            what = "is a workflow, start it with process.spawn"
+        elif isinstance(entry, ProcessLua) and not entry.default_host:
+            what = "is a process without a default_host"
+        if what:
             failure = payload.encode_failure(
                 f"no handler registered for target: {target} {what}", kind="NotFound", retryable=True,
                 details={"target": target},

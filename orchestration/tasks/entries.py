@@ -12,7 +12,7 @@ from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 from orchestration.core.identity import Identity
 from orchestration.errors import RegistryError, StoreError, StoreUnavailableError, WorkflowAlreadyStartedError
 from orchestration.registry.kinds.functions import FunctionPython
-from orchestration.registry.kinds.lua import FunctionLua, WorkflowLua
+from orchestration.registry.kinds.lua import FunctionLua, ProcessLua, WorkflowLua
 from orchestration.tasks.calls import with_retries
 from orchestration.tasks.dispatch import retry_attempt
 from orchestration.tasks.functions import run_function
@@ -45,6 +45,8 @@ def register_entries(orchestration: Orchestration) -> None:
             add(_function(orchestration, entry), entry.id)
         elif isinstance(entry, FunctionPython):
             add(_python(entry), entry.id)
+        elif isinstance(entry, ProcessLua) and entry.default_host:
+            add(_process(orchestration, entry), entry.id)
     add(_resume(orchestration), RESUME_TASK, ignore_result=True, acks_late=False, track_started=False)
 
 
@@ -121,6 +123,20 @@ def _function(orchestration: Orchestration, entry: FunctionLua) -> Any:
         identity = Identity.of(given) if given else None
         return with_retries(
             lambda: run_function(orchestration.runtime, entry.id, values, identity=identity), entry.options
+        )
+
+    return run
+
+
+def _process(orchestration: Orchestration, entry: ProcessLua) -> Any:
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        from orchestration.tasks.process_calls import run_process
+
+        values = [*args, kwargs] if kwargs else list(args)
+        given = self.request.get(IDENTITY)
+        identity = Identity.of(given) if given else None
+        return with_retries(
+            lambda: run_process(orchestration.runtime, entry, values, identity=identity), entry.options
         )
 
     return run

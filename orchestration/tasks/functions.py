@@ -69,6 +69,9 @@ def run_function(
     node = runtime.node
     cell = PinnedCell(node, function_id, function_id, node.caller(function_id, context, identity))
     cell.depth, cell.in_slot = depth, on_start is None
+    if in_activity():
+        run = info()
+        cell.run_facts = {"workflow_id": run.workflow_id, "run_id": run.run_id, "workflow_type": run.workflow_type}
     entry = runtime.registry.get(function_id)
     if isinstance(entry, FunctionLua):
         place = threading.Event()

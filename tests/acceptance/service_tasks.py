@@ -12,4 +12,4 @@ from celery import shared_task
 def note(text: str) -> None:
     """Add a line to the notes."""
     with redis.Redis.from_url(os.environ["REDIS_URL"]) as client:
-        client.rpush("notes", text)
+        client.rpush("written", text)

@@ -16,6 +16,7 @@ from celery import Celery
 
 from orchestration import Orchestration
 from orchestration.client import Client, ServiceDescription
+from orchestration.core import payload
 from orchestration.embedded import EmbeddedRedis
 from orchestration.errors import EntryNotFoundError
 from tests.support.fixtures import empty_database
@@ -27,6 +28,7 @@ from tests.support.workers import ROOT, WorkerProcess
 project = Project(tasks=["tests.acceptance.service_tasks"])
 host = project.entry("host", "process.host")
 project.celery_task("note", "services.note")
+project.entry("note_elsewhere", "function.celery", task="services.note", queue="notes")
 
 
 def process(name: str, body: str) -> str:
@@ -38,7 +40,7 @@ def process(name: str, body: str) -> str:
         end
         return main
     """
-    return project.lua(f"{name}_body", "process.lua", source, method="main", modules=["time", "funcs"])
+    return project.lua(f"{name}_body", "process.lua", source, method="main", modules=["time", "funcs", "store"])
 
 
 def service(name: str, of: str, *, auto: bool = False, more: dict[str, Any] | None = None, **lifecycle: Any) -> str:
@@ -47,15 +49,29 @@ def service(name: str, of: str, *, auto: bool = False, more: dict[str, Any] | No
 
 
 patient = process("patient", "return events:receive()")
+project.entry("kv", "store.memory")
 loop = process("loop", """
+    local kept = require("store").get("app:kv")
     while true do
-      funcs.call("app:note", process.pid() .. " call")
+      process.registry.register("the loop")
+      process.send("the listener", "tick", process.pid())
+      kept:set("last", process.pid())
+      funcs.call("app:note_elsewhere", process.pid() .. " call")
       process.spawn("app:mark_body", "app:host", process.pid() .. " spawn")
       local ready = channel.select({ events:case_receive(), time.after("100ms"):case_receive() })
       if ready.channel == events then return end
     end
 """)  # fmt: skip
-process("mark", "funcs.call('app:note', ...)")
+process("mark", "funcs.call('app:note_elsewhere', ...)")
+listener = service("listener", process("listener", """
+    process.registry.register("the listener")
+    local ticks = process.listen("tick")
+    while true do
+      local ready = channel.select({ events:case_receive(), ticks:case_receive() })
+      if ready.channel == events then return end
+      funcs.call("app:note_elsewhere", ready.value .. " send")
+    end
+"""))
 loops = service("loops", loop)
 
 plain = service("plain", patient, auto=True)
@@ -92,7 +108,7 @@ def wait_for(
 
 def notes(deployment: Deployment) -> list[str]:
     with redis.Redis.from_url(deployment.redis_url) as connection:
-        return [line.decode() for line in connection.lrange("notes", 0, -1)]
+        return [line.decode() for line in connection.lrange("written", 0, -1)]
 
 
 def test_a_service_is_started_with_the_worker_and_listed(client: Client) -> None:
@@ -241,23 +257,32 @@ def test_an_instance_whose_worker_was_paused_has_no_effect_once_the_next_has_sta
     with deployed(project, tmp_path, empty_database(redis_server)) as deployment:
         client = deployment.client
         workers = [deployment.worker(wait=False), deployment.worker(wait=False)]
-        for worker in workers:
+        # What the paused worker has in its hands already is no effect of the instance after its end.
+        notary = deployment.worker(wait=False, queues=["notes"], options=["--hosts", "none"])
+        for worker in (*workers, notary):
             worker.wait_until_ready()
+        kinds = ("call", "send", "spawn")
         client.start_service(loops, wait=True, timeout=30)
         first = seen(client, loops)
-        wait_until(lambda: {f"{first.pid} call", f"{first.pid} spawn"} <= set(notes(deployment)), deadline_s=30)
+        client.start_service(listener, wait=True, timeout=30)
+        wait_until(lambda: {f"{first.pid} {kind}" for kind in kinds} <= set(notes(deployment)), deadline_s=30)
         owner = next(worker for worker in workers if str(worker.pid) == first.worker.rpartition("/")[2])
         owner.pause()
         second = wait_for(client, loops, "running", fits=lambda found: found.node != first.node)
-        wait_until(lambda: f"{second.pid} call" in notes(deployment), deadline_s=30)
+        wait_until(lambda: {f"{second.pid} {kind}" for kind in kinds} <= set(notes(deployment)), deadline_s=30)
         before = Counter(notes(deployment))
         owner.resume()
         owner.wait_for_log("has been taken for dead", deadline_s=30)
         count = before[f"{second.pid} call"]
         wait_until(lambda: Counter(notes(deployment))[f"{second.pid} call"] >= count + 20, deadline_s=30)
         after = Counter(notes(deployment))
-        for line in (f"{first.pid} call", f"{first.pid} spawn"):
-            assert after[line] == before[line]
+        for kind in kinds:
+            assert after[f"{first.pid} {kind}"] == before[f"{first.pid} {kind}"]
+        store = deployment.orchestration.runtime.store("default")
+        assert store.actors.lookup("the loop") == second.pid
+        item = store.items.read("app:kv", b"last")
+        assert item is not None
+        assert payload.decode(item.value) == second.pid
         assert {line.partition(" ")[0] for line in after if "@" in line} == {first.pid, second.pid}
 
 

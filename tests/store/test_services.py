@@ -30,7 +30,7 @@ def taken(services: Services, node: str = "one", **options: object) -> ServiceRe
 
 def test_one_node_at_a_time_has_a_service(services):
     record = taken(services)
-    assert (record.owner, record.fence, record.state) == ("one", 1, "unknown")
+    assert (record.owner, record.fence, record.state, record.was) == ("one", 1, "starting", "unknown")
     assert services.take("two", APP, digest=CODE) == TakenService(status="held")
     assert services.instances() == [APP]
 
@@ -54,6 +54,9 @@ def test_a_dead_nodes_service_is_free_and_the_fence_grows(backend, services):
     assert found.record is not None
     assert (found.record.fence, found.record.owner) == (2, "two")
     assert (found.record.runs, found.record.failures, found.record.error) == (4, 2, "boom")
+    # Nobody who looks in between sees the former process under the new owner.
+    assert (found.record.was, found.record.state, found.record.pid) == ("running", "starting", "")
+    assert services.read([APP])[APP].pid == ""
 
 
 def test_who_has_lost_the_lease_writes_nothing(backend, services):
@@ -102,7 +105,7 @@ def test_what_is_given_up_is_free_at_once_and_all_can_see_that(services):
     found = services.take("two", APP, digest=CODE)
     assert (found.status, found.former) == ("taken", "")
     assert found.record is not None
-    assert found.record.state == "stopped"
+    assert found.record.was == "stopped"
     assert found.record.due_ms > found.now_ms - 7_000
 
 

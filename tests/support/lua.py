@@ -13,7 +13,7 @@ from orchestration.core.bundle import Bundle, BundleMode
 from orchestration.core.machine import Machine, Mode
 from orchestration.types import EntryId, Limits
 
-__all__ = ["START_MS", "LuaFailure", "OpenedMachine", "RecordingHost", "open_machine", "run_lua"]
+__all__ = ["START_MS", "LuaFailure", "OpenedMachine", "RecordingHost", "open_machine", "run_in_both_modes", "run_lua"]
 
 START_MS = 1_700_000_000_123
 """When the runs begin: 2023-11-14T22:13:20.123Z."""
@@ -154,3 +154,24 @@ def run_lua(
             host.now = now
         commands = machine.apply(events.encode(events.TimerFired(time_ms=now, seq=seq)))
     raise AssertionError("the run does not end")
+
+
+def run_in_both_modes(source: str, *args: Any, **options: Any) -> Any:
+    """`run_lua` as a workflow and as a function, for what must be the same in both.
+
+    Raises:
+        LuaFailure: Both runs ended with this error.
+    """
+    results: list[Any] = []
+    failures: list[LuaFailure] = []
+    for mode in Mode:
+        try:
+            results.append(run_lua(source, *args, mode=mode, host=RecordingHost(), **options))
+        except LuaFailure as error:
+            failures.append(error)
+            results.append(error.args)
+    first, second = results
+    assert repr(first) == repr(second), "a workflow and a function differ"
+    if failures:
+        raise failures[0]
+    return first

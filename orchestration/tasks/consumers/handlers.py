@@ -6,16 +6,13 @@ import queue
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from orchestration.core import payload
-from orchestration.core.failures import application_error
 from orchestration.errors import ApplicationError
-from orchestration.host.cell import Ending
-from orchestration.host.spawning import SpawnRequest
 from orchestration.modules.caller import Caller, Identity
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, ProcessLua
 from orchestration.tasks.functions import run_function
 from orchestration.tasks.messages import IDENTITY
+from orchestration.tasks.process_calls import run_process
 from orchestration.tasks.runtime import Runtime
 
 __all__ = ["call_handler"]
@@ -50,7 +47,7 @@ def call_handler(
     elif isinstance(entry, FunctionCelery):
         _run_task(runtime, entry, args, identity)
     elif isinstance(entry, ProcessLua) and entry.default_host:
-        _run_process(runtime, entry, entry.default_host, args, identity)
+        run_process(runtime, entry, args, context={}, identity=identity, in_slot=False)
     else:
         raise ApplicationError(f"no handler registered for target: {target}", kind="NotFound", retryable=False)
 
@@ -65,20 +62,3 @@ def _run_task(runtime: Runtime, entry: FunctionCelery, args: Sequence[Any], iden
     error = ends.get()
     if error is not None:
         raise error
-
-
-def _run_process(runtime: Runtime, entry: ProcessLua, host: str, args: Sequence[Any], identity: Identity) -> None:
-    endings: queue.SimpleQueue[Ending] = queue.SimpleQueue()
-
-    def answer(ok: bool, value: bytes) -> None:
-        if not ok:
-            endings.put(Ending(False, value))
-
-    request = SpawnRequest(
-        entry_id=entry.id, host=host, args=payload.encode(list(args), limit=runtime.settings.value_limit_bytes),
-        context={}, identity=identity, depth=1,
-    )  # fmt: skip
-    runtime.node.spawning.spawn(request, answer, on_end=endings.put)
-    ending = endings.get()
-    if not ending.ok:
-        raise application_error(payload.decode_failure(ending.value), ApplicationError)

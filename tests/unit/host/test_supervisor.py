@@ -356,7 +356,8 @@ def test_services_start_after_what_they_require_and_stop_before_it(world):
     wait_until(lambda: len(node.requests) == 1)
     for name, waiting in (("c", "b"), ("b", "a"), ("a", "")):
         if waiting:
-            assert here.wait(waiting, "starting").reason.startswith(f"waits for app:{name} (starting")
+            told = f"waits for app:{name} (starting"
+            wait_until(lambda: here.seen(waiting).reason.startswith(told))  # noqa: B023
         wait_until(lambda: started)
         node.is_slow.pop()()
         here.wait(name, "running")

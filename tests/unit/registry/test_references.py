@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestration.registry import WorkflowLua
+from orchestration.registry.modules import AVAILABLE_MODULES, LEFT_OUT_MODULES
 
 
 def library(name: str, imports: str = "{}", modules: str = "[]") -> str:
@@ -148,8 +149,8 @@ def test_modules_that_are_always_there_may_be_listed(tree):
 
 @pytest.mark.parametrize(
     "module",
-    ["base64", "channel", "crypto", "ctx", "errors", "funcs", "hash", "json", "os", "payload", "process", "text",
-     "time", "uuid", "workflow", "yaml"],
+    ["base64", "channel", "coroutine", "crypto", "ctx", "errors", "funcs", "hash", "json", "math", "os", "payload",
+     "process", "string", "table", "text", "time", "uuid", "workflow", "yaml"],
 )  # fmt: skip
 def test_a_workflow_may_list_every_deterministic_module(tree, module):
     tree.write("a.yaml", "namespace: a\nentries:\n" + workflow(modules=f"[{module}]"))
@@ -158,9 +159,9 @@ def test_a_workflow_may_list_every_deterministic_module(tree, module):
 
 @pytest.mark.parametrize(
     "module",
-    ["cdc", "cloudstorage", "contract", "env", "events", "excel", "exec", "fs", "http", "http_client", "hub", "io",
-     "logger", "metrics", "pg", "queue", "registry", "security", "sql", "store", "stream", "system",
-     "tty", "websocket"],
+    ["cdc", "cloudstorage", "contract", "env", "eval", "events", "excel", "exec", "fs", "http", "http_client", "hub",
+     "io", "logger", "metrics", "pg", "queue", "registry", "security", "sql", "store", "stream", "system", "tty",
+     "websocket"],
 )  # fmt: skip
 def test_a_workflow_may_list_no_module_with_effects_that_are_not_recorded(tree, module):
     tree.write("a.yaml", "namespace: a\nentries:\n" + workflow(modules=f"[{module}]"))
@@ -168,11 +169,27 @@ def test_a_workflow_may_list_no_module_with_effects_that_are_not_recorded(tree, 
     assert f"= '{module}': module does not have any allowed class" in problem
 
 
-@pytest.mark.parametrize("module", ["compress", "expr", "html", "templates", "treesitter"])
+@pytest.mark.parametrize("module", ["compress", "expr", "html", "template", "templates", "treesitter"])
 def test_a_module_that_is_not_there_yet_is_refused_in_workflows_too(tree, module):
     tree.write("a.yaml", "namespace: a\nentries:\n" + workflow(modules=f"[{module}]"))
     (problem,) = tree.problems()
     assert f"the module {module} is not part of this release" in problem
+
+
+@pytest.mark.parametrize("kind", ["function.lua", "process.lua"])
+def test_functions_and_processes_may_list_every_module(tree, kind):
+    modules = ", ".join(sorted(AVAILABLE_MODULES))
+    entry = f"  - {{name: f, kind: {kind}, source: return 1, method: main, modules: [{modules}]}}\n"
+    tree.write("a.yaml", "namespace: a\nentries:\n" + entry)
+    assert set(tree.load().get("a:f").modules) == AVAILABLE_MODULES
+
+
+@pytest.mark.parametrize("module", sorted(LEFT_OUT_MODULES))
+def test_a_module_that_is_left_out_is_told_to_functions_too(tree, module):
+    entry = f"  - {{name: f, kind: function.lua, source: return 1, method: main, modules: [{module}]}}\n"
+    tree.write("a.yaml", "namespace: a\nentries:\n" + entry)
+    (problem,) = tree.problems()
+    assert f"a.yaml:3: entry a:f: field 'modules[0]' = '{module}': the module {module} is not part of this" in problem
 
 
 def test_services_need_a_process_and_a_host(tree):

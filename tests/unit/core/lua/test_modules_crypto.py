@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from orchestration.core.machine import Mode
 from orchestration.errors import StepLimitError
 from orchestration.types import Limits
-from tests.support.lua import START_MS, RecordingHost, run_lua
+from tests.support.lua import START_MS, RecordingHost, run_in_both_modes, run_lua
 
 NOW = START_MS // 1000
 
@@ -26,8 +26,13 @@ def lua(source: str, *args: Any, **options: Any) -> Any:
     return run_lua(source, *args, modules=("crypto",), **options)
 
 
+def in_both(source: str, *args: Any) -> Any:
+    """What needs no chance is the same in workflows and functions."""
+    return run_in_both_modes(source, *args, modules=("crypto",))
+
+
 def kind_of(call: str, *args: Any) -> Any:
-    return lua(f"local v, err = crypto.{call} return v == nil and err:kind() or 'no error'", *args)
+    return in_both(f"local v, err = crypto.{call} return v == nil and err:kind() or 'no error'", *args)
 
 
 def as_bytes(value: str | bytes) -> bytes:
@@ -117,7 +122,7 @@ def test_invalid(call: str) -> None:
 
 
 def test_hmac_takes_the_key_first() -> None:
-    found = lua("return { crypto.hmac.sha256('key', 'data'), crypto.hmac.sha512('key', '') }")
+    found = in_both("return { crypto.hmac.sha256('key', 'data'), crypto.hmac.sha512('key', '') }")
     assert found == [
         hmac.new(b"key", b"data", "sha256").hexdigest(),
         hmac.new(b"key", b"", "sha512").hexdigest(),
@@ -138,7 +143,7 @@ def test_sealed_data_is_nonce_ciphertext_tag(cipher: str, size: int, aad: str | 
 
 @pytest.mark.parametrize("cipher", ["aes", "chacha20"])
 def test_wrong_key_aad_or_damage_is_internal(cipher: str) -> None:
-    found = lua(
+    found = in_both(
         """
       local c = ...
       local key = ("k"):rep(32)
@@ -157,7 +162,7 @@ def test_wrong_key_aad_or_damage_is_internal(cipher: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
 def test_tokens_are_those_of_everybody(algorithm: str) -> None:
-    token = lua(
+    token = in_both(
         f"return crypto.jwt.encode({{ sub = 'ada', exp = {NOW + 60}, _header = {{ kid = 'k1' }} }}, 'key', ...)",
         algorithm,
     )
@@ -166,12 +171,12 @@ def test_tokens_are_those_of_everybody(algorithm: str) -> None:
     assert decoded == [{"alg": algorithm, "kid": "k1", "typ": "JWT"}, {"exp": NOW + 60, "sub": "ada"}]
     expected = hmac.new(b"key", f"{head}.{body}".encode(), "sha" + algorithm[2:]).digest()
     assert base64.urlsafe_b64encode(expected).rstrip(b"=").decode() == signature
-    assert lua("local t, a = ... return crypto.jwt.verify(t, 'key', a)", token, algorithm) == decoded[1]
+    assert in_both("local t, a = ... return crypto.jwt.verify(t, 'key', a)", token, algorithm) == decoded[1]
 
 
 def test_rsa_tokens(rsa_pair: tuple[str, str]) -> None:
     private, public = rsa_pair
-    found = lua(
+    found = in_both(
         """local private, public = ...
       local token = assert(crypto.jwt.encode({ sub = "ada" }, private, "RS256"))
       local function kind(...)
@@ -218,11 +223,11 @@ def test_all_failures_of_verification_are_internal(call: str) -> None:
 
 
 def test_a_token_without_expiry_is_accepted_when_asked_for() -> None:
-    assert lua("return crypto.jwt.verify(crypto.jwt.encode({ a = 1 }, 'k'), 'k', 'HS256', false)") == {"a": 1}
+    assert in_both("return crypto.jwt.verify(crypto.jwt.encode({ a = 1 }, 'k'), 'k', 'HS256', false)") == {"a": 1}
 
 
 def test_pbkdf2() -> None:
-    found = lua("return { crypto.pbkdf2('p', 's', 1000, 20), crypto.pbkdf2('p', 's', 10, 100, 'sha512') }")
+    found = in_both("return { crypto.pbkdf2('p', 's', 1000, 20), crypto.pbkdf2('p', 's', 10, 100, 'sha512') }")
     assert [as_bytes(value) for value in found] == [
         hashlib.pbkdf2_hmac("sha256", b"p", b"s", 1000, 20),
         hashlib.pbkdf2_hmac("sha512", b"p", b"s", 10, 100),
@@ -237,7 +242,7 @@ def test_derivation_is_bounded_in_one_call_and_paid_for_in_many() -> None:
 
 
 def test_constant_time_compare() -> None:
-    found = lua(
+    found = in_both(
         "local f = crypto.constant_time_compare"
         " return { f('a', 'a'), f('a', 'b'), f('', 'a'), f('', ''), pcall(f, 1, 'a') }"
     )

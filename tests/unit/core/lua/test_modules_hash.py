@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.lua import LuaFailure, run_lua
+from tests.support.lua import LuaFailure, run_in_both_modes
 
 DATA = ["", "abc", "ñandú", b"\xff\x00\xfe", "x" * 100_000]
 
 
 def lua(source: str, *args: Any) -> Any:
-    return run_lua(source, *args, modules=("hash", "base64"))
+    return run_in_both_modes(source, *args, modules=("hash", "base64"))
 
 
 @pytest.mark.parametrize("data", DATA)

@@ -16,11 +16,11 @@ from orchestration.core.lua.hostlib.json_schema import validate
 from orchestration.core.lua.hostlib.json_text import decode_json, encode_json, format_float
 from orchestration.errors import StepLimitError
 from orchestration.types import Limits
-from tests.support.lua import run_lua
+from tests.support.lua import run_in_both_modes
 
 
 def lua(source: str, *args: Any, **options: Any) -> Any:
-    return run_lua(source, *args, modules=("json",), **options)
+    return run_in_both_modes(source, *args, modules=("json",), **options)
 
 
 def failure(expression: str, *args: Any) -> Any:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.lua import run_lua
+from tests.support.lua import run_in_both_modes
 
 
 def lua(source: str, *args: Any) -> Any:
-    return run_lua(source, *args, modules=("payload", "json"))
+    return run_in_both_modes(source, *args, modules=("payload", "json"))
 
 
 def test_formats() -> None:

@@ -11,11 +11,11 @@ from orchestration.core.lua.host import HostError
 from orchestration.core.lua.hostlib.regexp import Pattern, Scan
 from orchestration.errors import StepLimitError
 from orchestration.types import Limits
-from tests.support.lua import LuaFailure, run_lua
+from tests.support.lua import LuaFailure, run_in_both_modes
 
 
 def lua(source: str, *args: Any, **options: Any) -> Any:
-    return run_lua(source, *args, modules=("text",), **options)
+    return run_in_both_modes(source, *args, modules=("text",), **options)
 
 
 def call(method: str, pattern: str, *args: Any) -> Any:

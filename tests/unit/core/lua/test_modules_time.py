@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from orchestration.core.lua.hostlib.calendar import civil_from_seconds, days_from_civil
 from orchestration.core.lua.hostlib.zones import load_zone, offset_at
-from tests.support.lua import START_MS, LuaFailure, run_lua
+from tests.support.lua import START_MS, LuaFailure, run_in_both_modes
 
 
 def lua(source: str, *args: Any, **options: Any) -> Any:
-    return run_lua(source, *args, modules=("time",), **options)
+    return run_in_both_modes(source, *args, modules=("time",), **options)
 
 
 def raises(source: str) -> str:

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from orchestration.core.lua.hostlib.layout_reader import Location, parse_time
 from orchestration.core.lua.hostlib.layouts import format_time
-from tests.support.lua import run_lua
+from tests.support.lua import run_in_both_modes
 
 UTC = Location("UTC")
 
 
 def lua(source: str, *args: Any, **options: Any) -> Any:
-    return run_lua(source, *args, modules=("time",), **options)
+    return run_in_both_modes(source, *args, modules=("time",), **options)
 
 
 SECOND = 1_233_810_057  # Thu Feb  5 05:00:57 UTC 2009

@@ -8,13 +8,18 @@ from typing import Any
 import pytest
 
 from orchestration.core.machine import Mode
-from tests.support.lua import START_MS, RecordingHost, run_lua
+from tests.support.lua import START_MS, RecordingHost, run_in_both_modes, run_lua
 
 NAMESPACE = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
 
 
 def lua(source: str, *args: Any, **options: Any) -> Any:
     return run_lua(source, *args, modules=("uuid", "time"), **options)
+
+
+def in_both(source: str, *args: Any) -> Any:
+    """What needs no chance is the same in workflows and functions."""
+    return run_in_both_modes(source, *args, modules=("uuid", "time"))
 
 
 @pytest.mark.parametrize("version", [1, 4, 7])
@@ -47,13 +52,13 @@ def test_v7_are_in_order_even_within_a_millisecond() -> None:
 @pytest.mark.parametrize("name", ["python.org", "", "ñ"])
 def test_named_ones_are_those_of_everybody(name: str) -> None:
     space = uuid.UUID(NAMESPACE)
-    found = lua("return { uuid.v3(...), uuid.v5(...) }", NAMESPACE, name)
+    found = in_both("return { uuid.v3(...), uuid.v5(...) }", NAMESPACE, name)
     assert found == [str(uuid.uuid3(space, name)), str(uuid.uuid5(space, name))]
 
 
 @pytest.mark.parametrize("arguments", ["nil, 'a'", "'x', 'a'", f"'{NAMESPACE}', nil", f"'{NAMESPACE}', 1", "{}, {}"])
 def test_named_ones_refuse_bad_arguments(arguments: str) -> None:
-    found = lua(f"""local a, one = uuid.v3({arguments}) local b, two = uuid.v5({arguments})
+    found = in_both(f"""local a, one = uuid.v3({arguments}) local b, two = uuid.v5({arguments})
       return {{ a == nil, one:kind(), b == nil, two:kind() }}""")
     assert found == [True, "Invalid", True, "Invalid"]
 
@@ -76,7 +81,7 @@ def test_named_ones_refuse_bad_arguments(arguments: str) -> None:
     ],
 )
 def test_validate_never_fails(value: str, is_valid: bool) -> None:
-    assert lua(f"return uuid.validate({value})") is is_valid
+    assert in_both(f"return uuid.validate({value})") is is_valid
 
 
 @pytest.mark.parametrize(
@@ -90,7 +95,7 @@ def test_validate_never_fails(value: str, is_valid: bool) -> None:
     ],
 )
 def test_version_and_variant(text: str, version: int, variant: str) -> None:
-    assert lua("return { uuid.version(...), uuid.variant(...) }", text) == [version, variant]
+    assert in_both("return { uuid.version(...), uuid.variant(...) }", text) == [version, variant]
 
 
 def test_parse() -> None:
@@ -106,7 +111,7 @@ def test_parse() -> None:
 
 
 def test_format() -> None:
-    found = lua(
+    found = in_both(
         "local u = ... local f = uuid.format return { f(u), f(u, 'standard'), f(u, 'simple'), f(u, 'urn') }",
         NAMESPACE.upper(),
     )
@@ -117,4 +122,4 @@ def test_format() -> None:
     "call", ["version('x')", "variant(nil)", "parse(1)", "format('x')", f"format('{NAMESPACE}', 'x')"]
 )
 def test_reading_refuses_with_invalid(call: str) -> None:
-    assert lua(f"local v, err = uuid.{call} return {{ v == nil, err:kind() }}") == [True, "Invalid"]
+    assert in_both(f"local v, err = uuid.{call} return {{ v == nil, err:kind() }}") == [True, "Invalid"]

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from orchestration.core.lua.host import HostError
 from orchestration.core.lua.hostlib.yaml_text import decode_yaml, encode_yaml
-from tests.support.lua import run_lua
+from tests.support.lua import run_in_both_modes
 
 
 def lua(source: str, *args: Any) -> Any:
-    return run_lua(source, *args, modules=("yaml",))
+    return run_in_both_modes(source, *args, modules=("yaml",))
 
 
 @pytest.mark.parametrize(
