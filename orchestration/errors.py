@@ -36,6 +36,11 @@
       ScheduleError
         ScheduleNotFoundError
         ScheduleAlreadyExistsError
+      ProcessError
+        ProcessNotFoundError          nobody has this address or name, or not any more
+        ProcessStartError             a process could not be started
+        ProcessFailedError            a process ended with an error
+        SubscriptionClosedError       nothing more comes from a subscription
       ApplicationError                a failure that workflow code can read: kind, message, retryable, details
         ActivityError                 the same, as an activity attempt reported it
         ActivityTokenError            what should be the token of an activity is none
@@ -76,6 +81,10 @@ __all__ = [
     "OrchestrationError",
     "PayloadError",
     "PayloadTooLargeError",
+    "ProcessError",
+    "ProcessFailedError",
+    "ProcessNotFoundError",
+    "ProcessStartError",
     "QueryFailedError",
     "RegistryError",
     "SandboxError",
@@ -85,6 +94,7 @@ __all__ = [
     "StepLimitError",
     "StoreError",
     "StoreUnavailableError",
+    "SubscriptionClosedError",
     "TestingError",
     "UpdateFailedError",
     "UpdateRejectedError",
@@ -360,6 +370,33 @@ class WorkflowTerminatedError(WorkflowFailedError):
 
 class WorkflowTimedOutError(WorkflowFailedError):
     """The run did not end within the time it was given."""
+
+
+class ProcessError(ApplicationError):
+    """What went wrong with a process: kind, message, retryable and details as code in Lua would read them."""
+
+
+class ProcessNotFoundError(ProcessError):
+    """No process has this address or name, or it has ended; kind ``NotFound``."""
+
+
+class ProcessStartError(ProcessError):
+    """A process could not be started.
+
+    Kind ``NotFound``: no such entry or host. ``Unavailable``: no worker serves the host, or it is gone meanwhile.
+    ``Invalid``: the entry's code cannot be loaded. Others are those of the code itself.
+    """
+
+
+class ProcessFailedError(ProcessError):
+    """A process ended with an error: kind, message, retryable and details are its own.
+
+    When its worker is gone: kind ``Unavailable``, with ``{"reason": "worker_lost"}`` in the details.
+    """
+
+
+class SubscriptionClosedError(ProcessError):
+    """Nothing more comes from a subscription: it was closed, or what it followed has ended."""
 
 
 class TestingError(OrchestrationError):

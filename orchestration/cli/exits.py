@@ -19,6 +19,7 @@ from orchestration.errors import (
     InboxFullError,
     OrchestrationError,
     PayloadError,
+    ProcessNotFoundError,
     RegistryError,
     ScheduleAlreadyExistsError,
     ScheduleNotFoundError,
@@ -42,7 +43,7 @@ class Exit(enum.IntEnum):
     USAGE = 2
     """The command line, a value on it, a setting or the application is wrong."""
     NOT_FOUND = 3
-    """No workflow, run, schedule, service or entry has this id."""
+    """No workflow, run, process, schedule, service or entry has this id."""
     UNAVAILABLE = 4
     """Redis, or the broker, does not answer."""
     TIMEOUT = 5
@@ -80,6 +81,7 @@ _CODES: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (EntryNotFoundError, Exit.NOT_FOUND),
     (WorkflowNotFoundError, Exit.NOT_FOUND),
     (ScheduleNotFoundError, Exit.NOT_FOUND),
+    (ProcessNotFoundError, Exit.NOT_FOUND),
     (StoreUnavailableError, Exit.UNAVAILABLE),
     (WorkflowAlreadyStartedError, Exit.REFUSED),
     (WorkflowClosedError, Exit.REFUSED),
@@ -102,6 +104,7 @@ _CODES: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
 _CURES: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (WorkflowNotFoundError, "`orchestration list` shows those that are"),
     (ScheduleNotFoundError, "`orchestration schedule list` shows those that are there"),
+    (ProcessNotFoundError, "`orchestration processes` shows those that are there"),
     (EntryNotFoundError, "`orchestration check` lists the entries"),
     (WorkflowAlreadyStartedError, "take another --id, or say what to do with --conflict or --reuse"),
     (WorkflowClosedError, "`orchestration show` says how it stands"),

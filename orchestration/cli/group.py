@@ -17,6 +17,7 @@ from orchestration.cli.fork import fork
 from orchestration.cli.history import history
 from orchestration.cli.list_runs import list_runs
 from orchestration.cli.pause import pause
+from orchestration.cli.processes import processes
 from orchestration.cli.query import query
 from orchestration.cli.reset import reset
 from orchestration.cli.result import result
@@ -24,6 +25,7 @@ from orchestration.cli.resume import resume
 from orchestration.cli.retry import retry
 from orchestration.cli.run import run
 from orchestration.cli.schedules import schedule
+from orchestration.cli.send import send
 from orchestration.cli.services import services
 from orchestration.cli.session import shared_options
 from orchestration.cli.show import show
@@ -40,7 +42,7 @@ def add_commands(group: click.Group) -> None:
     """Put every command into a group."""
     for command in (
         run, dev, check, start, list_runs, count, show, history, signal_run, query, update, result, cancel, terminate,
-        pause, resume, retry, upgrade, reset, fork, call, activity, schedule,
+        pause, resume, retry, upgrade, reset, fork, call, activity, schedule, processes, send,
         services,
     ):  # fmt: skip
         group.add_command(command)

@@ -1,17 +1,21 @@
-"""What Python code uses to start, signal, watch and end workflows."""
+"""What Python code uses to start, signal, watch and end workflows and processes."""
 
 from __future__ import annotations
 
 from orchestration.client.aio import AsyncClient, AsyncWorkflowHandle
+from orchestration.client.aio_processes import AsyncProcessHandle, AsyncSubscription
 from orchestration.client.aio_schedules import AsyncScheduleHandle
 from orchestration.client.client import Client
 from orchestration.client.description import Description, PendingActivity, Place
 from orchestration.client.handle import WorkflowHandle
 from orchestration.client.listing import WorkflowPage
 from orchestration.client.options import RetryPolicy
+from orchestration.client.processes import ProcessDescription, ProcessHandle
 from orchestration.client.schedules import ScheduleDescription, ScheduledRun, ScheduledTime, ScheduleHandle
 from orchestration.client.services import ServiceDescription
+from orchestration.client.subscriptions import Subscription
 from orchestration.core.identity import Actor
+from orchestration.host.mailbox import Message
 from orchestration.store.query import Condition
 from orchestration.tasks.copies import Preview
 from orchestration.tasks.moving import Fit, Move
@@ -19,22 +23,28 @@ from orchestration.tasks.moving import Fit, Move
 __all__ = [
     "Actor",
     "AsyncClient",
+    "AsyncProcessHandle",
     "AsyncScheduleHandle",
+    "AsyncSubscription",
     "AsyncWorkflowHandle",
     "Client",
     "Condition",
     "Description",
     "Fit",
+    "Message",
     "Move",
     "PendingActivity",
     "Place",
     "Preview",
+    "ProcessDescription",
+    "ProcessHandle",
     "RetryPolicy",
     "ScheduleDescription",
     "ScheduleHandle",
     "ScheduledRun",
     "ScheduledTime",
     "ServiceDescription",
+    "Subscription",
     "WorkflowHandle",
     "WorkflowPage",
 ]

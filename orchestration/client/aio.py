@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from celery import Celery
 
+from orchestration.client.aio_processes import AsyncProcessVerbs
 from orchestration.client.aio_schedules import AsyncScheduleHandle
 from orchestration.client.client import Client
 from orchestration.client.description import Description
@@ -157,8 +158,8 @@ class AsyncWorkflowHandle:
         return await asyncio.to_thread(self._handle.code)
 
 
-class AsyncClient:
-    """Starts workflows and finds them again, see :class:`~orchestration.client.Client`.
+class AsyncClient(AsyncProcessVerbs):
+    """Starts workflows and processes and finds them again, see :class:`~orchestration.client.Client`.
 
     Args:
         app: A Celery application with ``Orchestration(app)``, or that object itself.
@@ -166,7 +167,8 @@ class AsyncClient:
     """
 
     def __init__(self, app: Celery | Orchestration, *, namespace: str | None = None) -> None:
-        self._client = Client(app, namespace=namespace)
+        self._client: Client = Client(app, namespace=namespace)
+        self._processes = self._client._processes
 
     @property
     def namespace(self) -> str:
@@ -215,10 +217,6 @@ class AsyncClient:
         """Start a workflow and wait for its result."""
         execute = self._client.execute_workflow
         return await asyncio.to_thread(execute, workflow_type, *args, timeout=timeout, **options)
-
-    async def send(self, pid: str, topic: str, *payloads: Any) -> None:
-        """Send a message to the workflow with an address."""
-        await asyncio.to_thread(self._client.send, pid, topic, *payloads)
 
     def get_by_pid(self, pid: str) -> AsyncWorkflowHandle:
         """Handle of the workflow with an address."""

@@ -32,6 +32,8 @@ from orchestration.client.listing import (
     page_of_runs,
 )
 from orchestration.client.options import RetryPolicy, whole_ms
+from orchestration.client.process_verbs import ProcessVerbs
+from orchestration.client.processes import Processes, is_process
 from orchestration.client.schedules import ScheduleDescription, ScheduleHandle, create_schedule, list_schedules
 from orchestration.client.services import ServiceDescription, change_service, forget_service, list_services
 from orchestration.client.updates import Update, await_update, make_update, send_update
@@ -55,8 +57,8 @@ if TYPE_CHECKING:
 __all__ = ["Client"]
 
 
-class Client:
-    """Starts workflows and finds them again.
+class Client(ProcessVerbs):
+    """Starts workflows and processes and finds them again.
 
     Args:
         app: A Celery application with ``Orchestration(app)``, or that object itself.
@@ -72,6 +74,7 @@ class Client:
             raise ConfigError("this Celery application has no workflows: add `Orchestration(app)` where it is made")
         self._orchestration: Orchestration = orchestration
         self._namespace = namespace
+        self._processes = Processes(lambda: self._runtime)
 
     @property
     def _runtime(self) -> Runtime:
@@ -199,20 +202,6 @@ class Client:
         """
         return self.start_workflow(workflow_type, *args, **options).result(timeout)
 
-    def send(self, pid: str, topic: str, *payloads: Any) -> None:
-        """Send a message to the workflow with an address.
-
-        Args:
-            pid: Its address, as ``handle.pid`` and ``process.pid()`` give it.
-            topic: As for :meth:`WorkflowHandle.signal`.
-            payloads: Values, each becomes one payload.
-
-        Raises:
-            WorkflowNotFoundError: The text is no address, or nobody has it.
-            WorkflowClosedError: It has ended.
-        """
-        self.get_by_pid(pid).signal(topic, *payloads)
-
     def get_by_pid(self, pid: str) -> WorkflowHandle:
         """Handle of the workflow with an address.
 
@@ -225,6 +214,8 @@ class Client:
         parsed = parse_pid(check_text("an address", pid))
         if parsed is None:
             raise WorkflowNotFoundError(f"{pid!r} is no address: it is written {{node@host|id}}")
+        if is_process(pid):
+            raise WorkflowNotFoundError(f"{pid!r} is the address of a process: take get_process")
         return WorkflowHandle(self._runtime, self.namespace, parsed.unique, None, Pid(pid))
 
     def signal_with_start(

@@ -13,7 +13,7 @@ from orchestration.core.call_options import call_retry, call_timeout_ms
 from orchestration.core.events import Code
 from orchestration.core.failures import failure_of
 from orchestration.core.identity import Identity
-from orchestration.host.cell import Ending
+from orchestration.host.cell import Cell, Ending
 from orchestration.host.lua_cell import LuaCell
 from orchestration.host.spawning import SpawnRequest
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
@@ -22,7 +22,6 @@ from orchestration.store.inputs import encode_input
 from orchestration.tasks.messages import IDENTITY
 
 if TYPE_CHECKING:
-    from orchestration.host.lua_cell import CodeCell
     from orchestration.host.node import Node
 
 __all__ = ["Calls"]
@@ -45,7 +44,7 @@ class _Call:
     """
 
     def __init__(
-        self, node: Node, cell: CodeCell, seq: int, target: str, args: bytes, *, options: Mapping[str, Any],
+        self, node: Node, cell: Cell, seq: int, target: str, args: bytes, *, options: Mapping[str, Any],
         context: Mapping[str, Any], identity: Identity,
     ) -> None:  # fmt: skip
         self._node, self._cell, self._seq, self._target, self._args = node, cell, seq, target, args
@@ -124,7 +123,7 @@ class Calls:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    def call(self, cell: CodeCell, seq: int, target: str, args: bytes, options: dict[str, Any]) -> None:
+    def call(self, cell: Cell, seq: int, target: str, args: bytes, options: dict[str, Any]) -> None:
         """Call a function for a command; the answer comes as an input."""
         node = self._node
         wanted = {**getattr(node.runtime.registry.find(target), "options", {}), **options.get("options", {})}
@@ -140,11 +139,11 @@ class Calls:
             return
         call.start()
 
-    def cancel(self, cell: CodeCell, seq: int, *rest: Any) -> None:
+    def cancel(self, cell: Cell, seq: int, *rest: Any) -> None:
         """Outside of workflows a call that nobody waits for any more runs on."""
 
     def perform(
-        self, call: _Call, target: str, args: bytes, context: Mapping[str, Any], identity: Identity, caller: CodeCell
+        self, call: _Call, target: str, args: bytes, context: Mapping[str, Any], identity: Identity, caller: Cell
     ) -> None:  # fmt: skip
         """Make one try of a call, wherever the function's code is."""
         node = self._node
@@ -191,7 +190,7 @@ class Calls:
 
     def _lua(
         self, call: _Call, entry: FunctionLua, args: bytes, context: Mapping[str, Any], identity: Identity,
-        caller: CodeCell,
+        caller: Cell,
     ) -> None:  # fmt: skip
         node = self._node
 
@@ -212,7 +211,7 @@ class Calls:
         node.pools.enter(entry, caller.holds, start)
 
     def _celery(
-        self, call: _Call, entry: FunctionCelery, args: list[Any], identity: Identity, caller: CodeCell
+        self, call: _Call, entry: FunctionCelery, args: list[Any], identity: Identity, caller: Cell
     ) -> None:  # fmt: skip
         """Run a Celery task; where a slot is held meanwhile, in place if its code is here: it could wait for that."""
         runtime = self._node.runtime
@@ -238,7 +237,7 @@ class Calls:
 
     def _process(
         self, call: _Call, entry: ProcessLua, args: bytes, context: Mapping[str, Any], identity: Identity,
-        caller: CodeCell,
+        caller: Cell,
     ) -> None:  # fmt: skip
         node = self._node
         request = SpawnRequest(

@@ -134,7 +134,7 @@ class Membership:
                 if generation != self._generation or not self._joined:
                     return
             if self._is_idle():
-                self._retire()
+                self.retire()
                 return
             started = time.monotonic()
             try:
@@ -173,10 +173,10 @@ class Membership:
             return False
         return time.monotonic() - since > _IDLE_S
 
-    def _retire(self) -> None:
+    def retire(self) -> None:
         """Nothing lives here: be forgotten until something does."""
         with self._changed:
-            if self._node.cells or not self._joined:
+            if self._stays or self._node.cells or not self._joined:
                 return
             self.leave()
             self._node.rename()

@@ -25,6 +25,7 @@ from orchestration.host.calls import Calls
 from orchestration.host.celery_calls import CeleryCalls
 from orchestration.host.cell import Cell, Ending
 from orchestration.host.membership import Membership
+from orchestration.host.monitors import Monitors
 from orchestration.host.names import Names
 from orchestration.host.performer import Performer
 from orchestration.host.pools import Pools
@@ -88,6 +89,7 @@ class Node:
         self.celery = CeleryCalls(runtime.app, self.submit, self.check, runtime.settings.start_to_close_ms / 1000)
         self.calls = Calls(self)
         self.performer = Performer(self)
+        self.monitors = Monitors(self)
 
     @property
     def fence(self) -> str:
@@ -230,6 +232,7 @@ class Node:
 
     def close(self) -> None:
         """Leave the deployment and stop all threads; cells that still run are gone without a word."""
+        self.monitors.close()
         self.membership.leave()
         self.runqueue.close()
         self.timers.close()

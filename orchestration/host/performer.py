@@ -19,7 +19,6 @@ from orchestration.registry.kinds.lua import WORKER_KINDS
 from orchestration.store.inputs import encode_input
 
 if TYPE_CHECKING:
-    from orchestration.host.lua_cell import CodeCell
     from orchestration.host.node import Node
 
 __all__ = ["Performer"]
@@ -46,14 +45,14 @@ class Performer:
             Code.PERFORM: self._perform,
         }
 
-    def perform(self, cell: CodeCell, code: int, rest: list[Any]) -> None:
+    def perform(self, cell: Cell, code: int, rest: list[Any]) -> None:
         """Do what one command asks for, if it is permitted."""
         if has_target(self._node.runtime, cell.caller.identity, code, rest):
             self._node.submit(lambda: self._find(cell, code, rest))
         else:
             self._decide(cell, code, rest)
 
-    def _find(self, cell: CodeCell, code: int, rest: list[Any]) -> None:
+    def _find(self, cell: Cell, code: int, rest: list[Any]) -> None:
         """Find out what a command is about, before policies are asked."""
         try:
             find_target(self._node.runtime, cell.caller.identity, code, rest)
@@ -62,12 +61,16 @@ class Performer:
         else:
             self._decide(cell, code, rest)
 
-    def _decide(self, cell: CodeCell, code: int, rest: list[Any]) -> None:
+    def _decide(self, cell: Cell, code: int, rest: list[Any]) -> None:
         refused = refused_command(self._node.runtime, cell.caller.identity, code, rest, cell.pid)
         if refused is not None:
             cell.push(refused)
         else:
-            self._verbs[code](cell, *rest)
+            self.act(cell, code, rest)
+
+    def act(self, cell: Cell, code: int, rest: list[Any]) -> None:
+        """Do what one command asks for, without asking whether it is permitted."""
+        self._verbs[code](cell, *rest)
 
     def may_send(self, cell: Cell, pid: str) -> bool:
         """Whether a cell may send to an address, without asking; False: a command has to ask."""
@@ -78,12 +81,12 @@ class Performer:
         data = payload.encode(value if problem is None else failure_of(problem))
         cell.push(encode_input(Code.OPERATION_DONE, seq, problem is None, data))
 
-    def _send(self, cell: CodeCell, seq: int, dest: str, topic: str, args: bytes) -> None:
+    def _send(self, cell: Cell, seq: int, dest: str, topic: str, args: bytes) -> None:
         self._node.expose(cell)
         item = encode_input(Code.SIGNAL, topic, args, cell.pid)
         self._node.routes.send(dest, item, lambda problem: self._answer(cell, seq, problem))
 
-    def _stop(self, cell: CodeCell, seq: int, dest: str, reason: str, terminate: bool) -> None:
+    def _stop(self, cell: Cell, seq: int, dest: str, reason: str, terminate: bool) -> None:
         routes = self._node.routes
 
         def answer(problem: ApplicationError | None) -> None:
@@ -95,11 +98,11 @@ class Performer:
             self._node.expose(cell)
             routes.cancel(dest, reason, cell.pid, answer)
 
-    def _watch(self, cell: CodeCell, seq: int, dest: str, how: str) -> None:
+    def _watch(self, cell: Cell, seq: int, dest: str, how: str) -> None:
         self._node.expose(cell)
         self._node.routes.watch(cell, dest, how, lambda problem: self._answer(cell, seq, _as_internal(problem)))
 
-    def _perform(self, cell: CodeCell, seq: int, name: str, args: bytes) -> None:
+    def _perform(self, cell: Cell, seq: int, name: str, args: bytes) -> None:
         if name.startswith("process."):
             self._name(cell, seq, name, payload.decode(args))
             return
@@ -109,7 +112,7 @@ class Performer:
 
         self._node.submit(work)
 
-    def _name(self, cell: CodeCell, seq: int, name: str, args: list[Any]) -> None:
+    def _name(self, cell: Cell, seq: int, name: str, args: list[Any]) -> None:
         node = self._node
 
         def answer(problem: ApplicationError | None, value: Any) -> None:
@@ -133,7 +136,7 @@ class Performer:
 
             node.submit(look)
 
-    def _spawn(self, cell: CodeCell, seq: int, entry_id: str, host: str, args: bytes, options: dict[str, Any]) -> None:
+    def _spawn(self, cell: Cell, seq: int, entry_id: str, host: str, args: bytes, options: dict[str, Any]) -> None:
         node = self._node
         node.expose(cell)
         context = {**cell.caller.context, **options.get("ctx", {})}
@@ -166,7 +169,7 @@ class Performer:
         node.spawning.spawn(request, answer, on_end=ended if waits else None)
 
     def _spawn_workflow(
-        self, cell: CodeCell, seq: int, workflow_type: str, host: str, args: bytes, options: dict[str, Any],
+        self, cell: Cell, seq: int, workflow_type: str, host: str, args: bytes, options: dict[str, Any],
         context: dict[str, Any], identity: Identity,
     ) -> None:  # fmt: skip
         node = self._node

@@ -131,6 +131,19 @@ class Routes:
             workflow=lambda pid: workflows.watch(self._node, cell, pid, how),
         )  # fmt: skip
 
+    def bind(self, watcher: str, dest: str, how: str, answer: Answer) -> None:
+        """Let a process of another node watch (``monitor``) a process, or be linked to it (``link``)."""
+        bonds = self._node.bonds
+
+        def near(cell: Cell) -> None:
+            if how == "monitor":
+                bonds.watch(cell, watcher, "exit")
+            else:
+                bonds.link(cell, watcher)
+            answer(None)
+
+        self._route(dest, answer, near=near, far=(how, watcher), workflow=lambda _pid: None)
+
     def request(self, to: str, what: str, reply: Reply, *rest: Any, timeout_s: float) -> None:
         """Ask another node for something.
 

@@ -53,6 +53,7 @@ class SpawnRequest:
         call: How another node is told of its end, see ``Routes.expect_end``; empty: not at all.
         depth: How many calls the parent is deep in.
         in_slot: A slot of a Celery worker is held while it runs.
+        is_trusted: The application's own Python code asks: no policy says whom it may send to and watch.
     """
 
     entry_id: str
@@ -68,6 +69,7 @@ class SpawnRequest:
     call: str = ""
     depth: int = 0
     in_slot: bool = False
+    is_trusted: bool = False
 
 
 class Spawning:
@@ -99,7 +101,14 @@ class Spawning:
         if host is not None and not isinstance(host, ProcessHost):
             _refuse(answer, "Internal", "host does not implement process.Host", {"host_id": request.host})
             return
-        node.submit(lambda: self._spawn_there(request, answer, on_end))
+
+        def begin() -> None:
+            try:
+                self._spawn_there(request, answer, on_end)
+            except Exception as error:  # noqa: BLE001 - Redis is away; whoever asked is told
+                answer(False, payload.encode_failure(str(error), kind="Unavailable", retryable=True))
+
+        node.submit(begin)
 
     def spawn_for_other(self, fields: dict[str, Any], answer: Answer) -> None:
         """Start a process that another node asks for."""
@@ -108,7 +117,7 @@ class Spawning:
             entry_id=fields["entry"], host=fields["host"], args=fields["args"], context=fields["ctx"],
             identity=identity, name=fields["name"], messages=tuple((topic, args) for topic, args in fields["messages"]),
             parent=fields["parent"], monitors=fields["monitors"], links=fields["links"], call=fields["call"],
-            in_slot=bool(fields.get("in_slot")),
+            in_slot=bool(fields.get("in_slot")), is_trusted=bool(fields.get("trusted")),
         )  # fmt: skip
         if request.host not in self._node.membership.hosts:
             _refuse(answer, "Unavailable", f"host is not running: {request.host}", {"host_id": request.host})
@@ -203,28 +212,29 @@ class Spawning:
     def _signal(
         self, pid: str, request: SpawnRequest, answer: Answer, on_end: Callable[[Ending], None] | None
     ) -> None:  # fmt: skip
-        """The name is taken: its process gets the messages, and the parent watches it as it asked to."""
+        """The name is taken: the parent watches its process as it asked to, then that gets the messages."""
         del on_end
         node = self._node
+        parent = node.find(request.parent) if request.parent else None
         wanted = [how for how, is_wanted in (("monitor", request.monitors), ("link", request.links)) if is_wanted]
-        for verb in ["send"] * bool(request.messages) + wanted:
+        for verb in [] if request.is_trusted else ["send"] * bool(request.messages) + wanted:
             if not permitted(node.runtime, request.identity, f"process.{verb}", pid, request.parent):
                 _refuse(answer, "PermissionDenied", f"not allowed to process.{verb}: {pid}", {})
                 return
-        for topic, args in request.messages:
-            node.routes.send(pid, encode_input(Code.SIGNAL, topic, args, ""), lambda _problem: None)
-        parent = node.find(request.parent) if request.parent else None
-        if parent is None or not wanted:
-            answer(True, payload.encode(pid))
-            return
 
-        def watched(_problem: ApplicationError | None) -> None:
-            if wanted:
-                node.routes.watch(parent, pid, wanted.pop(0), watched)
+        def go_on(problem: ApplicationError | None = None) -> None:
+            if problem is not None:  # it ended at this moment
+                answer(False, payload.encode(failure_of(problem)))
+            elif wanted and parent is not None:
+                node.routes.watch(parent, pid, wanted.pop(0), go_on)
+            elif wanted:
+                node.routes.bind(request.parent, pid, wanted.pop(0), go_on)
             else:
+                for topic, args in request.messages:
+                    node.routes.send(pid, encode_input(Code.SIGNAL, topic, args, ""), lambda _problem: None)
                 answer(True, payload.encode(pid))
 
-        watched(None)
+        go_on()
 
     # There ----------------------------------------------------------------------------------------------------
 
@@ -258,7 +268,7 @@ class Spawning:
             if ok and parent is not None:
                 pid = str(payload.decode(value))
                 address = wire.address_of(pid)
-                if address is not None and address.node == to:
+                if address is not None:
                     if request.monitors:
                         node.bonds.note_watched(parent, pid)
                     if request.links:
@@ -269,7 +279,7 @@ class Spawning:
             "entry": request.entry_id, "host": request.host, "args": request.args, "ctx": dict(request.context),
             "name": request.name, "messages": [list(message) for message in request.messages],
             "parent": request.parent, "monitors": request.monitors, "links": request.links, "call": request.call,
-            "in_slot": request.in_slot,
+            "in_slot": request.in_slot, "trusted": request.is_trusted,
             **request.identity.fields(),
         }  # fmt: skip
         node.routes.request(to, "spawn", replied, fields, timeout_s=max(timeout_s, 10.0))

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack
 
-__all__ = ["encode_input", "stamp", "unstamp"]
+__all__ = ["decode_input", "encode_input", "stamp", "unstamp"]
 
 
 def encode_input(code: int, *rest: Any) -> bytes:
@@ -19,6 +19,12 @@ def encode_input(code: int, *rest: Any) -> bytes:
     packed: bytes = msgpack.packb([code, *rest], use_bin_type=True)
     # The array is announced one element longer than it is: stamp() puts the time in the second place.
     return bytes([packed[0] + 1]) + packed[1:]
+
+
+def decode_input(item: bytes) -> tuple[int, list[Any]]:
+    """Read an input that has no time: its code, and what follows."""
+    code, *rest = msgpack.unpackb(bytes([item[0] - 1]) + item[1:], raw=False, strict_map_key=False)
+    return code, rest
 
 
 def stamp(item: bytes, time_ms: int) -> bytes:

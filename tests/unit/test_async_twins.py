@@ -8,11 +8,26 @@ from typing import Any
 
 import pytest
 
-from orchestration.client import AsyncClient, AsyncWorkflowHandle, Client, WorkflowHandle
+from orchestration.client import (
+    AsyncClient,
+    AsyncProcessHandle,
+    AsyncSubscription,
+    AsyncWorkflowHandle,
+    Client,
+    ProcessHandle,
+    Subscription,
+    WorkflowHandle,
+)
 from orchestration.client.aio_schedules import AsyncScheduleHandle
 from orchestration.client.schedules import ScheduleHandle
 
-PAIRS = [(Client, AsyncClient), (WorkflowHandle, AsyncWorkflowHandle), (ScheduleHandle, AsyncScheduleHandle)]
+PAIRS = [
+    (Client, AsyncClient),
+    (WorkflowHandle, AsyncWorkflowHandle),
+    (ScheduleHandle, AsyncScheduleHandle),
+    (ProcessHandle, AsyncProcessHandle),
+    (Subscription, AsyncSubscription),
+]
 METHODS = [
     (one, other, name)
     for one, other in PAIRS
@@ -42,7 +57,7 @@ def test_a_method_and_its_async_twin_have_the_same_signature(one: type, other: t
 
     assert shape(sync) == shape(twin)
     returned = str(inspect.signature(sync).return_annotation)
-    named = re.sub(r"\b(Workflow|Schedule)Handle", r"Async\1Handle", re.sub(r"\bIterator", "AsyncIterator", returned))
+    named = re.sub(r"\b((Workflow|Schedule|Process)Handle|Subscription|Iterator)", r"Async\1", returned)
     assert str(inspect.signature(twin).return_annotation) == named
 
 

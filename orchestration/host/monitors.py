@@ -1,0 +1,262 @@
+"""Ends of processes that Python code of this node waits for, whoever waits: one address hears of them all."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import queue
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestration.core import payload
+from orchestration.core.events import Code
+from orchestration.core.failures import application_error
+from orchestration.errors import ApplicationError, ProcessNotFoundError, ProcessStartError
+from orchestration.host.cell import Ending
+from orchestration.host.mailbox import EXIT, Event, Message
+from orchestration.host.mailbox_cell import MailboxCell, new_future, problem_error
+from orchestration.host.names import problem_of
+from orchestration.host.spawning import SpawnRequest
+from orchestration.store.actors import Roll
+
+if TYPE_CHECKING:
+    from orchestration.host.node import Node
+
+__all__ = ["Exit", "Monitors"]
+
+logger = logging.getLogger(__name__)
+
+_LEAVING_S: Final = 2.0
+
+
+class Exit:
+    """The end of one process, to be waited for.
+
+    Attributes:
+        pid: Its address.
+        future: The :class:`Event` of its end, or why that cannot be known.
+    """
+
+    __slots__ = ("__weakref__", "future", "pid")
+
+    def __init__(self, pid: str) -> None:
+        self.pid = pid
+        self.future: Future[Event] = new_future()
+
+
+class Monitors:
+    """Everything that Python code of a node waits for, and the addresses of that code.
+
+    Args:
+        node: The node.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._lock = threading.RLock()
+        self._exits: weakref.WeakValueDictionary[str, Exit] = weakref.WeakValueDictionary()
+        self._cell: MailboxCell | None = None
+        self._starting = 0
+        self._is_known = False
+        self._later: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    # Addresses of Python code ---------------------------------------------------------------------------------
+
+    def open(self, take: Callable[[Message | Event], None], over: Callable[[Ending], None]) -> MailboxCell:
+        """Make an address; others can send to it when this returns.
+
+        Args:
+            take: Takes what is sent to it.
+            over: Told when it is no more.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer.
+        """
+        cell = self._make(take, over)
+        registered: Future[tuple[str, list[Any]]] = new_future()
+        node = self._node
+        order = node.actors.register(node.id, cell.unique, cell.pid, node.describe(cell))
+        node.post.order(order, lambda status, rest: registered.set_result((status, rest)))
+        problem = problem_of(*registered.result(), cell.pid)
+        if problem is not None:
+            node.end(cell, Ending(True))
+            raise problem_error(problem)
+        return cell
+
+    def _make(self, take: Callable[[Message | Event], None], over: Callable[[Ending], None]) -> MailboxCell:
+        """Make an address, which is on its way to others when this returns."""
+        node = self._node
+        with self._lock:
+            if not self._is_known:
+                self._is_known = True
+                node.membership.on_roll.append(self._tidy)
+                node.membership.on_lost.append(self._watch_again)
+                atexit.register(_say_goodbye, weakref.ref(node), os.getpid())
+        cell = MailboxCell(node, take, over=over)
+        node.add(cell)
+        try:
+            node.expose(cell)
+        except BaseException:
+            node.end(cell, Ending(True))
+            raise
+        return cell
+
+    def later(self, act: Callable[[], None]) -> None:
+        """Do something at the next heartbeat; may be called while memory is being freed."""
+        self._later.put(act)
+
+    # Ends -----------------------------------------------------------------------------------------------------
+
+    def watch(self, pid: str) -> Exit:
+        """The end of a process, wherever it runs.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer.
+        """
+        with self._lock:
+            known = self._exits.get(pid)
+            if known is not None and not known.future.done():
+                return known
+            cell = self._open()
+            found = self._keep(pid)
+        self._begin(cell, found)
+        return found
+
+    def spawn(self, request: SpawnRequest) -> Future[Exit]:
+        """Start a process; its end is watched before its code runs.
+
+        Args:
+            request: What is wanted; whose child it is is filled in.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer.
+        """
+        with self._lock:
+            cell = self._open()
+            self._starting += 1
+        started: Future[Exit] = new_future()
+
+        def answer(ok: bool, value: bytes) -> None:
+            with self._lock:
+                self._starting -= 1
+                if not ok:
+                    failure = application_error(payload.decode_failure(value), ApplicationError)
+                    started.set_exception(problem_error(failure, ProcessStartError))
+                    return
+                pid = str(payload.decode(value))
+                found = self._exits.get(pid) or self._keep(pid)
+            started.set_result(found)
+
+        try:
+            self._node.spawning.spawn(replace(request, parent=cell.pid, monitors=True), answer)
+        except BaseException:
+            with self._lock:
+                self._starting -= 1
+            raise
+        return started
+
+    def close(self) -> None:
+        """Nobody waits any more: whoever does hears that the end is not known."""
+        with self._lock:
+            exits = list(self._exits.values())
+            self._exits.clear()
+            cell, self._cell = self._cell, None
+        for found in exits:
+            _fail(found, ProcessNotFoundError(f"{found.pid} is not watched any more", "InvalidState", False))
+        if cell is not None:
+            self._node.end(cell, Ending(True))
+
+    def _open(self) -> MailboxCell:
+        if self._cell is None or self._cell.ended is not None:
+            self._cell = self._make(self._take, self._over)
+        return self._cell
+
+    def _keep(self, pid: str) -> Exit:
+        found = Exit(pid)
+        self._exits[pid] = found
+        weakref.finalize(found, self._later.put, lambda: self._forget(pid)).atexit = False
+        return found
+
+    def _begin(self, cell: MailboxCell, found: Exit) -> None:
+        held = weakref.ref(found)  # what nobody waits for any more is let go of
+
+        def answered(answer: Future[Any]) -> None:
+            problem, there = answer.exception(), held()
+            if problem is not None and there is not None:
+                _fail(there, problem)
+
+        cell.command(Code.WATCH, found.pid, "monitor").add_done_callback(answered)
+
+    def _take(self, mail: Message | Event) -> None:
+        if isinstance(mail, Event) and mail.kind == EXIT:
+            with self._lock:
+                found = self._exits.pop(mail.sender, None)
+            if found is not None:
+                with contextlib.suppress(InvalidStateError):
+                    found.future.set_result(mail)
+
+    def _over(self, ending: Ending) -> None:
+        del ending
+        with self._lock:
+            cell, self._cell = self._cell, None
+            waited_for = len(self._exits)
+        if waited_for and cell is not None and cell.is_public:  # else the node was taken for dead: it says when
+            self._node.submit(self._watch_again)
+
+    def _watch_again(self) -> None:
+        """The address that heard of ends is gone: take another."""
+        with self._lock:
+            exits = [found for found in self._exits.values() if not found.future.done()]
+            if not exits:
+                return
+            cell = self._open()
+        for found in exits:
+            self._begin(cell, found)
+
+    def _forget(self, pid: str) -> None:
+        """Nobody waits for the end of a process any more."""
+        with self._lock:
+            cell = self._cell
+            if cell is None or cell.ended is not None or pid in self._exits:
+                return
+        cell.command(Code.WATCH, pid, "unmonitor")
+
+    def _tidy(self, roll: Roll | None = None) -> None:
+        """Let go of what nobody has any more, and of the address when nothing is waited for."""
+        del roll
+        with contextlib.suppress(queue.Empty):
+            while True:
+                act = self._later.get_nowait()
+                try:
+                    act()
+                except Exception:
+                    logger.exception("something that is not needed any more could not be let go of")
+        with self._lock:
+            cell = self._cell
+            if cell is None or self._exits or self._starting:
+                return
+            self._cell = None
+        self._node.end(cell, Ending(True))
+
+
+def _fail(found: Exit, problem: BaseException) -> None:
+    with contextlib.suppress(InvalidStateError):  # it has ended meanwhile
+        found.future.set_exception(problem)
+
+
+def _say_goodbye(node_ref: weakref.ref[Node], os_pid: int) -> None:
+    """Python ends: whoever watches its addresses hears of it now, not when it has been silent for long."""
+    node = node_ref()
+    if node is None or os.getpid() != os_pid or not node.membership.is_joined:
+        return
+    for cell in list(node.cells.values()):
+        if isinstance(cell, MailboxCell) and not cell.entry_id:
+            node.end(cell, Ending(True))
+    if node.post.flush(_LEAVING_S):
+        node.membership.retire()
