@@ -27,7 +27,7 @@ project.lua(
         if how == "fail" then return nil, errors.new { message = "closed", kind = "Conflict", retryable = false } end
         if how == "log" then logger:with({ a = 1 }):error("it is written", { error = errors.new("why") }) return "done" end
         local notes = assert(store.get("app:notes"))
-        notes:set("waits " .. how, process.pid())
+        notes:set("waits " .. (how == "for a function" and "app:clerk" or how), process.pid())
         local event = process.events():receive()
         notes:set("ended " .. how, { kind = event.kind, reason = event.reason })
     end
@@ -54,15 +54,29 @@ project.function(
     "gives_up",
     """
     local funcs, store, time = require("funcs"), require("store"), require("time")
-    local function main()
-        assert(funcs.async("app:clerk", "for a function"))
+    local function main(target)
+        assert(funcs.async(target, "for a function"))
         local notes = assert(store.get("app:notes"))
-        while not notes:get("waits for a function") do time.sleep("10ms") end
+        while not notes:get("waits " .. target) do time.sleep("10ms") end
         error("enough")
     end
     return main
     """,
     modules=["funcs", "store", "time"],
+)
+project.function(
+    "sits",
+    """
+    local function main()
+        require("store").get("app:notes"):set("waits app:sits", process.pid())
+        process.listen("nothing"):receive()
+    end
+    return main
+    """,
+    modules=["store"],
+)
+project.function(
+    "is_there", "return function(pid) local _, err = process.send(pid, 'other', 1) return err and err:kind() or 'there' end"
 )
 project.workflow(
     "takes_back",
@@ -123,9 +137,16 @@ CANCELED = {"kind": "pid.cancel", "reason": "caller context canceled"}
 
 def test_when_the_caller_fails_the_process_is_cancelled_with_the_reason(client: Client) -> None:
     with pytest.raises(ApplicationError, match="enough"):
-        client.call("app:gives_up", timeout=20)
+        client.call("app:gives_up", "app:clerk", timeout=20)
     wait_until(lambda: note(client, "ended for a function"), deadline_s=10)
     assert note(client, "ended for a function") == CANCELED
+
+
+def test_when_the_caller_fails_the_function_that_it_called_is_ended(client: Client) -> None:
+    with pytest.raises(ApplicationError, match="enough"):
+        client.call("app:gives_up", "app:sits", timeout=20)
+    pid = note(client, "waits app:sits")
+    wait_until(lambda: client.call("app:is_there", pid, timeout=10) == "NotFound", deadline_s=10)
 
 
 def test_when_a_workflow_takes_the_call_back_the_process_is_cancelled_with_the_reason(client: Client) -> None:
