@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from orchestration.core.lua.source import prepare
-from orchestration.core.lua.state import LuaError, LuaMemoryError, new_state, prelude_code
+from orchestration.core.lua.state import LuaError, LuaMemoryError, boot_code, new_state, prelude_code
 from orchestration.errors import LuaSourceError, MemoryLimitError, OrchestrationError, SandboxError, StepLimitError
 from orchestration.types import Limits
 
@@ -36,7 +36,9 @@ class LuaWorld:
             raw = self._lua.globals()
             raw[b"collectgarbage"](b"stop")  # until rt.settle(): the library is no garbage
             start = raw[b"load"](prelude_code("base"), b"=[base]", b"b")
-            self.rt: Any = start(self._call_host, self._limits.memory_bytes, self._limits.instructions)
+            self.rt: Any = start(
+                self._call_host, self._limits.memory_bytes, self._limits.instructions, boot_code()
+            )
             self._enter = self.rt[b"enter"]
             self._require = self.rt[b"require_prelude"]
             self._reset_budget = self.rt[b"reset_budget"]

@@ -13,12 +13,16 @@ from lupa import lua54
 
 from orchestration.errors import LuaSourceError, MemoryLimitError
 
-__all__ = ["LuaError", "LuaMemoryError", "check_syntax", "new_state", "prelude_code"]
+__all__ = ["LuaError", "LuaMemoryError", "boot_code", "check_syntax", "new_state", "prelude_code"]
 
 LuaError = lua54.LuaError
 LuaMemoryError = lua54.LuaMemoryError
 
 _PRELUDE = Path(__file__).parent / "prelude"
+_BOOT = (
+    "sandbox_order", "sandbox_coroutine", "sandbox_env", "machine", "codec", "scheduler", "channel", "classes", "mailbox",
+    "machine_start", "compile", "started",
+)  # fmt: skip
 _COMPILE_BYTES = 256 * 1024 * 1024
 
 
@@ -47,7 +51,18 @@ def prelude_code(name: str) -> bytes:
     """
     if not name.isidentifier():  # a name may come from a bundle's list of modules
         raise FileNotFoundError(f"no prelude file is named {name!r}")
-    source = (_PRELUDE / f"{name}.lua").read_bytes()
+    return _compiled((_PRELUDE / f"{name}.lua").read_bytes(), name)
+
+
+@cache
+def boot_code() -> bytes:
+    """Bytecode that returns a table of functions by file name: those that every run begins with, in one piece."""
+    files = [(_PRELUDE / f"{name}.lua").read_bytes() for name in _BOOT]
+    parts = [b"%s = function(...)\n%s\nend,\n" % (name.encode(), text) for name, text in zip(_BOOT, files, strict=True)]
+    return _compiled(b"return {\n" + b"".join(parts) + b"}", "boot")
+
+
+def _compiled(source: bytes, name: str) -> bytes:
     compiler = new_state().eval(b"function(text, name) return string.dump(assert(load(text, name, 't')), true) end")
     return bytes(compiler(source, b"=[" + name.encode() + b"]"))
 

@@ -1,8 +1,8 @@
 -- base: the root of a Lua world. Runs once, before anything else, with the raw libraries in reach; builds `rt`,
 -- the table that prelude files share, and leaves nothing of the raw libraries where user code could find it.
--- Called with (host, memory_bytes, instructions): `host(name, bytes) -> ok, bytes` is the one Python callable. The garbage
--- collector stands still until rt.settle().
-local pyhost, memory_bytes, instructions = ...
+-- Called with (host, memory_bytes, instructions, boot): `host(name, bytes) -> ok, bytes` is the one Python callable, boot the
+-- bytecode of the files that every run begins with. The garbage collector stands still until rt.settle().
+local pyhost, memory_bytes, instructions, boot = ...
 
 local raw = {
   type = type, next = next, rawget = rawget, rawset = rawset, rawequal = rawequal, rawlen = rawlen, select = select,
@@ -92,8 +92,18 @@ local function read_clock()
   return seconds
 end
 
+-- No garbage is collected while the library is put together, nor while a run takes its first steps: most of what there is
+-- then stays, and many runs end soon. To be called when the run waits for the first time; here it is when the heap has grown.
+local stopped = true
+function rt.settle(collect)
+  stopped, boot = false, {}
+  collectgarbage("restart")
+  if collect then collectgarbage("collect") end
+end
+
 local function check(kb)
   slow = read_clock() > 0.02
+  if kb > 512 and stopped then rt.settle() end
   if kb > soft_kb then
     collectgarbage("collect")
     used = used + kb * 128
@@ -216,7 +226,14 @@ end
 
 local loaded = {}
 
+boot = raw.load(boot, "=[boot]", "b", _ENV)()
+
 local function chunk_of(name)
+  local ready = boot[name]
+  if ready then
+    boot[name] = nil
+    return ready
+  end
   local ok, code = pyhost("prelude", name)
   if ok == nil then trip("abort") end
   local chunk, problem = raw.load(code, "=[" .. name .. "]", "b", _ENV)
@@ -240,14 +257,14 @@ end
 function rt.run_prelude(name, ...) return chunk_of(name)(rt, ...) end
 
 -- Most runs use a small part of the library. A file keeps to what each of them needs, and says which fields others add.
-local parts = {} -- table -> text of lines "file: field field field ", in the order of their making
+local parts = {} -- table -> text of lines " field field field :file", in the order of their making
 
 local function part(t, key)
-  local text = parts[t]
   if ctype(key) ~= "string" then return nil end
+  local text = parts[t]
   local at = find(text, " " .. key .. " ", 1, true) or find(text, " * ", 1, true)
   if not at then return nil end
-  local file = match(sub(text, 1, at), "([%w_]+): [^\n]*$")
+  local file = match(text, ":([%w_]+)", at)
   if loaded[file] then return nil end
   rt.require_prelude(file)
   return crawget(t, key)
@@ -258,7 +275,7 @@ local ON_DEMAND <const> = { __index = part }
 -- table, and is loaded when the first of them is read
 function rt.on_demand(t, file, fields)
   if not parts[t] then csetmetatable(t, ON_DEMAND) end
-  parts[t] = (parts[t] or "") .. file .. ": " .. fields .. " \n"
+  parts[t] = (parts[t] or "") .. " " .. fields .. " :" .. file .. "\n"
   return t
 end
 
@@ -266,7 +283,7 @@ end
 function rt.complete(t)
   local text = parts[t]
   if text then
-    for file in gmatch(text, "([%w_]+): ") do rt.require_prelude(file) end
+    for file in gmatch(text, ":([%w_]+)") do rt.require_prelude(file) end
     csetmetatable(t, nil)
     parts[t] = nil
   end
@@ -365,9 +382,4 @@ rt.require_prelude("sandbox_order")
 rt.require_prelude("sandbox_coroutine")
 rt.require_prelude("sandbox_env")
 
--- Nothing is collected while the library is put together: to be called when the code of the user has come.
-function rt.settle(collect)
-  collectgarbage("restart")
-  if collect then collectgarbage("collect") end
-end
 return rt

@@ -5,4 +5,3 @@ local program = rt.unpack(bytes)
 rt.payload_limit, rt.program = payload_limit, program
 rt.main_chunk = rt.run_prelude("compile", program.entry)
 program.entry.source = nil
-rt.settle(rt.mode == "workflow") -- scheduler.lua collects when a process first waits

@@ -13,7 +13,7 @@ local co_status, yield, running, isyieldable = coroutine.status, coroutine.yield
 local co_resume = coroutine.resume
 local byte, char, unpack, rawtype = raw.string.byte, raw.string.char, raw.table.unpack, raw.type
 local error = raw.error
-local unpack_at, pack_int, pack_bin = rt.unpack_at, rt.pack_int, rt.pack_bin
+local unpack_at = rt.unpack_at
 local TOKEN <const> = rt.block_token
 
 local BATCH <const> = 200 -- most values handed to Python at once; the C stack ends at some thousands
@@ -34,7 +34,7 @@ local history_length, history_size = 0, 0
 local on_command = nil
 local seal = nil -- raises; set while a function runs that may have no effect on the run
 local reset_budget = rt.reset_budget
-local settle = rt.mode == "function" and rt.settle -- until it waits for the first time: it may live long from then on
+local settle = rt.settle -- until the run waits for the first time
 
 -- Tasks ---------------------------------------------------------------------------------------------------------
 
@@ -99,13 +99,13 @@ local function command(code, fields, tail)
   if seal then seal() end
   if closed then error("the run has ended", 0) end
   seq = seq + 1
-  emit(char(0x92 + fields, code) .. pack_int(seq) .. tail)
+  emit(char(0x92 + fields, code) .. rt.pack_int(seq) .. tail)
   return seq
 end
 
 -- notice(code, about, tail): a command that has no number of its own, about one that has; tail is one more element
 local function notice(code, about, tail)
-  emit(char(tail and 0x93 or 0x92, code) .. pack_int(about) .. (tail or ""))
+  emit(char(tail and 0x93 or 0x92, code) .. rt.pack_int(about) .. (tail or ""))
 end
 
 -- note(code, fields, tail): a command that nothing answers, so it has no number
@@ -155,7 +155,10 @@ function rt.misfit(text) fatal = fatal or text end
 -- Time, timers, random ------------------------------------------------------------------------------------------
 
 if rt.mode == "function" then
-  rt.now_ns = function() return rt.host("machine.now_ms") * 1000000 end
+  rt.now_ns = function()
+    local _, bytes = rt.host_bytes("machine.now_ms", "\x90") -- no arguments
+    return rt.unpack(bytes) * 1000000
+  end
 else
   rt.now_ns = function() return now_ms * 1000000 end
 end
@@ -196,7 +199,7 @@ local function run()
   end
   if closed or fatal then return end
   if settle then
-    settle(true)
+    settle(rt.mode == "function") -- which may wait long, and be one of many
     settle = nil
   end
   if pending_count > 0 then return end
