@@ -36,9 +36,7 @@ class LuaWorld:
             raw = self._lua.globals()
             raw[b"collectgarbage"](b"stop")  # until rt.settle(): the library is no garbage
             start = raw[b"load"](prelude_code("base"), b"=[base]", b"b")
-            self.rt: Any = start(
-                self._call_host, self._limits.memory_bytes, self._limits.instructions, boot_code()
-            )
+            self.rt: Any = start(self._call_host, self._limits.memory_bytes, self._limits.instructions, boot_code())
             self._enter = self.rt[b"enter"]
             self._require = self.rt[b"require_prelude"]
             self._reset_budget = self.rt[b"reset_budget"]

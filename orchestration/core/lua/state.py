@@ -20,8 +20,8 @@ LuaMemoryError = lua54.LuaMemoryError
 
 _PRELUDE = Path(__file__).parent / "prelude"
 _BOOT = (
-    "sandbox_order", "sandbox_coroutine", "sandbox_env", "machine", "codec", "scheduler", "channel", "classes", "mailbox",
-    "machine_start", "compile", "started",
+    "sandbox_order", "sandbox_coroutine", "sandbox_env", "machine", "codec", "scheduler", "channel", "classes",
+    "mailbox", "machine_start", "compile", "started",
 )  # fmt: skip
 _COMPILE_BYTES = 256 * 1024 * 1024
 

@@ -93,12 +93,14 @@ local function read_clock()
 end
 
 -- No garbage is collected while the library is put together, nor while a run takes its first steps: most of what there is
--- then stays, and many runs end soon. To be called when the run waits for the first time; here it is when the heap has grown.
+-- then stays, and many runs end soon. To be called when the run waits for the first time; check() does when the heap grows.
+-- settle(thrifty): whoever may wait long and be one of many keeps no garbage; the heap of the others may grow to four times
+-- of what is alive (Lua says twice), which is little still and saves them time.
 local stopped = true
-function rt.settle(collect)
+function rt.settle(thrifty)
   stopped, boot = false, {}
   collectgarbage("restart")
-  if collect then collectgarbage("collect") end
+  if thrifty then collectgarbage("collect") else collectgarbage("incremental", 400) end
 end
 
 local function check(kb)

@@ -6,6 +6,7 @@ local rawtype, yield = raw.type, raw.coroutine.yield
 local waiter_here, block, ready = rt.waiter, rt.block, rt.ready
 local channel = rt.channel
 local methods, state_of, take, complete = channel.methods, channel.state_of, channel.take, channel.complete
+local append, hand_over = channel.append, channel.hand_over
 local TOKEN <const> = rt.block_token
 local CLOSED <const> = "send on closed channel"
 
@@ -31,9 +32,9 @@ function methods.send(self, value)
   local state = state_of(self, "send")
   local task = waiter_here()
   if state.closed then rt.raise(CLOSED) end
-  local done = channel.hand_over(state, value, task)
+  local done = hand_over(state, value, task)
   if done == nil then
-    channel.append(state.senders, { task = task, value = value })
+    append(state.senders, { task = task, value = value })
     local _, ok = block("channel:send")
     if not ok then return rt.fail("Internal", CLOSED) end
   elseif done ~= true then

@@ -68,7 +68,9 @@ def test_a_global_can_be_taken_away_before_it_was_used(name: str) -> None:
 
 
 def test_what_was_loaded_stays_the_same() -> None:
-    assert run("local f, g = string.format, print for _ in pairs(string) do end for _ in pairs(_G) do end return f == string.format, g == print") == (True, True)
+    assert run(
+        "local f, g = string.format, print for _ in pairs(string) do end for _ in pairs(_G) do end return f == string.format, g == print"
+    ) == (True, True)
 
 
 def test_loading_costs_the_code_no_instructions() -> None:
@@ -91,4 +93,6 @@ def test_loading_costs_the_code_no_instructions() -> None:
 
 def test_a_world_starts_small() -> None:
     """What every world loads at once; the rest waits for its first use."""
-    assert sum(len(prelude_code(name)) for name in ("base", "sandbox_order", "sandbox_coroutine", "sandbox_env")) < 20_000
+    assert (
+        sum(len(prelude_code(name)) for name in ("base", "sandbox_order", "sandbox_coroutine", "sandbox_env")) < 20_000
+    )
