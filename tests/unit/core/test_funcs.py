@@ -10,9 +10,11 @@ import pytest
 from orchestration.core import events, payload
 from orchestration.core.flags import Flag
 from orchestration.core.machine import Mode
+from tests.support.lua import RecordingHost
 from tests.support.lua_runs import Run, returned
 
 FUNCS = "local funcs = require('funcs') "
+IN_BOTH_MODES = pytest.mark.parametrize("mode", list(Mode), ids=lambda mode: mode.value)
 
 
 @pytest.mark.parametrize(
@@ -56,28 +58,43 @@ def test_a_failure_keeps_kind_details_and_message_and_names_its_activity() -> No
     assert run.result == ["nil", "NotFound", "gone", False, details, True]
 
 
-def test_a_future_delivers_a_payload_and_closes() -> None:
+@IN_BOTH_MODES
+def test_a_future_delivers_a_payload_and_closes(mode: Mode) -> None:
     run = Run("""return function()
       local f = require('funcs').async('a:b')
       local before = {f:is_complete(), tostring(f:result()), f:response() == f:channel()}
       local p, ok = f:response():receive()
       local _, again = f:response():receive()
-      return {before, p:data(), ok, again, f:is_complete(), f:is_canceled(), f:result():data(), tostring(f:error()), (select(2, f:error()))} end""")
+      return {before, p:data(), ok, again, f:is_complete(), f:is_canceled(), f:result():data(), tostring(f:error()), (select(2, f:error()))} end""", mode=mode, host=RecordingHost())
     run.start()
     run.complete(1, {"x": 1})
     assert run.result == [[False, "nil", True], {"x": 1}, True, False, True, False, {"x": 1}, "nil", False]
 
 
-def test_a_failed_future_delivers_its_error_and_keeps_the_kind() -> None:
+@IN_BOTH_MODES
+def test_a_failed_future_delivers_its_error_and_keeps_the_kind(mode: Mode) -> None:
     run = Run("""return function()
       local f = require('funcs').async('a:b')
       local e, ok = f:channel():receive()
       local v, again = f:result()
       local same, failed = f:error()
-      return {e:kind(), ok, tostring(v), again == e, same == e, failed} end""")
+      return {e:kind(), ok, tostring(v), again == e, same == e, failed} end""", mode=mode, host=RecordingHost())
     run.start()
     run.fail(1, "no", "Conflict")
     assert run.result == ["Conflict", True, "nil", True, True, True]
+
+
+@IN_BOTH_MODES
+def test_a_future_that_was_cancelled_stays_so_though_its_result_is_there(mode: Mode) -> None:
+    run = Run("""return function()
+      local f = require('funcs').async('a:b')
+      local p = f:channel():receive()
+      local ok, none = f:cancel()
+      local v, e = f:result()
+      return {p:data(), ok, none == nil, f:is_canceled(), tostring(v), e:kind(), e:message(), e:retryable(), f:error() == nil} end""", mode=mode, host=RecordingHost())
+    run.start()
+    run.complete(1, "there")
+    assert run.result == ["there", True, True, True, "nil", "Canceled", "canceled", False, True]
 
 
 def test_cancelling_a_future_asks_the_activity_to_stop() -> None:
@@ -120,12 +137,13 @@ def test_a_run_of_before_waits_for_no_cancellation() -> None:
     assert run.result == [[True, True, "nil", False], False, "nil", "Canceled", True, False]
 
 
-def test_results_are_recorded_when_nobody_listens() -> None:
+@IN_BOTH_MODES
+def test_results_are_recorded_when_nobody_listens(mode: Mode) -> None:
     run = Run("""return function()
       local funcs = require('funcs')
       local a, b = funcs.async('a:a'), funcs.async('a:b')
       local r = channel.select{ a:response():case_receive(), b:response():case_receive() }
-      return {r.channel == b:response(), r.value:data(), a:is_complete(), funcs.call('a:c'), a:result():data()} end""")
+      return {r.channel == b:response(), r.value:data(), a:is_complete(), funcs.call('a:c'), a:result():data()} end""", mode=mode, host=RecordingHost())
     run.start()
     run.complete(2, "b")
     run.complete(1, "a")
