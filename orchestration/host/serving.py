@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Sequence
+from typing import Final
 
 from orchestration.errors import ConfigError
 from orchestration.host.cell import Cell
@@ -20,6 +20,8 @@ from orchestration.types import EntryId
 __all__ = ["Serving", "chosen_hosts"]
 
 logger = logging.getLogger(__name__)
+
+_LAST_STEP_S: Final = 2.0
 
 
 def chosen_hosts(registry: Registry, settings: Settings, given: str | None = None) -> tuple[EntryId, ...]:
@@ -98,15 +100,13 @@ class Serving:
 
         for cell in cells:
             cell.when_ended(lambda _ending, cell=cell: ended(cell))  # type: ignore[misc]
+            if cell.ended is not None:  # before anybody would have been told
+                ended(cell)
             node.cancel(cell, "host is stopping", "")
-        deadline = time.monotonic() + longest_s
-        while any(cell.ended is None for cell in left) and not done.wait(0.1):
-            if time.monotonic() >= deadline:
-                break
-        stubborn = [cell for cell in cells if cell.ended is None]
-        for cell in stubborn:
-            node.terminate(cell)
-        if stubborn:
+        if cells and not done.wait(longest_s):
+            stubborn = list(left)
+            for cell in stubborn:
+                node.terminate(cell)
             logger.warning("%d processes did not end in time and have been terminated", len(stubborn))
-            node.post.flush(1.0)
+            done.wait(_LAST_STEP_S)  # so that who watches them is told how they ended
         node.membership.leave()
