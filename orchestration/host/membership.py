@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.errors import StoreError
+from orchestration.host.burial import Burial
 from orchestration.store.actors import Roll
-from orchestration.tasks.owner import is_dead_here
 
 if TYPE_CHECKING:
     from orchestration.host.node import Node
@@ -46,7 +46,7 @@ class Membership:
         self._generation = 0
         self._idle_since: float | None = None
         self._beats_since = 0.0
-        self._owners: dict[str, str] = {}
+        self._burial = Burial(node.actors, node.runtime.registry, silent_ms=self._silent_ms)
         self.hosts: set[str] = set()
         self.on_roll: list[Callable[[Roll], None]] = []
         """Called after each heartbeat with what it told; for those who wait for nodes to come or go."""
@@ -200,23 +200,8 @@ class Membership:
 
     def _look_around(self, roll: Roll) -> None:
         node = self._node
-        has_seen = time.monotonic() - self._beats_since > self._silent_ms / 1000
-        for silent in roll.silent:
-            if (has_seen or self._is_gone(silent)) and node.actors.bury(silent, silent_ms=self._silent_ms) == "buried":
-                logger.warning("a node was silent for too long, its processes are lost", extra={"node": silent})
-        for other in roll.living - {node.id}:
-            if self._is_gone(other):
-                node.actors.bury(other)
-                logger.warning("a node has ended without a word, its processes are lost", extra={"node": other})
-        for known in set(self._owners) - set(roll.living) - set(roll.silent):
-            del self._owners[known]
+        has_listened = time.monotonic() - self._beats_since > self._silent_ms / 1000
+        others = (roll.living | set(roll.silent)) - {node.id}
+        self._burial.look(others, silent=roll.silent, has_listened=has_listened)
         node.bonds.check(roll)
         node.routes.check(roll)
-
-    def _is_gone(self, other: str) -> bool:
-        """Whether the process behind a node is gone for certain: it ran on this machine."""
-        if other not in self._owners:
-            for known, info in self._node.actors.nodes().items():
-                self._owners[known] = str(info.get("owner", ""))
-        owner = self._owners.get(other, "")
-        return owner.count(":") == 2 and is_dead_here(owner)

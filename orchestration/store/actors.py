@@ -101,9 +101,19 @@ class Actors:
         names = (keys.nodes, keys.node(node), keys.living(node), keys.mail(node), keys.named(node), keys.names)
         return text(self._run(Order(load_script("bury_node"), names, (node, silent_ms)))[0])
 
+    def node_ids(self) -> list[str]:
+        """Every known node."""
+        return [text(node) for node in self._connection.call("ZRANGE", self._keys.nodes, 0, -1)]
+
+    def silent(self, *, silent_ms: int) -> list[str]:
+        """Nodes that have been silent for so long."""
+        seconds, micros = self._connection.call("TIME")
+        border = int(seconds) * 1000 + int(micros) // 1000 - silent_ms
+        return [text(node) for node in self._connection.call("ZRANGEBYSCORE", self._keys.nodes, "-inf", f"({border}")]
+
     def nodes(self) -> dict[str, dict[str, Any]]:
         """Every known node by its id: what it said of itself when it joined."""
-        ids = [text(node) for node in self._connection.call("ZRANGE", self._keys.nodes, 0, -1)]
+        ids = self.node_ids()
         if not ids:
             return {}
         found = self._connection.pipeline([["HGET", self._keys.node(node), "info"] for node in ids])

@@ -94,6 +94,8 @@ class Orchestration:
         install_step(app)
         install_hosts(app)
         signals.worker_process_init.connect(self._on_child, weak=False)
+        signals.worker_process_shutdown.connect(self._on_exit, weak=False)
+        signals.worker_shutdown.connect(self._on_exit, weak=False)
         signals.celeryd_after_setup.connect(self._on_worker, weak=False)
 
     @property
@@ -162,6 +164,13 @@ class Orchestration:
         self._parts = None
         self._child = True
         self.wrap_tracers()
+
+    def _on_exit(self, sender: Any = None, **_: Any) -> None:
+        """A prefork child, or a worker, ends in order: what others know of its functions and processes is forgotten."""
+        parts = self._parts
+        is_ours = getattr(sender, "app", self.app) is self.app
+        if is_ours and parts is not None and parts.runtime.pid == os.getpid():
+            parts.runtime.leave()
 
     def _on_worker(self, instance: Any, **_: Any) -> None:
         """A worker of this application is being set up: serve the queues of the definitions too."""

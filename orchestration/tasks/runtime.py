@@ -190,10 +190,16 @@ class Runtime:
         seconds, micros = self.connection.call("TIME")
         return int(seconds) * 1000 + int(micros) // 1000
 
+    def leave(self) -> None:
+        """Take this OS process out of the world of processes; safe to repeat."""
+        with self._lock:
+            node, self._node = self._node, None
+        if node is not None:
+            node.close()
+
     def close(self) -> None:
         """Let go of connections and machines."""
-        if self._node is not None:
-            self._node.close()
+        self.leave()
         self.cache.clear()
         for store in self._stores.values():
             store.claims.close()

@@ -1,7 +1,8 @@
 """The sweep: one worker at a time looks after what nobody moves. Everything it does may be done twice.
 
 Due timers, deadlines and schedules, near timers to be handed to the broker, runs with unread inputs and no live holder,
-outbox entries of holders that died, attempts claimed by dead processes, and attempts whose message seems lost.
+outbox entries of holders that died, attempts claimed by dead processes, attempts whose message seems lost, and nodes of
+processes that have gone without a word.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from orchestration.errors import CorruptHistoryError, StoreError, StoreUnavailableError
 from orchestration.faults import fault
+from orchestration.host.burial import Burial
 from orchestration.store.attempts import AttemptId
 from orchestration.store.offload.stages import StageError
 from orchestration.store.results import RunRecord, Sweep
@@ -63,6 +65,8 @@ class Sweeper:
         self._attempts = attempts
         self._schedules = ScheduleFirer(runtime)
         self._stores = StoreTidier(runtime)
+        self._burial: Burial | None = None
+        self._burial_due = 0.0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._heard = self._listening_since = time.monotonic()
@@ -125,6 +129,8 @@ class Sweeper:
                     soonest = 0.0
                 soonest = min(soonest, self._schedules.fire(namespace, store, shard))
             self._bury(namespace, store)
+            if namespace == settings.namespace:
+                self._guarded("nodes", namespace, self._bury_nodes, store)
             self._guarded("offloaded values", namespace, store.claims.tidy)
             self._guarded("key-value stores", namespace, self._stores.tidy, namespace, store)
         return soonest
@@ -303,6 +309,17 @@ class Sweeper:
             for run_id, seq in store.workers.claims(owner):
                 self._lost(namespace, store, owner, run_id, seq)
             store.workers.leave(owner, silent_ms=0 if dead else silence_ms)
+
+    def _bury_nodes(self, store: Store) -> None:
+        """Nodes look after each other; what the last of them leaves behind is found here."""
+        settings, now = self._runtime.settings, time.monotonic()
+        if now < self._burial_due:
+            return
+        self._burial_due = now + settings.node_dead_after_ms / 2000
+        if self._burial is None:
+            silent_ms = settings.node_dead_after_ms
+            self._burial = Burial(store.actors, self._runtime.registry, silent_ms=silent_ms)
+        self._burial.sweep(has_listened=(now - self._listening_since) * 1000 > settings.node_dead_after_ms)
 
     def _listened(self) -> None:
         """Redis has answered: note since when it has done so without a gap."""

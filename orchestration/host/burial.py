@@ -1,0 +1,72 @@
+"""Forgets nodes that have gone: what they ran, the names they held, the mail they have not read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from orchestration.registry import Registry
+from orchestration.registry.kinds.processes import ProcessHost
+from orchestration.store.actors import Actors
+from orchestration.tasks.owner import is_dead_here
+
+__all__ = ["Burial"]
+
+logger = logging.getLogger(__name__)
+
+_OWNER_PARTS: Final = 3
+
+
+class Burial:
+    """Whoever looks after nodes buries with this: a node among its like, and the sweep, should no node be left.
+
+    Args:
+        actors: The verbs of the store.
+        registry: Its process hosts are kept free of nodes that have gone.
+        silent_ms: Silence after which a node counts as dead.
+    """
+
+    def __init__(self, actors: Actors, registry: Registry, *, silent_ms: int) -> None:
+        self._actors = actors
+        self._hosts = [host.id for host in registry.of(ProcessHost)]
+        self._silent_ms = silent_ms
+        self._owners: dict[str, str] = {}
+
+    def look(self, nodes: Collection[str], *, silent: Iterable[str], has_listened: bool) -> None:
+        """Bury those whose OS process is gone from this machine, and those that have been silent for too long.
+
+        Args:
+            nodes: All that there are, but the one that looks.
+            silent: Those of them that have not been heard of for so long.
+            has_listened: Redis has answered for all that time. If not, silence says nothing.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer.
+        """
+        if set(nodes) - set(self._owners):
+            self._owners.update({id_: str(info.get("owner", "")) for id_, info in self._actors.nodes().items()})
+        for known in set(self._owners) - set(nodes):
+            del self._owners[known]
+        buried = 0
+        for node in nodes:
+            if self._is_gone(node):
+                buried += self._actors.bury(node) == "buried"
+                logger.warning("a node has ended without a word, its processes are lost", extra={"node": node})
+        for node in silent if has_listened else ():
+            if self._actors.bury(node, silent_ms=self._silent_ms) == "buried":
+                buried += 1
+                logger.warning("a node was silent for too long, its processes are lost", extra={"node": node})
+        if buried:
+            for host in self._hosts:
+                self._actors.serving(host)  # takes those out that are no more
+
+    def sweep(self, *, has_listened: bool) -> None:
+        """The same for all nodes that the store knows, by somebody who is none of them."""
+        silent = self._actors.silent(silent_ms=self._silent_ms)
+        self.look(self._actors.node_ids(), silent=silent, has_listened=has_listened)
+
+    def _is_gone(self, node: str) -> bool:
+        """Whether the process behind a node is gone for certain: it ran on this machine."""
+        owner = self._owners.get(node, "")
+        return owner.count(":") == _OWNER_PARTS - 1 and is_dead_here(owner)
