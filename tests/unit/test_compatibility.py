@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
-SECTIONS = {"Workflows": range(1, 16), "Functions": range(1, 11), "Modules": range(1, 25)}
+SECTIONS = {"Workflows": range(1, 16), "Functions": range(1, 11), "Processes": range(1, 13), "Modules": range(1, 25)}
 _LINK = re.compile(r"\[(test_\w+)\]\[(\w+)\]")
 
 
