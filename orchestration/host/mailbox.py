@@ -143,6 +143,14 @@ class Mailbox:
                 self._end = problem or SubscriptionClosedError("nothing more comes", "InvalidState", False)
                 self._wake()
 
+    def __bool__(self) -> bool:
+        return bool(self._items)
+
+    def pop(self) -> Message | Event | None:
+        """Take what came first, without waiting; None: there is nothing."""
+        with self._changed:
+            return self._items.popleft() if self._items else None
+
     @property
     def has_ended(self) -> bool:
         """Nothing more comes."""

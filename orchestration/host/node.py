@@ -30,6 +30,7 @@ from orchestration.host.names import Names
 from orchestration.host.performer import Performer
 from orchestration.host.pools import Pools
 from orchestration.host.post import Post
+from orchestration.host.python_cell import LoopThread
 from orchestration.host.routes import Routes
 from orchestration.host.runqueue import RunQueue
 from orchestration.host.spawning import Spawning
@@ -89,6 +90,7 @@ class Node:
         self.celery = CeleryCalls(runtime.app, self.submit, self.check, runtime.settings.start_to_close_ms / 1000)
         self.calls = Calls(self)
         self.performer = Performer(self)
+        self.loop = LoopThread()
         self.monitors = Monitors(self)
 
     @property
@@ -235,6 +237,7 @@ class Node:
         self.monitors.close()
         self.membership.leave()
         self.runqueue.close()
+        self.loop.close()
         self.timers.close()
         self.celery.close()
         self.post.close()

@@ -18,9 +18,10 @@ from orchestration.host import wire
 from orchestration.host.cell import Cell, Ending
 from orchestration.host.lua_cell import LuaCell
 from orchestration.host.names import problem_of
+from orchestration.host.python_cell import PythonCell
 from orchestration.modules.permissions import permitted
 from orchestration.registry.kinds.lua import ProcessLua
-from orchestration.registry.kinds.processes import ProcessHost
+from orchestration.registry.kinds.processes import ProcessHost, ProcessPython
 from orchestration.store.base import text
 from orchestration.store.inputs import encode_input
 
@@ -134,6 +135,9 @@ class Spawning:
         """
         node = self._node
         entry = node.runtime.registry.find(request.entry_id)
+        if isinstance(entry, ProcessPython):
+            caller = node.caller(request.entry_id, request.context, request.identity)
+            return PythonCell(node, entry, request.host, caller)
         if not isinstance(entry, ProcessLua):
             raise ApplicationError(
                 "factory not found", kind="NotFound", retryable=False, details={"id": request.entry_id}

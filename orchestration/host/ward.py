@@ -18,7 +18,7 @@ from orchestration.modules.permissions import service_identity
 from orchestration.registry import Registry
 from orchestration.registry.fields import thaw
 from orchestration.registry.kinds.lifecycle import Startup
-from orchestration.registry.kinds.processes import ProcessService
+from orchestration.registry.kinds.processes import ProcessPython, ProcessService
 from orchestration.registry.services import policy_of
 from orchestration.store.services import ServiceRecord
 
@@ -186,7 +186,9 @@ class Ward:
 
 def digest_of(entry: ProcessService, registry: Registry) -> str:
     """SHA-256 of a service's definition and code."""
-    parts = [thaw(entry.data), registry.bundle(entry.process).digest]
+    process = registry.get(entry.process)
+    code = thaw(process.data) if isinstance(process, ProcessPython) else registry.bundle(entry.process).digest
+    parts = [thaw(entry.data), code]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 

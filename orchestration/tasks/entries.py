@@ -13,6 +13,7 @@ from orchestration.core.identity import Identity
 from orchestration.errors import RegistryError, StoreError, StoreUnavailableError, WorkflowAlreadyStartedError
 from orchestration.registry.kinds.functions import FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, ProcessLua, WorkflowLua
+from orchestration.registry.kinds.processes import ProcessPython
 from orchestration.tasks.calls import with_retries
 from orchestration.tasks.dispatch import retry_attempt
 from orchestration.tasks.functions import run_function
@@ -150,8 +151,8 @@ def _python(entry: FunctionPython) -> Any:
     return run
 
 
-def resolve_callable(entry: FunctionPython) -> Any:
-    """The Python function of an entry, imported at its first call.
+def resolve_callable(entry: FunctionPython | ProcessPython) -> Any:
+    """The Python code of an entry, imported when it is first needed.
 
     Raises:
         RegistryError: The module or the name is not there, or it cannot be called.

@@ -20,7 +20,7 @@ from orchestration.registry.kinds.environment import (
 from orchestration.registry.kinds.free import RegistryEntry
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, LibraryLua, ModuleLua, ProcessLua, WorkflowLua
-from orchestration.registry.kinds.processes import ProcessHost, ProcessService
+from orchestration.registry.kinds.processes import ProcessHost, ProcessPython, ProcessService
 from orchestration.registry.kinds.queues import Queue, QueueConsumer, QueueDriver
 from orchestration.registry.kinds.security import SecurityPolicy, SecurityPolicyExpr, TokenStore
 from orchestration.registry.kinds.stores import StoreMemory, StoreSql
@@ -50,6 +50,7 @@ KINDS: Final[Mapping[str, type[Entry]]] = MappingProxyType(
         "module.lua": ModuleLua,
         "process.host": ProcessHost,
         "process.lua": ProcessLua,
+        "process.python": ProcessPython,
         "process.service": ProcessService,
         "queue.consumer": QueueConsumer,
         "queue.driver.celery": QueueDriver,

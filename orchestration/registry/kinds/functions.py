@@ -13,10 +13,11 @@ from orchestration.registry.entry import Entry, Link
 from orchestration.registry.fields import Name, Reference, fault, record
 from orchestration.registry.kinds.lua import _ACTIVITY_WORKER, _Options, activity_links
 
-__all__ = ["FunctionCelery", "FunctionPython"]
+__all__ = ["FunctionCelery", "FunctionPython", "check_callable"]
 
 
-def _check_callable(value: str) -> str:
+def check_callable(value: str) -> str:
+    """Refuse what cannot be the name of something in a Python module."""
     module, colon, function = value.partition(":")
     names = [*module.split("."), *function.split(".")]
     if not colon or not all(name.isidentifier() and not keyword.iskeyword(name) for name in names):
@@ -56,4 +57,4 @@ class FunctionPython(_Function):
         callable: ``package.module:function``.
     """
 
-    callable: Annotated[Name, AfterValidator(_check_callable)]
+    callable: Annotated[Name, AfterValidator(check_callable)]

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from orchestration.registry.entry import Entry, Link
-from orchestration.registry.fields import Integer, Reference, fault, freeze, record
+from orchestration.registry.fields import Integer, Name, Reference, fault, freeze, record
+from orchestration.registry.kinds.functions import check_callable
 from orchestration.registry.kinds.lifecycle import Lifecycle
 
-__all__ = ["HostLimits", "ProcessHost", "ProcessService", "Scope"]
+__all__ = ["HostLimits", "ProcessHost", "ProcessPython", "ProcessService", "Scope"]
 
 
 @record
@@ -42,6 +43,17 @@ class ProcessHost(Entry):
         yield from self.lifecycle.links()
 
 
+@record
+class ProcessPython(Entry):
+    """An actor in Python. Its code is imported by the worker that runs it, not while loading.
+
+    Attributes:
+        callable: ``package.module:name`` of a class, an async function or an async generator function.
+    """
+
+    callable: Annotated[Name, AfterValidator(check_callable)]
+
+
 def _check_host(value: str) -> str:
     if value == "node:control":
         raise fault("invalid host: node:control", "name a process.host entry")
@@ -62,7 +74,7 @@ class ProcessService(Entry):
     """An actor that is kept running.
 
     Attributes:
-        process: Id of the ``process.lua`` entry.
+        process: Id of the ``process.lua`` or ``process.python`` entry.
         host: Id of the host it runs on.
         input: Arguments of the process.
         scope: How many instances there are.
@@ -76,6 +88,7 @@ class ProcessService(Entry):
 
     def links(self) -> Iterator[Link]:
         """References to other entries."""
-        yield Link(field="process", target=self.process, kinds=("process.lua",), wanted="a process.lua entry")
+        kinds = ("process.lua", "process.python")
+        yield Link(field="process", target=self.process, kinds=kinds, wanted="a process.lua entry")
         yield Link(field="host", target=self.host, kinds=("process.host",), wanted="a process.host entry")
         yield from self.lifecycle.links()
