@@ -52,6 +52,8 @@ class Bonds:
         """Bind a cell of this node to another process, wherever that is; the other side does the same."""
         self._remember(other)
         cell.links.add(other)
+        if cell.ended is not None:  # it ended meanwhile
+            self._part(cell, other, cell.ended)
 
     def join(self, cell: Cell, other: Cell) -> None:
         """Bind two cells of this node."""
@@ -77,17 +79,7 @@ class Bonds:
         for watcher in list(cell.watchers):
             self._tell_watcher(cell, watcher, ending)
         for other in sorted(cell.links):
-            near = self._node.find(other)
-            if near is not None:
-                if ending.ok:
-                    near.links.discard(cell.pid)
-                else:
-                    self._tell(cell.pid, other, "down", ending)
-            elif not ending.ok:
-                self._tell(cell.pid, other, "down", ending)
-            else:
-                self._send(other, "unlink", cell.pid)
-        cell.links.clear()
+            self._part(cell, other, ending)
         for other in cell.watched:
             near = self._node.find(other)
             if near is not None:
@@ -110,6 +102,17 @@ class Bonds:
             cell.watched.discard(pid)
         cell.push(encode_input(Code.WATCHED_ENDED, pid, ending.ok, ending.value, how))
 
+    def tell_of_dead(self, dead: str, other: str) -> None:
+        """A process has just been linked to one of this node that had ended before."""
+        address = wire.address_of(dead)
+        if address is None or address.node != self._node.id:
+            return
+        ending = self._node.ended(address.unique).ending
+        if ending.ok:
+            self._send(other, "unlink", dead)
+        else:
+            self.tell_one(dead, other, "down", ending)
+
     def check(self, roll: Roll) -> None:
         """Nodes have gone: whoever is bound to one of their processes hears of it from here."""
         known = roll.living | set(roll.silent)
@@ -127,6 +130,20 @@ class Bonds:
                     if _is_on(watcher, gone):
                         cell.watchers.pop((watcher, how), None)
 
+    def _part(self, cell: Cell, other: str, ending: Ending) -> None:
+        """A cell that has ended was linked to another: whoever takes the entry tells, once."""
+        try:
+            cell.links.remove(other)
+        except KeyError:
+            return
+        near = self._node.find(other)
+        if not ending.ok:
+            self.tell_one(cell.pid, other, "down", ending)
+        elif near is not None:
+            near.links.discard(cell.pid)
+        else:
+            self._send(other, "unlink", cell.pid)
+
     def _as_linked(self, cell: Cell, pid: str) -> str:
         """How a cell knows an address: it may have been given another text for it."""
         address = wire.address_of(pid)
@@ -136,14 +153,15 @@ class Bonds:
 
     def _tell_watcher(self, cell: Cell, watcher: tuple[str, str], ending: Ending) -> None:
         if cell.watchers.pop(watcher, _MISSING) is not _MISSING:
-            self._tell(cell.pid, *watcher, ending)
+            self.tell_one(cell.pid, *watcher, ending)
 
     def _remember(self, pid: str) -> None:
         address = wire.address_of(pid)
         if address is not None and address.node != self._node.id:
             self._far.add(address.node)
 
-    def _tell(self, pid: str, watcher: str, how: str, ending: Ending) -> None:
+    def tell_one(self, pid: str, watcher: str, how: str, ending: Ending) -> None:
+        """Send word of an end to one who watches, wherever that is."""
         address = wire.address_of(watcher)
         if address is None:
             return

@@ -98,6 +98,11 @@ class Node:
         """Under which name scripts see whether this node may still act; empty before it has joined."""
         return self.id if self.membership.is_joined else ""
 
+    @property
+    def address(self) -> str:
+        """Of the node itself, where a watcher is wanted and no cell is meant."""
+        return f"{{{self.id}@|node}}"
+
     # Cells ----------------------------------------------------------------------------------------------------
 
     def next_unique(self) -> str:

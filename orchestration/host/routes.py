@@ -131,18 +131,31 @@ class Routes:
             workflow=lambda pid: workflows.watch(self._node, cell, pid, how),
         )  # fmt: skip
 
-    def bind(self, watcher: str, dest: str, how: str, answer: Answer) -> None:
-        """Let a process of another node watch (``monitor``) a process, or be linked to it (``link``)."""
-        bonds = self._node.bonds
+    def await_end(self, pid: str, told: Callable[[Ending], None], answer: Answer) -> None:
+        """Be told of the end of a process that runs already.
+
+        Args:
+            pid: Its address.
+            told: Told how it ended, wherever it runs.
+            answer: Told None when it is watched, else why not.
+        """
+        node = self._node
+        address = wire.address_of(pid)
+        how = self.expect_end(address.node if address else "", told)
+
+        def watched(problem: ApplicationError | None) -> None:
+            if problem is not None:
+                self.forget_end(how)
+            answer(problem)
 
         def near(cell: Cell) -> None:
-            if how == "monitor":
-                bonds.watch(cell, watcher, "exit")
-            else:
-                bonds.link(cell, watcher)
+            node.bonds.watch(cell, node.address, how)
             answer(None)
 
-        self._route(dest, answer, near=near, far=(how, watcher), workflow=lambda _pid: None)
+        self._route(
+            pid, watched, near=near, far=("watch", node.address, how),
+            workflow=lambda dest: ApplicationError(f"process not found: {dest}", kind="NotFound", retryable=False),
+        )  # fmt: skip
 
     def request(self, to: str, what: str, reply: Reply, *rest: Any, timeout_s: float) -> None:
         """Ask another node for something.
@@ -276,21 +289,20 @@ class Routes:
     def _on_link(self, unique: str, other: str) -> None:
         self._bind(unique, other, "down")
 
+    def _on_watch(self, unique: str, watcher: str, how: str) -> None:
+        self._bind(unique, watcher, how)
+
     def _bind(self, unique: str, watcher: str, how: str) -> None:
         node = self._node
         cell = node.cells.get(unique)
-        if cell is not None and how == "exit":
-            node.bonds.watch(cell, watcher, how)
-        elif cell is not None:
+        if cell is not None and how == "down":
             node.bonds.link(cell, watcher)
+        elif cell is not None:
+            node.bonds.watch(cell, watcher, how)
         else:  # it ended while this was under way
-            address = wire.address_of(watcher)
             found = node.ended(unique)
-            if address is None or (how == "down" and found.ending.ok):
-                return
-            node.post.tell(
-                node.fence, address.node, "", "end", address.unique, found.pid, how, found.ending.ok, found.ending.value
-            )
+            if how != "down" or not found.ending.ok:
+                node.bonds.tell_one(found.pid, watcher, how, found.ending)
 
     def _on_unmonitor(self, unique: str, watcher: str) -> None:
         self._on_unwatch(unique, watcher, "exit")

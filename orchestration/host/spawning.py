@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.core import payload
@@ -14,7 +15,6 @@ from orchestration.core.events import Code
 from orchestration.core.failures import failure_of
 from orchestration.core.identity import Identity
 from orchestration.errors import ApplicationError
-from orchestration.host import wire
 from orchestration.host.cell import Cell, Ending
 from orchestration.host.lua_cell import LuaCell
 from orchestration.host.names import problem_of
@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 Answer = Callable[[bool, bytes], None]
 _LOOK_S: Final = 0.5
+_PAUSE_S: Final = 0.02
+_MOST_TRIES: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ class SpawnRequest:
         depth: How many calls the parent is deep in.
         in_slot: A slot of a Celery worker is held while it runs.
         is_trusted: The application's own Python code asks: no policy says whom it may send to and watch.
+        tries: How often the name was taken by a process that had just ended.
     """
 
     entry_id: str
@@ -71,6 +74,7 @@ class SpawnRequest:
     depth: int = 0
     in_slot: bool = False
     is_trusted: bool = False
+    tries: int = 0
 
 
 class Spawning:
@@ -123,7 +127,7 @@ class Spawning:
         if request.host not in self._node.membership.hosts:
             _refuse(answer, "Unavailable", f"host is not running: {request.host}", {"host_id": request.host})
             return
-        self._spawn_here(request, answer, None)
+        self._spawn_here(request, answer, None, is_for_other=True)
 
     # Here -----------------------------------------------------------------------------------------------------
 
@@ -147,7 +151,8 @@ class Spawning:
         )
 
     def _spawn_here(
-        self, request: SpawnRequest, answer: Answer, on_end: Callable[[Ending], None] | None
+        self, request: SpawnRequest, answer: Answer, on_end: Callable[[Ending], None] | None, *,
+        is_for_other: bool = False,
     ) -> None:  # fmt: skip
         node = self._node
         if self.is_stopping:
@@ -164,7 +169,10 @@ class Spawning:
         def registered(status: str, rest: list[Any]) -> None:
             if status == "taken":
                 node.end(cell, Ending(True))
-                self._signal(text(rest[0]), request, answer, on_end)
+                if is_for_other:  # a list: who asked has to go on
+                    answer(True, payload.encode([text(rest[0])]))
+                else:
+                    self._signal(text(rest[0]), request, answer, on_end)
                 return
             problem = problem_of(status, rest, cell.pid)
             if problem is not None:
@@ -192,6 +200,8 @@ class Spawning:
             node.bonds.link(cell, request.parent)
             if parent is not None:
                 node.bonds.link(parent, cell.pid)
+            else:
+                node.bonds.tell_of_dead(request.parent, cell.pid)
         if request.call:
             node.bonds.watch(cell, request.parent, request.call)
 
@@ -216,8 +226,7 @@ class Spawning:
     def _signal(
         self, pid: str, request: SpawnRequest, answer: Answer, on_end: Callable[[Ending], None] | None
     ) -> None:  # fmt: skip
-        """The name is taken: the parent watches its process as it asked to, then that gets the messages."""
-        del on_end
+        """The name is taken: its process is watched as was asked, then gets the messages."""
         node = self._node
         parent = node.find(request.parent) if request.parent else None
         wanted = [how for how, is_wanted in (("monitor", request.monitors), ("link", request.links)) if is_wanted]
@@ -225,20 +234,40 @@ class Spawning:
             if not permitted(node.runtime, request.identity, f"process.{verb}", pid, request.parent):
                 _refuse(answer, "PermissionDenied", f"not allowed to process.{verb}: {pid}", {})
                 return
+        cell = node.find(pid)
+        if cell is not None and cell.is_closing:
+            self._once_more(ApplicationError("process closed", kind="InvalidState"), request, answer, on_end)
+            return
+        messages = [encode_input(Code.SIGNAL, topic, args, "") for topic, args in request.messages]
+        steps: list[Callable[[Callable[[ApplicationError | None], None]], None]] = []
+        if parent is not None:
+            steps += [partial(node.routes.watch, parent, pid, how) for how in wanted]
+        if on_end is not None:
+            steps.append(partial(node.routes.await_end, pid, on_end))
+        if messages:
+            steps.append(partial(node.routes.send, pid, messages[0]))
 
-        def go_on(problem: ApplicationError | None = None) -> None:
-            if problem is not None:  # it ended at this moment
-                answer(False, payload.encode(failure_of(problem)))
-            elif wanted and parent is not None:
-                node.routes.watch(parent, pid, wanted.pop(0), go_on)
-            elif wanted:
-                node.routes.bind(request.parent, pid, wanted.pop(0), go_on)
-            else:
-                for topic, args in request.messages:
-                    node.routes.send(pid, encode_input(Code.SIGNAL, topic, args, ""), lambda _problem: None)
+        def go_on(done: int, problem: ApplicationError | None = None) -> None:
+            if problem is not None and done == 1:
+                self._once_more(problem, request, answer, on_end)
+            elif problem is None and done < len(steps):
+                steps[done](partial(go_on, done + 1))
+            else:  # one that has ended meanwhile reads no more, and who watches it hears of it
+                for message in messages[1:]:
+                    node.routes.send(pid, message, lambda _problem: None)
                 answer(True, payload.encode(pid))
 
-        go_on()
+        go_on(0)
+
+    def _once_more(
+        self, problem: ApplicationError, request: SpawnRequest, answer: Answer, on_end: Callable[[Ending], None] | None
+    ) -> None:  # fmt: skip
+        """Who had the name has ended, or is about to: it is free soon."""
+        if problem.kind not in ("NotFound", "InvalidState") or request.tries >= _MOST_TRIES:
+            answer(False, payload.encode(failure_of(problem)))
+            return
+        node, again = self._node, replace(request, tries=request.tries + 1)
+        node.timers.after(_PAUSE_S * again.tries, lambda: node.submit(lambda: self.spawn(again, answer, on_end=on_end)))
 
     # There ----------------------------------------------------------------------------------------------------
 
@@ -261,22 +290,26 @@ class Spawning:
         to = random.choice(serving)
         if on_end is not None or request.parent:
             node.membership.join()
+        asked = request
         if on_end is not None:
             how = node.routes.expect_end(to, on_end)
-            request = replace(request, call=how, parent=request.parent or f"{{{node.id}@|node}}")
+            request = replace(request, call=how, parent=request.parent or node.address)
         parent = node.find(request.parent) if request.parent else None
 
         def replied(ok: bool, value: bytes) -> None:
-            if not ok and request.call:
+            found = payload.decode(value) if ok else None
+            if request.call and not isinstance(found, str):
                 node.routes.forget_end(request.call)
-            if ok and parent is not None:
-                pid = str(payload.decode(value))
-                address = wire.address_of(pid)
-                if address is not None:
-                    if request.monitors:
-                        node.bonds.note_watched(parent, pid)
-                    if request.links:
-                        node.bonds.link(parent, pid)
+            if isinstance(found, list):
+                node.submit(lambda: self._signal(str(found[0]), asked, answer, on_end))
+                return
+            if isinstance(found, str) and parent is not None:
+                if request.monitors:
+                    node.bonds.note_watched(parent, found)
+                if request.links:
+                    node.bonds.link(parent, found)
+            elif isinstance(found, str) and request.links:
+                node.bonds.tell_of_dead(request.parent, found)
             answer(ok, value)
 
         fields = {

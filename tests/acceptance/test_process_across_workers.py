@@ -260,6 +260,58 @@ def test_names_are_those_of_the_whole_deployment(client: Client) -> None:
     ]  # fmt: skip
 
 
+signals = scene("signals", """
+    -- The name is that of a process on one worker; it is spawned again on a host of the other.
+    local events, found = process.events(), {}
+    process.set_options { trap_links = true }
+    for i, hosts in ipairs { { "app:one", "app:two" }, { "app:two", "app:one" }, { "app:two", "app:two" } } do
+        local builder = process.with_options({}):with_name("signals-" .. i)
+        local pid = builder:spawn("app:waits", hosts[1])
+        local again = builder:with_message("x"):spawn_linked_monitored("app:waits", hosts[2])
+        local executed = channel.new(1)
+        coroutine.spawn(function() executed:send({ said(builder:with_message("fail"):exec("app:waits", hosts[2])) }) end)
+        local one, two = events:receive(), events:receive()
+        found[i] = { again == pid, one.from == pid and heard(one), two.from == pid and heard(two), executed:receive()[1] }
+    end
+    return found
+""")
+
+
+def test_a_spawn_under_a_name_of_another_worker_watches_and_signals_whoever_has_it(client: Client) -> None:
+    wanted = [True, ["pid.exit", FAILED], ["pid.link.down", FAILED], FAILED]
+    assert client.call(run, signals, timeout=30) == [wanted] * 3
+
+
+orphans = scene("orphans", """
+    -- A parent that is terminated while it starts a child that is linked to it.
+    local born, events, found = process.listen("born"), process.events(), {}
+    for i, host in ipairs { "app:one", "app:two", "app:one", "app:two", "app:one", "app:two" } do
+        local parent = process.spawn_monitored("app:parent", "app:one", process.pid(), host)
+        process.send(parent, "go")
+        process.terminate(parent)
+        events:receive()
+        local picked = channel.select { born:case_receive(), time.after("300ms"):case_receive() }
+        if picked.channel == born and process.monitor(picked.value) then
+            found[i] = heard(events:receive())[2]
+        else
+            found[i] = "gone"
+        end
+    end
+    return found
+""")
+act.process("parent", """
+    local to, host = ...
+    process.inbox():receive()
+    process.spawn_linked("app:child", host, to)
+    process.inbox():receive()
+""")
+act.process("child", "process.send((...), 'born', process.pid()) process.inbox():receive()")
+
+
+def test_a_child_that_is_linked_to_a_parent_that_has_just_ended_ends_too(client: Client) -> None:
+    assert set(client.call(run, orphans, timeout=30)) <= {"gone", LINKED}
+
+
 upgrade = scene("upgrade", """
     local pid = process.spawn_linked_monitored("app:upgrades", "app:two", process.pid())
     local here = process.listen("here")

@@ -204,6 +204,53 @@ def test_of_racing_spawns_one_starts_and_the_others_signal(client: Client) -> No
     assert client.call(races, next(_names), 8, timeout=10) == [1, 8, True], "one process, 8 messages, one monitor"
 
 
+executes = act.function("executes", """
+    local name = ...
+    local pid = process.with_options({}):with_name(name):spawn("app:collects", "app:host", 2)
+    local finished = channel.new(1)
+    coroutine.spawn(function()
+        finished:send({ said(process.with_options({}):with_name(name):with_message("one"):exec("app:collects", "app:host", 2)) })
+    end)
+    time.sleep("20ms")
+    process.send(pid, "two")
+    return finished:receive()[1]
+""")
+
+
+def test_exec_under_a_name_that_is_taken_waits_for_the_end_of_whoever_has_it(client: Client) -> None:
+    first, second = client.call(executes, next(_names), timeout=10)
+    assert (first, second.split()[0]) == ("one ", "two")
+
+
+replaced = act.function("replaced", """
+    -- Whoever has the name is busy, and about to be terminated: no startup message may go to it.
+    local name, events = ..., process.events()
+    local builder = process.with_options({}):with_name(name)
+    for i = 1, 5 do
+        local busy = builder:spawn_monitored("app:busy", "app:host")
+        assert(process.terminate(busy))
+        local pid = assert(builder:with_message("hello"):spawn_monitored("app:collects", "app:host", 1))
+        local ends = {}
+        for _ = 1, 2 do
+            local event = events:receive()
+            ends[event.from] = heard(event)[2]
+        end
+        if pid == busy or ends[pid][1] ~= "hello " then return i end
+    end
+    return "never lost"
+""")
+act.process("busy", """
+    while true do
+        for i = 1, 3000000 do end
+        time.sleep("1ms")
+    end
+""")
+
+
+def test_a_startup_message_never_goes_to_one_that_is_about_to_be_terminated(client: Client) -> None:
+    assert client.call(replaced, next(_names), timeout=20) == "never lost"
+
+
 @pytest.mark.parametrize("times", [6])
 def test_a_name_is_taken_again_as_soon_as_its_process_has_ended(client: Client, times: int) -> None:
     name = next(_names)
