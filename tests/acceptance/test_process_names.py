@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - Lua sources read better on one line
 """Names of processes: registered, found, taken away, and the spawn that signals whoever has the name."""
 
 from __future__ import annotations
