@@ -69,6 +69,10 @@ class Actors:
         """
         return self._connection.run_many([(order.script, order.keys, order.args) for order in orders])
 
+    def let_go(self) -> None:
+        """This thread needs no connection for now."""
+        self._connection.let_go()
+
     def _run(self, order: Order) -> list[Any]:
         return self._connection.run(order.script, order.keys, order.args)
 

@@ -36,6 +36,8 @@ _PASSING = (
     redis.exceptions.TryAgainError,
 )
 """Answers that another moment or another connection changes; redis-py takes the code off their texts."""
+_MOST_CONNECTIONS = 10_000
+"""No bound of ours: redis-py's is 100, and whoever is above it gets an error as if Redis were away."""
 _BUSY = ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF")
 
 
@@ -75,6 +77,9 @@ class Connection(Protocol):
 
     def subscribe(self, *channels: str) -> Subscription:
         """Listen to channels; established when this returns."""
+
+    def let_go(self) -> None:
+        """Leave the connection that this thread holds to others; its next command takes one again."""
 
     @property
     def is_shared(self) -> bool:
@@ -130,6 +135,11 @@ class _Held:
         self.connection: Any = None
         self.connection = pool.get_connection()
 
+    def give_back(self) -> None:
+        """Leave it to others, as it is."""
+        connection, self.connection = self.connection, None
+        self._pool.release(connection)
+
     def __del__(self) -> None:
         if self.connection is not None:
             self.connection.disconnect()
@@ -157,6 +167,7 @@ class RedisConnection:
             "retry": Retry(NoBackoff(), 0),
             "socket_timeout": 2 * connect_s,
             "health_check_interval": 25,
+            "max_connections": _MOST_CONNECTIONS,
             "client_name": name,
         }
         if not url.startswith("unix:"):
@@ -212,6 +223,12 @@ class RedisConnection:
         except BaseException:
             connection.disconnect()
             raise
+
+    def let_go(self) -> None:
+        """Leave the connection that this thread holds to others; its next command takes one again."""
+        held, self._mine.held = getattr(self._mine, "held", None), None
+        if held is not None:
+            held.give_back()
 
     def run_many(
         self, orders: Sequence[tuple[Script, Sequence[str], Sequence[Any]]]

@@ -147,6 +147,9 @@ class MemoryConnection:
         """Identity of the server in memory."""
         return self._id
 
+    def let_go(self) -> None:
+        """Do nothing: there is no connection."""
+
     def close(self) -> None:
         """Do nothing: the keys stay as long as this object."""
 
