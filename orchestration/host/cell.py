@@ -40,8 +40,8 @@ class Cell:
     """
 
     __slots__ = (
-        "_end_number", "_ends", "caller", "depth", "ended", "entry_id", "holds", "in_slot", "is_public", "links",
-        "names", "node", "pid", "place", "refused", "run_facts", "told", "unique", "watched", "watchers",
+        "_end_number", "_ends", "caller", "depth", "ended", "entry_id", "holds", "home", "in_slot", "is_public",
+        "links", "names", "node", "pid", "place", "refused", "run_facts", "told", "unique", "watched", "watchers",
     )  # fmt: skip
 
     def __init__(self, node: Node, entry_id: str, place: str, caller: Caller) -> None:
@@ -49,7 +49,9 @@ class Cell:
         self.entry_id = entry_id
         self.place = place
         self.unique = node.next_unique()
-        self.pid = f"{{{node.id}@{place}|{self.unique}}}"
+        self.home = node.id
+        """Id under which its node was known when it was made; when that is buried, nothing that it does counts."""
+        self.pid = f"{{{self.home}@{place}|{self.unique}}}"
         self.caller = caller
         caller.pid = self.pid
         self.ended: Ending | None = None

@@ -121,6 +121,10 @@ class CodeCell(Cell):
 
     def _step(self, inputs: list[bytes]) -> Ending | None:
         """Take inputs, perform the commands; the ending, if this was the last step."""
+        with self.node.acting_as(self.home):
+            return self._take_step(inputs)
+
+    def _take_step(self, inputs: list[bytes]) -> Ending | None:
         try:
             commands = self._apply(inputs)
         except (MemoryLimitError, StepLimitError) as error:
@@ -129,6 +133,10 @@ class CodeCell(Cell):
         except Exception as error:  # noqa: BLE001 - whatever it is, this process ends of it and no other
             failure = payload.encode(failure_of(error))
             return Ending(False, _not_upgraded("create", failure) if self._is_upgrading else failure)
+        if commands:
+            self.node.wait_for_turn()  # this thread may have stood still in the middle of the step
+            if self.home != self.node.id:
+                return None  # what it asks for is not done any more; it has been killed
         for command in commands:
             code, *rest = msgpack.unpackb(command, raw=False, strict_map_key=False)
             if code == Code.COMPLETE:

@@ -187,10 +187,11 @@ class Membership:
             self._silent_ms, extra={"node": self._node.id},
         )  # fmt: skip
         hosts = set(self.hosts)
-        self._node.perish()
         with self._changed:
             self._joined = False
             self._node.rename()
+        self._node.perish()
+        with self._changed:
             self._alive_until = float("inf")
             self._changed.notify_all()
         for host in hosts:

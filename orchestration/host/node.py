@@ -12,8 +12,9 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 from orchestration.core import payload
@@ -46,6 +47,10 @@ logger = logging.getLogger(__name__)
 _REMEMBERED: Final = 2_000
 _REMEMBERED_BYTES: Final = 16 * 1024
 _FORGOTTEN: Final = Ending(False, payload.encode_failure("process has ended", kind="NotFound", retryable=False))
+_LOST: Final = payload.encode_failure(
+    "this worker was silent for too long and has been taken for dead", kind="Unavailable", retryable=True,
+    details={"reason": "worker_lost"},
+)  # fmt: skip
 _TERMINATED: Final = payload.encode_failure("process terminated", kind="Internal")
 
 
@@ -77,6 +82,7 @@ class Node:
         self._endings: OrderedDict[str, Ended] = OrderedDict()
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
+        self._acting = threading.local()
         self.timers = Timers()
         self.runqueue = RunQueue(max(2, os.cpu_count() or 2), is_held=lambda: not self.membership.may_act())
         self.work = ThreadPoolExecutor(512, thread_name_prefix="orchestration-work")
@@ -95,8 +101,27 @@ class Node:
 
     @property
     def fence(self) -> str:
-        """Under which name scripts see whether this node may still act; empty before it has joined."""
-        return self.id if self.membership.is_joined else ""
+        """Under which name scripts see whether this thread may still act; empty before the node has joined."""
+        id_ = self._own_id
+        return id_ if id_ != self.id or self.membership.is_joined else ""
+
+    @property
+    def _own_id(self) -> str:
+        id_: str = getattr(self._acting, "id", self.id)
+        return id_
+
+    @contextmanager
+    def acting_as(self, id_: str) -> Iterator[None]:
+        """Let this thread act under that id of the node: when the node has another by now, nothing has an effect."""
+        before = getattr(self._acting, "id", None)
+        self._acting.id = id_
+        try:
+            yield
+        finally:
+            if before is None:
+                del self._acting.id
+            else:
+                self._acting.id = before
 
     @property
     def address(self) -> str:
@@ -123,10 +148,13 @@ class Node:
         with self._lock:
             self.cells[cell.unique] = cell
             self._by_address[cell.pid.encode()] = cell
+            is_lost = cell.home != self.id
+        if is_lost:  # between its making and this, the node was taken for dead
+            cell.kill(Ending(False, _LOST))
 
     def expose(self, cell: Cell) -> None:
         """Let a cell be found from everywhere: it is about to tell its address."""
-        if cell.is_public or cell.ended is not None:
+        if cell.is_public or cell.ended is not None or cell.home != self.id:
             return
         self.membership.join()
         cell.is_public = True
@@ -148,7 +176,9 @@ class Node:
     def hand_over(self, sender: Cell, dest: bytes, item: bytes) -> bool:
         """Put an input into the mailbox of a cell of this node, by address or name; False: there is none."""
         cell = self._by_address.get(dest) or self.names.local(dest)
-        if cell is None or cell.ended is not None or cell.is_closing or not self.performer.may_send(sender, cell.pid):
+        if cell is None or cell.ended is not None or cell.is_closing or sender.home != self.id:
+            return False
+        if not self.performer.may_send(sender, cell.pid):
             return False
         if not sender.is_public:
             self.expose(sender)
@@ -211,31 +241,28 @@ class Node:
         Raises:
             ApplicationError: It may; of kind ``Unavailable``.
         """
-        if not self.membership.may_act():
+        if self._own_id != self.id or not self.membership.may_act():
             text = "this worker has been silent for too long: what its processes do has no effect any more"
             raise ApplicationError(text, kind="Unavailable", retryable=True)
 
     def perish(self) -> None:
-        """This node has been taken for dead: everything that ran here is gone, and others know it already."""
+        """This node was taken for dead and has another id: all that ran before is gone, and others know it already."""
         with self._lock:
-            cells = list(self.cells.values())
-        failure = payload.encode_failure(
-            "this worker was silent for too long and has been taken for dead", kind="Unavailable", retryable=True,
-            details={"reason": "worker_lost"},
-        )  # fmt: skip
+            cells = [cell for cell in self.cells.values() if cell.home != self.id]
         for cell in cells:
             cell.watchers.clear()
             cell.links.clear()
             cell.watched.clear()
             cell.is_public = False
         for cell in cells:
-            cell.kill(Ending(False, failure))
+            cell.kill(Ending(False, _LOST))
 
     def rename(self) -> None:
         """Take another id: the old one is buried."""
-        self.post.close()
-        self.id = os.urandom(6).hex()
-        self.post = Post(self.actors, self.id, self._take)
+        with self._lock:
+            self.post.close()
+            self.id = os.urandom(6).hex()
+            self.post = Post(self.actors, self.id, self._take)
 
     def close(self) -> None:
         """Leave the deployment and stop all threads; cells that still run are gone without a word."""
@@ -250,12 +277,16 @@ class Node:
 
     def submit(self, work: Callable[[], None]) -> None:
         """Do something that may wait, in a thread of its own."""
+        id_ = self._own_id
 
         def run() -> None:
             try:
-                work()
+                with self.acting_as(id_):
+                    work()
             except Exception:
                 logger.exception("work for a process failed")
+            finally:
+                self.actors.let_go()
 
         self.work.submit(run)
 
