@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.core import payload
 from orchestration.core.events import Code
 from orchestration.core.failures import failure_of
 from orchestration.core.identity import Identity
-from orchestration.errors import ApplicationError
+from orchestration.errors import ApplicationError, StoreError
 from orchestration.host import workflows
 from orchestration.host.cell import Cell, Ending
 from orchestration.host.spawning import SpawnRequest
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     from orchestration.host.node import Node
 
 __all__ = ["Performer"]
+
+logger = logging.getLogger(__name__)
+
+_FAILED: Final = {
+    Code.SCHEDULE_ACTIVITY: Code.ACTIVITY_FAILED, Code.START_CHILD: Code.CHILD_START_FAILED,
+}  # fmt: skip
+_TEXTS: Final[Mapping[int, int]] = {
+    Code.SEND_SIGNAL: 1, Code.CANCEL_EXTERNAL: 1, Code.WATCH: 1, Code.START_CHILD: 2, Code.SCHEDULE_ACTIVITY: 1,
+}  # fmt: skip
+"""How many fields of a command are text, beside its number."""
 
 
 class Performer:
@@ -46,11 +57,15 @@ class Performer:
         }
 
     def perform(self, cell: Cell, code: int, rest: list[Any]) -> None:
-        """Do what one command asks for, if it is permitted."""
-        if has_target(self._node.runtime, cell.caller.identity, code, rest):
-            self._node.submit(lambda: self._find(cell, code, rest))
-        else:
-            self._decide(cell, code, rest)
+        """Do what one command asks for, if it is permitted; what goes wrong is its answer."""
+        try:
+            _check_text(code, rest)
+            if has_target(self._node.runtime, cell.caller.identity, code, rest):
+                self._node.submit(lambda: self._find(cell, code, rest))
+            else:
+                self._decide(cell, code, rest)
+        except Exception as error:  # noqa: BLE001 - nobody else would answer the code, which waits
+            self._fail(cell, code, rest[0], error)
 
     def _find(self, cell: Cell, code: int, rest: list[Any]) -> None:
         """Find out what a command is about, before policies are asked."""
@@ -58,8 +73,11 @@ class Performer:
             find_target(self._node.runtime, cell.caller.identity, code, rest)
         except Exception as error:  # noqa: BLE001 - Redis is away; who asked is told
             self._answer(cell, rest[0], ApplicationError(str(error), kind="Unavailable", retryable=True))
-        else:
+            return
+        try:
             self._decide(cell, code, rest)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(cell, code, rest[0], error)
 
     def _decide(self, cell: Cell, code: int, rest: list[Any]) -> None:
         refused = refused_command(self._node.runtime, cell.caller.identity, code, rest, cell.pid)
@@ -76,6 +94,18 @@ class Performer:
         """Whether a cell may send to an address, without asking; False: a command has to ask."""
         del pid
         return not is_guarded(self._node.runtime, cell.caller.identity)
+
+    def _fail(self, cell: Cell, code: int, seq: int, error: Exception) -> None:
+        """Answer a command that could not even be begun."""
+        if isinstance(error, StoreError):
+            error = ApplicationError(str(error), kind="Unavailable", retryable=True)
+        elif not isinstance(error, ApplicationError):
+            logger.error("a command of %s failed", cell.pid, exc_info=error)
+        failure = payload.encode(failure_of(error))
+        if code in _FAILED:
+            cell.push(encode_input(_FAILED[Code(code)], seq, failure))
+        else:
+            cell.push(encode_input(Code.OPERATION_DONE, seq, False, failure))
 
     def _answer(self, cell: Cell, seq: int, problem: ApplicationError | None, value: Any = None) -> None:
         data = payload.encode(value if problem is None else failure_of(problem))
@@ -187,6 +217,21 @@ class Performer:
         cell.push(encode_input(Code.CHILD_STARTED, seq, pid))
         if options.get("wait"):
             workflows.expect_end(node, cell, seq, namespace, run_id, pid)
+
+
+def _check_text(code: int, rest: list[Any]) -> None:
+    """Addresses, names and ids are text: Lua's strings that are none come as bytes.
+
+    Raises:
+        ApplicationError: One of them is no text.
+    """
+    fields = [*rest[1 : 1 + _TEXTS.get(code, 0)]]
+    if code == Code.START_CHILD:
+        fields.append(rest[4].get("name"))
+    elif code == Code.PERFORM and rest[1].startswith("process."):
+        fields += payload.decode(rest[2])
+    if any(isinstance(field, bytes) for field in fields):
+        raise ApplicationError("an address, name or id must be UTF-8 text", kind="Invalid", retryable=False)
 
 
 def _as_internal(problem: ApplicationError | None) -> ApplicationError | None:

@@ -26,7 +26,7 @@ function process.send(...)
   end
   if is_workflow then
     if not is_pid(dest) then return unresolved(dest) end
-  else
+  elseif not find(dest, "\0", 1, true) then -- which ends the address in what is handed over, and no address has
     -- To a process of the same worker: handed over before this returns.
     local _, answer = rt.host_bytes("live.send", dest .. "\0" .. pack_str(topic) .. pack_bin(bytes) .. pack_str(own))
     if answer == "\xc3" then return true, nil end
