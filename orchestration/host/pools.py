@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -10,13 +11,17 @@ from orchestration.registry.kinds.lua import FunctionLua
 
 __all__ = ["Pools"]
 
+logger = logging.getLogger(__name__)
+
 
 class _Pool:
-    __slots__ = ("running", "waiting")
+    __slots__ = ("due", "is_starting", "running", "waiting")
 
     def __init__(self) -> None:
         self.running = 0
         self.waiting: deque[Callable[[], None]] = deque()
+        self.due: deque[Callable[[], None]] = deque()
+        self.is_starting = False
 
 
 class Pools:
@@ -55,5 +60,17 @@ class Pools:
             if not pool.waiting:
                 pool.running -= 1
                 return
-            following = pool.waiting.popleft()
-        following()
+            pool.due.append(pool.waiting.popleft())
+            if pool.is_starting:  # maybe further out in this thread: one that starts may leave at once, and so the next
+                return
+            pool.is_starting = True
+        while True:
+            with self._lock:
+                if not pool.due:
+                    pool.is_starting = False
+                    return
+                following = pool.due.popleft()
+            try:
+                following()
+            except Exception:
+                logger.exception("a call of %s could not be started", entry.id)

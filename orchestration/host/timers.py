@@ -92,7 +92,7 @@ class Timers:
                     return
                 wait_s = self._heap[0][0] - time.monotonic() if self._heap else None
                 if wait_s is None or wait_s > 0:
-                    self._changed.wait(wait_s)
+                    self._changed.wait(None if wait_s is None else min(wait_s, threading.TIMEOUT_MAX))
                     continue
                 timer = heapq.heappop(self._heap)[2]
             try:
