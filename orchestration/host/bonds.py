@@ -39,8 +39,8 @@ class Bonds:
 
     def watch(self, target: Cell, watcher: str, how: str) -> None:
         """Let an address be told of the end of a cell of this node."""
-        self._remember(watcher)
         target.watchers[(watcher, how)] = None
+        self._remember(watcher)
         if target.ended is not None:  # it ended meanwhile: whoever takes the entry tells, once
             self._tell_watcher(target, (watcher, how), target.ended)
 
@@ -50,8 +50,8 @@ class Bonds:
 
     def link(self, cell: Cell, other: str) -> None:
         """Bind a cell of this node to another process, wherever that is; the other side does the same."""
-        self._remember(other)
         cell.links.add(other)
+        self._remember(other)  # last: a look at the nodes meanwhile would forget it again, and not see the link
         if cell.ended is not None:  # it ended meanwhile
             self._part(cell, other, cell.ended)
 
@@ -71,8 +71,8 @@ class Bonds:
 
     def note_watched(self, cell: Cell, other: str) -> None:
         """A cell of this node watches a process of another: when that node goes, it has to be told from here."""
-        self._remember(other)
         cell.watched.add(other)
+        self._remember(other)
 
     def tell(self, cell: Cell, ending: Ending) -> None:
         """A cell has ended: EXIT for those who monitor it first, then word for those who are linked to it."""
@@ -80,13 +80,13 @@ class Bonds:
             self._tell_watcher(cell, watcher, ending)
         for other in sorted(cell.links):
             self._part(cell, other, ending)
-        for other in cell.watched:
+        for other in sorted(cell.watched):  # in one go: answers that come meanwhile add to it
+            cell.watched.discard(other)
             near = self._node.find(other)
             if near is not None:
                 near.watchers.pop((cell.pid, "exit"), None)
             else:
                 self._send(other, "unwatch", cell.pid, "exit")
-        cell.watched.clear()
 
     def hear(self, unique: str, pid: str, how: str, ending: Ending) -> None:
         """Word of an end has come for a cell of this node."""

@@ -41,6 +41,14 @@ class Names:
             if cell.ended is None:
                 cell.names.add(name)
                 self._local[name.encode()] = cell
+                return
+        self.free(cell.pid, name)
+
+    def free(self, pid: str, name: str) -> None:
+        """A process ended while it was given a name, which nobody else would take away again."""
+        address = wire.address_of(pid)
+        if address is not None:
+            self._node.post.order(self._node.actors.end(address.node, address.unique, pid, [name]))
 
     def drop(self, cell: Cell, name: str) -> None:
         """A cell of this node has lost a name."""
@@ -69,8 +77,13 @@ class Names:
                 cell = node.find(pid)
                 if cell is not None:
                     self.add(cell, name)
-                elif address.node != node.id:
-                    node.post.tell(node.fence, address.node, address.unique, "named", address.unique, name)
+                elif address.node == node.id:
+                    self.free(pid, name)
+                else:
+                    node.post.tell(
+                        node.fence, address.node, address.unique, "named", address.unique, name,
+                        done=lambda status, _rest: self.free(pid, name) if status == "not_found" else None,
+                    )  # fmt: skip
             answer(problem_of(status, rest, pid, name), True)
 
         order = node.actors.claim_name(node.fence, address.node, address.unique, pid, name)
@@ -91,6 +104,8 @@ class Names:
             if status in ("ok", "not_found"):
                 answer(None, status == "ok")
             else:
+                if cell is not None:
+                    self.add(cell, name)  # it still has it
                 answer(problem_of(status, rest, "", name), None)
 
         node.post.order(node.actors.drop_name(node.fence, name), done)

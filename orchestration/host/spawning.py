@@ -222,6 +222,10 @@ class Spawning:
             answer(True, payload.encode(cell.pid))
 
         cell.run(request.args, loaded)
+        if cell.ended is not None:  # while it was made known: nobody has seen who is to be told
+            cell.refused, missed = None, cell.refused
+            if missed is not None:
+                missed(cell.ended)
 
     def _signal(
         self, pid: str, request: SpawnRequest, answer: Answer, on_end: Callable[[Ending], None] | None
