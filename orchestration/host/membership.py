@@ -165,7 +165,7 @@ class Membership:
 
     def _is_idle(self) -> bool:
         since = self._idle_since
-        if self._stays or self._node.cells:
+        if self._stays or self._node.is_lived_in:
             self._idle_since = None
             return False
         if since is None:
@@ -176,7 +176,7 @@ class Membership:
     def retire(self) -> None:
         """Nothing lives here: be forgotten until something does."""
         with self._changed:
-            if self._stays or self._node.cells or not self._joined:
+            if self._stays or self._node.is_lived_in or not self._joined:
                 return
             self.leave()
             self._node.rename()

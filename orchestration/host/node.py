@@ -51,6 +51,7 @@ _LOST: Final = payload.encode_failure(
     "this worker was silent for too long and has been taken for dead", kind="Unavailable", retryable=True,
     details={"reason": "worker_lost"},
 )  # fmt: skip
+_CLOSED: Final = payload.encode_failure("this worker has been closed", kind="Unavailable", retryable=True)
 _TERMINATED: Final = payload.encode_failure("process terminated", kind="Internal")
 
 
@@ -127,6 +128,11 @@ class Node:
     def address(self) -> str:
         """Of the node itself, where a watcher is wanted and no cell is meant."""
         return f"{{{self.id}@|node}}"
+
+    @property
+    def is_lived_in(self) -> bool:
+        """There are cells here, or others owe it an answer, which would not find it under another id."""
+        return bool(self.cells) or self.routes.is_waiting
 
     # Cells ----------------------------------------------------------------------------------------------------
 
@@ -249,13 +255,18 @@ class Node:
         """This node was taken for dead and has another id: all that ran before is gone, and others know it already."""
         with self._lock:
             cells = [cell for cell in self.cells.values() if cell.home != self.id]
+        self._give_up(cells, _LOST)
+
+    def _give_up(self, cells: list[Cell], failure: bytes) -> None:
+        """End cells, and all waiting for other nodes, without a word to these."""
         for cell in cells:
             cell.watchers.clear()
             cell.links.clear()
             cell.watched.clear()
             cell.is_public = False
         for cell in cells:
-            cell.kill(Ending(False, _LOST))
+            cell.kill(Ending(False, failure))
+        self.routes.give_up(failure)
 
     def rename(self) -> None:
         """Take another id: the old one is buried."""
@@ -265,10 +276,16 @@ class Node:
             self.post = Post(self.actors, self.id, self._take)
 
     def close(self) -> None:
-        """Leave the deployment and stop all threads; cells that still run are gone without a word."""
+        """Leave the deployment and stop all threads; cells that still run are gone without a word to others."""
         self.monitors.close()
         self.membership.leave()
+        with self._lock:
+            cells = list(self.cells.values())
+        self._give_up(cells, _CLOSED)
         self.runqueue.close()
+        for cell in cells:  # no thread ends them any more; who waits for them here must not wait for ever
+            for told in cell.take_told():
+                told(Ending(False, _CLOSED))
         self.loop.close()
         self.timers.close()
         self.celery.close()

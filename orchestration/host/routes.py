@@ -204,6 +204,20 @@ class Routes:
         else:
             node.post.tell(node.fence, to, "", "called", how, ending.ok, ending.value)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Others owe this node an answer."""
+        return bool(self._requests or self._calls)
+
+    def give_up(self, failure: bytes) -> None:
+        """Nothing that was asked of others is answered any more."""
+        with self._lock:
+            requests, calls = list(self._requests), list(self._calls)
+        for number in requests:
+            self._reply(number, False, failure)
+        for how in calls:
+            self._called(how, Ending(False, failure))
+
     def check(self, roll: Roll) -> None:
         """Nodes have gone: what was asked of them is not answered."""
         known = roll.living | set(roll.silent)
@@ -334,6 +348,8 @@ class Routes:
         cell = self._node.cells.get(unique)
         if cell is not None:
             self._node.names.add(cell, name)
+        else:
+            self._node.names.free(self._node.ended(unique).pid, name)
 
     def _on_unnamed(self, unique: str, name: str) -> None:
         cell = self._node.cells.get(unique)

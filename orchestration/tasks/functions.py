@@ -12,6 +12,7 @@ from orchestration.core.events import Code
 from orchestration.core.failures import application_error
 from orchestration.core.identity import Identity
 from orchestration.errors import ApplicationError
+from orchestration.host.cell import Ending
 from orchestration.modules.caller import Caller
 from orchestration.registry.kinds.lua import FunctionLua
 from orchestration.store.inputs import encode_input
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["run_function"]
 
 _DEPTH_LIMIT = 64
+_LOOK_EVERY_S = 0.5
+_INTERRUPTED = payload.encode_failure("the function was interrupted", kind="Canceled", retryable=False)
 _depth = threading.local()
 
 
@@ -73,19 +76,19 @@ def run_function(
         run = info()
         cell.run_facts = {"workflow_id": run.workflow_id, "run_id": run.run_id, "workflow_type": run.workflow_type}
     entry = runtime.registry.get(function_id)
-    if isinstance(entry, FunctionLua):
-        place = threading.Event()
-        node.pools.enter(entry, frozenset(), lambda has_place: _take_place(node, cell, entry, has_place, place))
-        place.wait()
     node.add(cell)
-    if on_start is not None:
-        on_start(cell.caller)
     _depth.value = depth + 1
     try:
+        if isinstance(entry, FunctionLua):
+            _wait_for_place(node, cell, entry)
+        if on_start is not None:
+            on_start(cell.caller)
         # The activity itself is told on process.events(); functions that it calls are its own business.
         ending = cell.drive(packed, look=_look if in_activity() and depth == 0 else None)
     finally:
         _depth.value = depth
+        if cell.ended is None:  # the thread is interrupted: by a soft time limit, by what cancels an activity
+            node.end(cell, Ending(False, _INTERRUPTED))
     if cell.left_limits is not None:
         raise cell.left_limits
     if ending.ok:
@@ -93,10 +96,21 @@ def run_function(
     raise application_error(payload.decode_failure(ending.value), ApplicationError)
 
 
+def _wait_for_place(node: Node, cell: PinnedCell, entry: FunctionLua) -> None:
+    place = threading.Event()
+    node.pools.enter(entry, frozenset(), lambda has_place: _take_place(node, cell, entry, has_place, place))
+    while not place.wait(_LOOK_EVERY_S):
+        if cell.is_closing:  # its node goes
+            return
+
+
 def _take_place(node: Node, cell: PinnedCell, entry: FunctionLua, has_place: bool, place: threading.Event) -> None:
     if has_place:
         cell.holds = frozenset({entry.id})
         cell.when_ended(lambda _ending: node.pools.leave(entry))
+        if cell.ended is not None:  # nobody waits for the place any more
+            for told in cell.take_told():
+                told(cell.ended)
     place.set()
 
 
