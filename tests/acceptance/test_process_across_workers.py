@@ -435,6 +435,23 @@ def test_when_a_worker_is_killed_watchers_hear_of_it_within_10_seconds(client: C
     is_forgotten(client, watcher, pid)
 
 
+def test_when_the_process_that_serves_the_hosts_of_a_worker_dies_watchers_hear_and_another_is_started(
+    client: Client, both: Deployment
+) -> None:
+    worker = both.worker(options=["--hosts", "app:three"], pool="prefork", concurrency=1, queues=["unused"])
+    try:
+        watcher, pid = client.call(begin, timeout=20)
+        worker.kill_children()
+        lost = "Unavailable true: the worker of this process is gone"
+        assert events_of(client, watcher, 2, deadline_s=10) == [["pid.exit", True, lost], ["pid.link.down", True, lost]]
+        is_forgotten(client, watcher, pid)
+        watcher, again = client.call(begin, "obeys", timeout=20)
+        assert again.startswith("{")
+        assert again != pid
+    finally:
+        worker.kill()
+
+
 @pytest.mark.parametrize("how", ["obeys", "ignores"])
 def test_when_a_worker_stops_its_processes_are_asked_to_end_and_then_terminated(
     client: Client, third: WorkerProcess, how: str
