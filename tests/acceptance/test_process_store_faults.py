@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - Lua sources read better on one line
 """Redis is away for longer than silence counts as death: processes wait, and go on with nothing lost."""
 
 from __future__ import annotations
