@@ -89,6 +89,14 @@ project.function(
 )
 
 
+def test_a_process_that_nobody_waits_for_in_a_slot_calls_celery_tasks_as_tasks(client: Client) -> None:
+    in_slot = client.call("app:direct", "app:where", timeout=20)["pid"]
+    started = client.spawn("app:caller", "app:host", "app:where", 3)
+    found = started.result(timeout=20)
+    assert [one["pid"] for one in found] == [in_slot] * 3, "all in the one slot of the worker, not in the process' host"
+    assert all(one["as_task"] for one in found)
+
+
 def test_what_a_task_raises_is_the_error_of_the_call(client: Client) -> None:
     assert client.call("app:in_process", "app:fails", 1, "no", timeout=20) == [
         {"kind": "Internal", "message": "ValueError: no"}
