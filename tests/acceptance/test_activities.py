@@ -154,7 +154,7 @@ def test_a_heartbeat_that_stays_away_ends_the_attempt_and_the_next_one_goes_on(r
 
 
 def test_a_heartbeat_timeout_is_told(run, key):
-    failed = run("sleeps", {"activity.heartbeat_timeout": "300ms", **retry(maximum_attempts=1)}, key, 1)
+    failed = run("sleeps", {"activity.heartbeat_timeout": "300ms", **retry(maximum_attempts=1)}, key, 5)
     assert (failed["kind"], failed["details"]["timeout_type"]) == ("Timeout", "heartbeat")
 
 

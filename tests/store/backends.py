@@ -33,7 +33,7 @@ OF_SHARD = {
 
 OF_STORE = {"meta", "workers"}
 OF_ACTORS = {
-    "nodes", "names", "host", "store", "store-keys", "store-ends", "store-versions", "services", "service-wishes",
+    "nodes", "names", "store", "store-keys", "store-ends", "store-versions", "services", "service-wishes",
     "service",
 }  # fmt: skip
 OF_SCHEDULE = {"<schedule id>"}
