@@ -32,9 +32,10 @@ class Burial:
         self._hosts = [host.id for host in registry.of(ProcessHost)]
         self._silent_ms = silent_ms
         self._owners: dict[str, str] = {}
+        self._suspects: frozenset[str] = frozenset()
 
     def look(self, nodes: Collection[str], *, silent: Iterable[str], has_listened: bool) -> None:
-        """Bury those whose OS process is gone from this machine, and those that have been silent for too long.
+        """Bury those whose OS process is gone from this machine, and those found silent for too long twice in a row.
 
         Args:
             nodes: All that there are, but the one that looks.
@@ -53,7 +54,9 @@ class Burial:
             if self._is_gone(node):
                 buried += self._actors.bury(node) == "buried"
                 logger.warning("a node has ended without a word, its processes are lost", extra={"node": node})
-        for node in silent if has_listened else ():
+        # Twice in a row: when the clock of Redis jumps, all look silent for a moment, and say the next that they live.
+        suspects, self._suspects = self._suspects, frozenset(silent if has_listened else ())
+        for node in sorted(suspects & self._suspects):
             if self._actors.bury(node, silent_ms=self._silent_ms) == "buried":
                 buried += 1
                 logger.warning("a node was silent for too long, its processes are lost", extra={"node": node})
