@@ -66,7 +66,10 @@ class _Call:
         if self.is_over:
             return
         self._attempt += 1
-        self._node.calls.perform(self, self._target, self._args, self._context, self._identity, self._cell)
+        try:
+            self._node.calls.perform(self, self._target, self._args, self._context, self._identity, self._cell)
+        except Exception as error:  # noqa: BLE001 - whoever called is told
+            self.settle(Ending(False, payload.encode(failure_of(error))))
 
     def callee(self, cell: LuaCell) -> None:
         """The cell that performs it: it belongs to the caller."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from orchestration.host import wire
@@ -32,7 +33,9 @@ def send_mail(runtime: Runtime, address: Address, key: str, what: str, *rest: An
         node.routes.take(what, [address.unique, *rest])
         return "ok"
     actors = runtime.store(runtime.settings.namespace).actors
-    message = wire.pack(key, 1, what, address.unique, *rest)
+    # The digest, not the key: the beginning of a message has to tell it from all others, see Actors.take_mail.
+    sender = hashlib.sha256(key.encode()).hexdigest()[:32]
+    message = wire.pack(sender, 1, what, address.unique, *rest)
     reply = actors.run([actors.post("", address.node, [(address.unique, message)])])[0]
     if isinstance(reply, Exception):
         raise reply

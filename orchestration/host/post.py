@@ -137,7 +137,7 @@ class Post:
             parcels = self._parcels(batch)
             try:
                 replies: list[list[Any] | Exception] = self._actors.run([parcel.order for parcel in parcels])
-            except StoreError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is: without this thread the node is mute
                 replies = [error] * len(parcels)
             for parcel, reply in zip(parcels, replies, strict=True):
                 _tell(parcel, reply)
@@ -178,6 +178,10 @@ class Post:
                     continue
             except StoreError as error:
                 logger.warning("mail cannot be read: %s", error)
+                time.sleep(1.0)
+                continue
+            except Exception:  # whatever it is: without this thread the node is deaf
+                logger.exception("mail cannot be read")
                 time.sleep(1.0)
                 continue
             for message in messages:

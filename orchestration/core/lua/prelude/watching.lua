@@ -6,7 +6,12 @@ local raw = rt.raw
 local rawtype, find = raw.type, raw.string.find
 local pack_str = rt.pack_str
 
-local let_go = {} -- pids that are not monitored any more: word of their end may be under way
+-- Pids that are not monitored any more, the last thousand or two: word of their end may be under way.
+local let_go, before, count = {}, {}, 0
+local function forget(pid)
+  if count >= 1000 then let_go, before, count = {}, let_go, 0 end
+  let_go[pid], count = true, count + 1
+end
 
 -- pid_of(what, dest) -> pid | nil, error: whose end it is, also where a name is given
 local function pid_of(what, dest)
@@ -23,9 +28,9 @@ local function ask(what)
     local pid, problem = pid_of(what, dest)
     if not pid then return nil, problem end
     if what == "monitor" then
-      let_go[pid] = nil
+      let_go[pid], before[pid] = nil, nil
     elseif what == "unmonitor" then
-      let_go[pid] = true
+      forget(pid)
     end
     return rt.operation("process." .. what, dest, 78, 2, pack_str(pid) .. pack_str(what))
   end
@@ -60,7 +65,7 @@ rt.on_input(14, function(bytes, pos)
   value, pos = rt.unpack_at(bytes, pos)
   how = rt.unpack_at(bytes, pos)
   if how == "exit" then
-    if not let_go[pid] then event("pid.exit", pid, ok, value) end
+    if not let_go[pid] and not before[pid] then event("pid.exit", pid, ok, value) end
     return
   end
   broken[#broken + 1] = { pid, value }
