@@ -8,7 +8,6 @@ from orchestration.core import payload
 from orchestration.core.events import Code
 from orchestration.host import wire
 from orchestration.host.cell import Cell, Ending
-from orchestration.store.actors import Roll
 from orchestration.store.inputs import encode_input
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ class Bonds:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._far: set[str] = set()
-        """Nodes that a cell here is bound to."""
 
     def watch(self, target: Cell, watcher: str, how: str) -> None:
         """Let an address be told of the end of a cell of this node."""
@@ -113,22 +111,25 @@ class Bonds:
         else:
             self.tell_one(dead, other, "down", ending)
 
-    def check(self, roll: Roll) -> None:
-        """Nodes have gone: whoever is bound to one of their processes hears of it from here."""
-        known = roll.living | set(roll.silent)
-        for gone in sorted(self._far - known):
-            self._far.discard(gone)
-            self._node.post.forget(gone)
-            for cell in list(self._node.cells.values()):
-                for pid in sorted(cell.watched):
-                    if _is_on(pid, gone):
-                        self.hear(cell.unique, pid, "exit", _LOST)
-                for pid in sorted(cell.links):
-                    if _is_on(pid, gone):
-                        self.hear(cell.unique, pid, "down", _LOST)
-                for watcher, how in list(cell.watchers):
-                    if _is_on(watcher, gone):
-                        cell.watchers.pop((watcher, how), None)
+    @property
+    def far(self) -> frozenset[str]:
+        """Nodes that a cell here is bound to."""
+        return frozenset(self._far)
+
+    def lose(self, gone: str) -> None:
+        """A node has gone: whoever is bound to one of its processes hears of it from here."""
+        self._far.discard(gone)
+        self._node.post.forget(gone)
+        for cell in list(self._node.cells.values()):
+            for pid in sorted(cell.watched):
+                if _is_on(pid, gone):
+                    self.hear(cell.unique, pid, "exit", _LOST)
+            for pid in sorted(cell.links):
+                if _is_on(pid, gone):
+                    self.hear(cell.unique, pid, "down", _LOST)
+            for watcher, how in list(cell.watchers):
+                if _is_on(watcher, gone):
+                    cell.watchers.pop((watcher, how), None)
 
     def _part(self, cell: Cell, other: str, ending: Ending) -> None:
         """A cell that has ended was linked to another: whoever takes the entry tells, once."""

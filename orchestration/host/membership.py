@@ -42,6 +42,7 @@ class Membership:
         self._alive_until = float("inf")
         self._changed = threading.Condition(threading.RLock())
         self._joined = False
+        self._closed = False
         self._stays = False
         self._generation = 0
         self._idle_since: float | None = None
@@ -115,6 +116,11 @@ class Membership:
         with contextlib.suppress(StoreError):
             self._node.actors.bury(self._node.id)
 
+    def close(self) -> None:
+        """Leave for good."""
+        self._closed = True
+        self.leave()
+
     def look(self) -> None:
         """A cell has ended: maybe none is left."""
         if self._joined and not self._stays and not self._node.cells:
@@ -133,8 +139,7 @@ class Membership:
                 self._changed.wait_for(lambda: generation != self._generation or not self._joined, self._beat_s)
                 if generation != self._generation or not self._joined:
                     return
-            if self._is_idle():
-                self.retire()
+            if self._is_idle() and self.retire():
                 return
             started = time.monotonic()
             try:
@@ -173,13 +178,22 @@ class Membership:
             return False
         return time.monotonic() - since > _IDLE_S
 
-    def retire(self) -> None:
-        """Nothing lives here: be forgotten until something does."""
+    def retire(self) -> bool:
+        """Be forgotten until something lives here; False: something does."""
         with self._changed:
             if self._stays or self._node.is_lived_in or not self._joined:
-                return
+                return False
             self.leave()
             self._node.rename()
+            return True
+
+    def release(self) -> None:
+        """Stay no longer than something lives here."""
+        with self._changed:
+            self._stays = False
+            if self._node.is_lived_in:
+                return
+        self.leave()
 
     def _lost(self) -> None:
         logger.error(
@@ -194,15 +208,30 @@ class Membership:
         with self._changed:
             self._alive_until = float("inf")
             self._changed.notify_all()
-        for host in hosts:
-            self.serve(host)
+        self._serve_again(hosts)
         for told in list(self.on_lost):
-            told()
+            try:
+                told()
+            except Exception:
+                logger.exception("could not begin anew after this worker was taken for dead")
+
+    def _serve_again(self, hosts: set[str]) -> None:
+        """Serve hosts under the new id, however long Redis takes to come back."""
+        while hosts and not self._closed:
+            try:
+                for host in sorted(hosts & self.hosts):
+                    self.serve(host)
+                return
+            except StoreError as error:
+                logger.warning("process hosts cannot be served yet: %s", error)
+                time.sleep(self._beat_s)
 
     def _look_around(self, roll: Roll) -> None:
         node = self._node
         has_listened = time.monotonic() - self._beats_since > self._silent_ms / 1000
         others = (roll.living | set(roll.silent)) - {node.id}
         self._burial.look(others, silent=roll.silent, has_listened=has_listened)
-        node.bonds.check(roll)
-        node.routes.check(roll)
+        known = roll.living | set(roll.silent)
+        for gone in sorted((node.bonds.far | node.routes.far) - known):
+            # By mail: what it has said before it went is there already, and is read first. Said again until it is read.
+            node.post.tell(node.fence, node.id, "", "gone", gone)

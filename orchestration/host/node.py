@@ -278,7 +278,7 @@ class Node:
     def close(self) -> None:
         """Leave the deployment and stop all threads; cells that still run are gone without a word to others."""
         self.monitors.close()
-        self.membership.leave()
+        self.membership.close()
         with self._lock:
             cells = list(self.cells.values())
         self._give_up(cells, _CLOSED)

@@ -15,7 +15,6 @@ from orchestration.host import wire, workflows
 from orchestration.host.cell import Cell, Ending
 from orchestration.host.names import problem_of
 from orchestration.host.timers import Timer
-from orchestration.store.actors import Roll
 from orchestration.store.inputs import encode_input
 
 if TYPE_CHECKING:
@@ -218,19 +217,11 @@ class Routes:
         for how in calls:
             self._called(how, Ending(False, failure))
 
-    def check(self, roll: Roll) -> None:
-        """Nodes have gone: what was asked of them is not answered."""
-        known = roll.living | set(roll.silent)
+    @property
+    def far(self) -> frozenset[str]:
+        """Nodes that owe an answer."""
         with self._lock:
-            requests = [number for number, (to, _, _) in self._requests.items() if to not in known]
-            calls = [how for how, (to, _) in self._calls.items() if to not in known]
-        failure = payload.encode_failure(
-            "the worker of this process is gone", kind="Unavailable", retryable=True, details={"reason": "worker_lost"}
-        )
-        for number in requests:
-            self._reply(number, False, failure)
-        for how in calls:
-            self._called(how, Ending(False, failure))
+            return frozenset([found[0] for found in self._requests.values()] + [to for to, _ in self._calls.values()])
 
     def _route(
         self, dest: str, answer: Answer, *, near: Callable[[Cell], None], far: tuple[Any, ...],
@@ -286,6 +277,20 @@ class Routes:
         if handler is None:
             raise ValueError(f"this release knows no message {what!r}")
         handler(*rest)
+
+    def _on_gone(self, gone: str) -> None:
+        """A node has gone: what was asked of it is not answered, and its processes have ended."""
+        self._node.bonds.lose(gone)
+        with self._lock:
+            requests = [number for number, (to, _, _) in self._requests.items() if to == gone]
+            calls = [how for how, (to, _) in self._calls.items() if to == gone]
+        failure = payload.encode_failure(
+            "the worker of this process is gone", kind="Unavailable", retryable=True, details={"reason": "worker_lost"}
+        )
+        for number in requests:
+            self._reply(number, False, failure)
+        for how in calls:
+            self._called(how, Ending(False, failure))
 
     def _on_item(self, unique: str, item: bytes) -> None:
         cell = self._node.cells.get(unique)

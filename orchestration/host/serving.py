@@ -109,4 +109,4 @@ class Serving:
                 node.terminate(cell)
             logger.warning("%d processes did not end in time and have been terminated", len(stubborn))
             done.wait(_LAST_STEP_S)  # so that who watches them is told how they ended
-        node.membership.leave()
+        node.membership.release()  # functions that still run here may wait for others

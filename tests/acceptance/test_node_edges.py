@@ -12,12 +12,17 @@ from typing import Any
 import pytest
 
 from orchestration.core import payload
-from orchestration.errors import ApplicationError
+from orchestration.core.events import Code
+from orchestration.errors import ApplicationError, StoreUnavailableError
+from orchestration.host import wire
+from orchestration.host.burial import Burial
 from orchestration.host.cell import Ending
 from orchestration.host.lua_cell import LuaCell
+from orchestration.host.mail import send_mail
 from orchestration.host.node import Node
 from orchestration.host.serving import Serving
 from orchestration.host.spawning import SpawnRequest
+from orchestration.store.inputs import encode_input
 from orchestration.tasks.functions import run_function
 from orchestration.tasks.process_calls import run_process
 from tests.support.actors import HOST, scenes
@@ -254,3 +259,99 @@ def test_the_longest_timer_stops_no_other(nodes: Nodes) -> None:
     time.sleep(0.05)
     node.timers.after(0.01, came.set)
     assert came.wait(2)
+
+
+@pytest.mark.parametrize("how", ["monitor", "call"])
+def test_how_a_process_ended_is_told_once_though_its_node_has_gone_meanwhile(nodes: Nodes, how: str) -> None:
+    """Word of the end and the end of the node come at one time, as to a worker that stood still."""
+    far, near = nodes(serves=True), nodes(heartbeat_ms=50)
+    pause = threading.Event()
+    if how == "monitor":
+        pid = spawned(far, "app:waits")
+        watched = near.monitors.watch(pid)
+    else:
+        thread, found = in_thread(lambda: run_process(near.runtime, near.runtime.registry.get("app:naps"), ["200ms"]))
+        wait_until(lambda: near.routes._calls and not near.routes._requests)
+    assert near.post.flush(5)
+    real = near.routes.take
+    near.routes.take = lambda *args: (pause.wait(10), real(*args))[1]  # type: ignore[method-assign]
+    if how == "monitor":
+        far.routes.send(pid, encode_input(Code.SIGNAL, "t", payload.EMPTY_ARRAY, ""), lambda _problem: None)
+    wait_until(lambda: not far.cells)
+    far.close()
+    told = near.membership.on_roll
+    rolls: list[Any] = []
+    told.append(rolls.append)
+    wait_until(lambda: len(rolls) > 2)
+    pause.set()
+    if how == "monitor":
+        assert watched.future.result(10).value == "done"
+    else:
+        thread.join(10)
+        assert found == ["slept"]
+
+
+def test_a_node_that_finds_itself_lived_in_at_the_last_moment_goes_on_saying_that_it_lives(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = nodes(heartbeat_ms=50)
+    parent_on(node)
+    looks: list[bool] = []
+    monkeypatch.setattr(node.membership, "_is_idle", lambda: looks.append(True) or len(looks) == 1)
+    wait_until(lambda: len(looks) > 3)
+
+
+def test_a_jump_of_the_clock_of_redis_buries_nobody(nodes: Nodes) -> None:
+    """All others look silent then, until they have said once more that they live."""
+    node, other = nodes(), nodes()
+    for one in (node, other):
+        parent_on(one)
+    burial = Burial(node.actors, node.runtime.registry, silent_ms=1)
+    known = [node.id, other.id]
+    time.sleep(0.01)
+    burial.look(known, silent=known, has_listened=True)
+    burial.look(known, silent=[other.id], has_listened=False)
+    burial.look(known, silent=[other.id], has_listened=True)
+    assert sorted(node.actors.node_ids()) == sorted(known)
+    burial.look(known, silent=[other.id], has_listened=True)
+    assert node.actors.node_ids() == [node.id]
+
+
+def test_who_still_waits_when_the_hosts_of_its_worker_stop_hears_of_what_it_waits_for(nodes: Nodes) -> None:
+    nodes(serves=True)
+    near = nodes(heartbeat_ms=50)
+    serving = Serving(near, [])
+    near.membership.join(stays=True)
+    thread, found = in_thread(lambda: run_process(near.runtime, near.runtime.registry.get("app:naps"), ["500ms"]))
+    wait_until(lambda: near.routes._calls and not near.routes._requests)
+    serving.stop()
+    thread.join(10)
+    assert found == ["slept"]
+
+
+def test_two_ends_of_workflows_are_told_apart_by_their_beginnings(nodes: Nodes) -> None:
+    """Mail that was read is thrown away once, also when Redis' answer to that is lost: by the beginning of the first."""
+    node = nodes()
+    cell = parent_on(node)
+    node.post.close()
+    address = wire.address_of(cell.pid)
+    assert address is not None
+    sender = nodes()
+    for number in range(2):
+        send_mail(sender.runtime, address, f"end/@{node.id}/{address.unique}/monitor/{{app:c@app:w|{number}}}", "item", b"")
+    read = node.actors.take_mail(node.id, [])
+    first = read[:1]
+    node.actors.take_mail(node.id, first)
+    assert node.actors.take_mail(node.id, first) == read[1:], "the second was never read"
+
+
+def test_serving_is_taken_up_again_however_long_redis_is_away(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = nodes(serves=True, heartbeat_ms=50)
+    real, fails = node.actors.join, iter(range(3))
+
+    def join(*args: Any) -> None:
+        if next(fails, None) is not None:
+            raise StoreUnavailableError("away")
+        real(*args)
+
+    monkeypatch.setattr(node.actors, "join", join)
+    node.actors.bury(node.id)
+    wait_until(lambda: node.actors.serving(HOST) == [node.id])
