@@ -9,6 +9,7 @@ from pathlib import Path
 from celery import Celery
 
 from orchestration import Orchestration
+from orchestration.host.lua_cell import LuaCell
 
 app = Celery("bench", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
 app.conf.update(broker_connection_retry_on_startup=True, worker_hijack_root_logger=False, result_expires=600)
@@ -27,9 +28,12 @@ def last(value: int) -> int:
 
 
 @app.task(name="bench.lua_memory")
-def lua_memory() -> float:
-    """Bytes of the Lua world of a process of this worker, at the median."""
-    return statistics.median(cell.memory_bytes() for cell in list(orchestration.runtime.node.cells.values()))
+def lua_memory(entry_id: str) -> float:
+    """Bytes of the Lua worlds of the processes of an entry on this worker, at the median."""
+    cells = list(orchestration.runtime.node.cells.values())
+    return statistics.median(
+        cell.memory_bytes() for cell in cells if isinstance(cell, LuaCell) and cell.entry_id == entry_id
+    )
 
 
 orchestration = Orchestration(app, config=str(Path(__file__).parent / "config"))

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import redis
@@ -23,7 +23,16 @@ __all__ = ["processes"]
 
 CONFIG = Path(__file__).parent / "actors"
 IDLE = 10_000
+_SENT = ("evalsha", "blmove", "ping")
+"""What nodes send; the other commands are called by scripts."""
 LOOK_S = 10.0
+
+
+class _Rest(NamedTuple):
+    """What idle workers take: the share of a CPU of one of them, and calls a second of each command of Redis."""
+
+    cpu: float
+    commands: dict[str, float]
 
 
 def processes(rounds: int = 5, idle: int = IDLE) -> None:
@@ -36,29 +45,30 @@ def processes(rounds: int = 5, idle: int = IDLE) -> None:
     os.environ["ORCHESTRATION_CONFIG"] = str(CONFIG)
     with tempfile.TemporaryDirectory() as folder, EmbeddedRedis() as server:
         os.environ["REDIS_URL"] = server.url
-        with _worker(folder, "bench:left") as left, _worker(folder, "bench:right"):
-            from benchmarks.app import app, orchestration
-            from orchestration import Client
+        from benchmarks.app import app, orchestration
+        from orchestration import Client
 
-
-            app.finalize()
-            client = Client(app)
+        app.finalize()
+        client = Client(app)
+        with _worker(folder, "none", "left") as left, _worker(folder, "none", "right"):
+            _wait_for_workers(app, 2)
+            without = _rest(left, server.url)
+        with _worker(folder, "bench:left", "left") as left, _worker(folder, "bench:right", "right"):
             _wait_for_hosts(orchestration, 2)
             _messages(client, rounds)
-            _crowd(client, app, left, server.url, idle)
+            _crowd(client, app, left, server.url, idle, without)
         for log in sorted(Path(folder).glob("*.log")):
             problems = [line for line in log.read_text().splitlines() if "ERROR" in line or "WARNING" in line]
             print("\n".join(problems[-10:]), end="")
 
 
 @contextlib.contextmanager
-def _worker(folder: str, host: str) -> Iterator[psutil.Process]:
-    """A worker with the threads pool that serves a host, and takes functions and tasks from Celery."""
-    name = host.rpartition(":")[2]
-    with (Path(folder) / f"{name}.log").open("wb") as out:
+def _worker(folder: str, hosts: str, name: str) -> Iterator[psutil.Process]:
+    """A worker with the threads pool that serves hosts, and takes functions and tasks from Celery."""
+    with (Path(folder) / f"{name}.log").open("ab") as out:
         process = start_bound(
             [sys.executable, "-m", "celery", "-A", "benchmarks.app", "worker", "-P", "threads", "-c", "2",
-             "--hosts", host, "-n", f"{name}@bench", "-Q", f"celery,{name}", "-l", "WARNING",
+             "--hosts", hosts, "-n", f"{name}@bench", "-Q", f"celery,{name}", "-l", "WARNING",
              "--without-gossip", "--without-mingle"],
             env=dict(os.environ), output=out,
         )  # fmt: skip
@@ -75,6 +85,11 @@ def _wait_for_hosts(orchestration: Any, count: int) -> None:
     actors = orchestration.runtime.store("default").actors
     while sum(len(actors.serving(host)) for host in ("bench:left", "bench:right")) < count:
         time.sleep(0.1)
+
+
+def _wait_for_workers(app: Any, count: int) -> None:
+    while len(app.control.ping(timeout=1.0, limit=count)) < count:
+        pass
 
 
 def _messages(client: Any, rounds: int) -> None:
@@ -97,9 +112,8 @@ def _messages(client: Any, rounds: int) -> None:
     print(f"  that is {100_000 / statistics.median(figures):,.0f} messages/s")
 
 
-def _crowd(client: Any, app: Any, worker: psutil.Process, url: str, idle: int) -> None:
-    """Cost of idle processes."""
-    quiet = _rest(worker, url)
+def _crowd(client: Any, app: Any, worker: psutil.Process, url: str, idle: int, without: _Rest) -> None:
+    """Cost of idle processes, beside workers without any host."""
     before = worker.memory_info().rss
     begin = time.perf_counter()
     client.call("bench:exec", "bench:crowd", "bench:left", "bench:idle", "bench:left", idle, 20, timeout=600)
@@ -107,17 +121,28 @@ def _crowd(client: Any, app: Any, worker: psutil.Process, url: str, idle: int) -
     print(f"{idle:,} processes started in {seconds:.1f} s: {idle / seconds:,.0f}/s")
     time.sleep(2.0)
     rss = (worker.memory_info().rss - before) / idle / 1024
-    lua = app.send_task("bench.lua_memory", queue="left").get(timeout=60)
-    print(f"memory of an idle process: {rss:.1f} KiB resident, {lua / 1024:.1f} KiB in Lua at the median (<= 96 KiB)")
+    print(f"memory of an idle process: {_lua_kib(app, 'bench:idle'):.1f} KiB of Lua at the median (goal <= 96 KiB), "
+          f"{rss:.1f} KiB resident")  # fmt: skip
     busy = _rest(worker, url)
-    print(f"idle worker: {busy[0] * 100:.2f} % of a CPU with them, {quiet[0] * 100:.2f} % without (no more with them)")
-    print(f"Redis, two workers: {busy[1]:.1f} commands/s with them, {quiet[1]:.1f} without")
-    for name, rate in sorted(busy[2].items(), key=lambda item: -item[1])[:8]:
-        print(f"  {name}: {rate:.1f}/s (without: {quiet[2].get(name, 0.0):.1f})")
+    print(f"idle worker with them: {busy.cpu:.2%} of a CPU; without hosts: {without.cpu:.2%} (goal: no more)")
+    more = sum(busy.commands.get(name, 0.0) - without.commands.get(name, 0.0) for name in _SENT) / 2
+    print(f"Redis: {more:.1f} commands/s more from each worker than without hosts (goal <= 5/s)")
+    for name in sorted(busy.commands.keys() | without.commands.keys()):
+        rates = busy.commands.get(name, 0.0), without.commands.get(name, 0.0)
+        if abs(rates[0] - rates[1]) >= 0.15:
+            print(f"  {name}: {rates[0]:.1f}/s, without hosts {rates[1]:.1f}/s")
+    client.call("bench:exec", "bench:crowd", "bench:left", "bench:timed", "bench:left", idle // 10, 20, timeout=600)
+    print(f"one that waits for a timer, too: {_lua_kib(app, 'bench:timed'):.1f} KiB of Lua")
 
 
-def _rest(worker: psutil.Process, url: str) -> tuple[float, float, dict[str, float]]:
-    """Share of a CPU that a worker takes, and commands a second that Redis gets, while nothing happens."""
+def _lua_kib(app: Any, entry_id: str) -> float:
+    """Of the processes of an entry on the worker that serves ``bench:left``, at the median."""
+    size: float = app.send_task("bench.lua_memory", args=[entry_id], queue="left").get(timeout=60)
+    return size / 1024
+
+
+def _rest(worker: psutil.Process, url: str) -> _Rest:
+    """What a worker takes while nothing happens."""
     with contextlib.closing(redis.Redis.from_url(url)) as client:
 
         def calls() -> dict[str, int]:
@@ -128,8 +153,7 @@ def _rest(worker: psutil.Process, url: str) -> tuple[float, float, dict[str, flo
         time.sleep(LOOK_S)
         after, now = calls(), worker.cpu_times()
     used = now.user + now.system - times.user - times.system
-    rates = {name: (count - before.get(name, 0)) / LOOK_S for name, count in after.items()}
-    return used / LOOK_S, sum(rates.values()), {name: rate for name, rate in rates.items() if rate}
+    return _Rest(used / LOOK_S, {name: (count - before.get(name, 0)) / LOOK_S for name, count in after.items()})
 
 
 def _show(name: str, figures: list[float], unit: str, goal: str | None) -> None:

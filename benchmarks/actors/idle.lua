@@ -1,10 +1,14 @@
--- Waits for ever, with channel, process and time loaded, for a message, an event or a timer of an hour.
+-- Processes that wait for ever, with channel, process and time loaded: for a message or an event, or for a timer, too.
 local time = require("time")
 
-local function main()
-  local inbox, events, timer = process.inbox(), process.events(), time.timer("1h")
-  local picked = channel.select({ inbox:case_receive(), events:case_receive(), timer:channel():case_receive() })
-  return picked.ok
+local function idle()
+  local inbox, events = process.inbox(), process.events()
+  return channel.select({ inbox:case_receive(), events:case_receive() }).ok
 end
 
-return { main = main }
+local function timed()
+  local inbox, events, timer = process.inbox(), process.events(), time.timer("1h")
+  return channel.select({ inbox:case_receive(), events:case_receive(), timer:channel():case_receive() }).ok
+end
+
+return { idle = idle, timed = timed }

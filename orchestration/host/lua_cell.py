@@ -121,8 +121,11 @@ class CodeCell(Cell):
 
     def _step(self, inputs: list[bytes]) -> Ending | None:
         """Take inputs, perform the commands; the ending, if this was the last step."""
-        with self.node.acting_as(self.home):
+        before = self.node.act_as(self.home)
+        try:
             return self._take_step(inputs)
+        finally:
+            self.node.act_as(before)
 
     def _take_step(self, inputs: list[bytes]) -> Ending | None:
         try:

@@ -12,9 +12,8 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 from orchestration.core import payload
@@ -108,21 +107,17 @@ class Node:
 
     @property
     def _own_id(self) -> str:
-        id_: str = getattr(self._acting, "id", self.id)
-        return id_
+        return getattr(self._acting, "id", None) or self.id
 
-    @contextmanager
-    def acting_as(self, id_: str) -> Iterator[None]:
-        """Let this thread act under that id of the node: when the node has another by now, nothing has an effect."""
-        before = getattr(self._acting, "id", None)
+    def act_as(self, id_: str | None) -> str | None:
+        """Let this thread act under that id of the node: when the node has another by now, nothing has an effect.
+
+        Returns:
+            What to call this with afterwards.
+        """
+        before: str | None = getattr(self._acting, "id", None)
         self._acting.id = id_
-        try:
-            yield
-        finally:
-            if before is None:
-                del self._acting.id
-            else:
-                self._acting.id = before
+        return before
 
     @property
     def address(self) -> str:
@@ -297,12 +292,13 @@ class Node:
         id_ = self._own_id
 
         def run() -> None:
+            self.act_as(id_)
             try:
-                with self.acting_as(id_):
-                    work()
+                work()
             except Exception:
                 logger.exception("work for a process failed")
             finally:
+                self.act_as(None)
                 self.actors.let_go()
 
         self.work.submit(run)

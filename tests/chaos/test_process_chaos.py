@@ -173,7 +173,7 @@ class _Storm:
     def strike(self) -> None:
         """One more thing happens, and a moment goes by."""
         number = self._chance.randrange(len(self.workers))
-        self._chance.choice([self._kill, self._pause, self._pause])(number)
+        self._chance.choice([self._kill, self._kill_host, self._pause, self._pause])(number)
         until = time.monotonic() + self._chance.uniform(0.5, 3.0)
         while time.monotonic() < until:
             for place, (wakes, _) in list(self._paused.items()):
@@ -193,6 +193,14 @@ class _Storm:
         self.workers[number].kill()
         self.workers[number] = self._deployment.worker(wait=False, **WORKERS[number])  # type: ignore[arg-type]
         self.faults["kill"] += 1
+
+    def _kill_host(self, _number: int) -> None:
+        """The process beside the prefork worker that serves its hosts; the worker starts it again."""
+        worker = psutil.Process(self.workers[-1].pid)
+        for child in worker.children() if worker.is_running() else ():
+            if "orchestration.host" in child.cmdline():
+                _signal(child.pid, signal.SIGKILL)
+                self.faults["kill host"] += 1
 
     def _pause(self, number: int) -> None:
         """For less time than a node may be silent, or for more."""
