@@ -183,7 +183,8 @@ class Actors:
 
     def drop_name(self, sender: str, name: str) -> Order:
         """Take a name away."""
-        return Order(load_script("drop_name"), (self._keys.nodes, self._keys.names), (sender, name))
+        keys = self._keys
+        return Order(load_script("drop_name"), (keys.nodes, keys.names, keys.named(sender)), (sender, name))
 
     # Names and mail -------------------------------------------------------------------------------------------
 
