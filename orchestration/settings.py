@@ -132,6 +132,12 @@ class Settings:
         "Where the Celery application stands, for the process that serves the process hosts of a worker with another "
         "pool than threads; empty: it is looked for.",
     )  # fmt: skip
+    processes_max: int = _setting(
+        50_000, "count",
+        "Most processes and function calls that live in one OS process of a worker at a time; above it, starts and "
+        "calls are refused with an error of kind `RateLimited`.",
+        10, 10_000_000,
+    )  # fmt: skip
     node_dead_after_ms: int = _setting(
         5 * _SECOND, "ms",
         "Silence after which a worker's processes count as lost: who watches them is told, their names are free, "

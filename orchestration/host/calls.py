@@ -198,6 +198,12 @@ class Calls:
         node = self._node
 
         def start(has_place: bool) -> None:
+            crowded = node.crowded()
+            if crowded is not None:
+                call.settle(Ending(False, payload.encode(failure_of(crowded))))
+                if has_place:
+                    node.pools.leave(entry)
+                return
             cell = LuaCell(node, entry.id, entry.id, node.caller(entry.id, context, identity))
             cell.depth, cell.in_slot, cell.run_facts = caller.depth + 1, caller.in_slot, caller.run_facts
             cell.holds = caller.holds | {entry.id} if has_place else caller.holds

@@ -153,6 +153,14 @@ class Node:
         if is_lost:  # between its making and this, the node was taken for dead
             cell.kill(Ending(False, _LOST))
 
+    def crowded(self) -> ApplicationError | None:
+        """Why nothing more can be started here; None: something can."""
+        most = self.runtime.settings.processes_max
+        if len(self.cells) < most:
+            return None
+        text = f"this worker runs {most:,} processes and calls, the most that orchestration_processes_max allows"
+        return ApplicationError(f"{text}: try it later", kind="RateLimited", retryable=True)
+
     def expose(self, cell: Cell) -> None:
         """Let a cell be found from everywhere: it is about to tell its address."""
         if cell.is_public or cell.ended is not None or cell.home != self.id:

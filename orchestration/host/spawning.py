@@ -158,6 +158,10 @@ class Spawning:
         if self.is_stopping:
             _refuse(answer, "Unavailable", f"host is shutting down: {request.host}", {"host_id": request.host})
             return
+        crowded = node.crowded()
+        if crowded is not None:
+            answer(False, payload.encode(failure_of(crowded)))
+            return
         try:
             cell = self.make_cell(request)
         except Exception as error:  # noqa: BLE001 - whoever asked is told

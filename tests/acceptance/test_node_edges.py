@@ -32,6 +32,7 @@ from tests.support.waiting import wait_until
 project, act = scenes()
 act.process("waits", "process.inbox():receive() return 'done'")
 act.process("naps", "time.sleep((...)) return 'slept'", meta={"default_host": HOST})
+act.function("calls", "return funcs.call('app:single', '1ms')")
 act.function("single", "time.sleep((...)) return 1", pool={"size": 1, "workers": 1, "max_size": 1})
 
 Nodes = Callable[..., Node]
@@ -355,3 +356,33 @@ def test_serving_is_taken_up_again_however_long_redis_is_away(nodes: Nodes, monk
     monkeypatch.setattr(node.actors, "join", join)
     node.actors.bury(node.id)
     wait_until(lambda: node.actors.serving(HOST) == [node.id])
+
+
+def test_a_worker_runs_no_more_processes_and_calls_than_it_may_and_goes_on(nodes: Nodes) -> None:
+    node = nodes(serves=True, processes_max=10)
+    pids = [spawned(node, "app:waits") for _ in range(10)]
+    refused: list[Any] = []
+    request = SpawnRequest(entry_id="app:waits", host=HOST)
+    node.spawning.spawn(request, lambda ok, value: refused.append(payload.decode_failure(value)))
+    assert refused[0]["kind"] == "RateLimited"
+    assert "orchestration_processes_max" in refused[0]["message"]
+    with pytest.raises(ApplicationError, match="orchestration_processes_max"):
+        run_function(node.runtime, "app:calls", [])
+    for pid in pids[:3]:
+        node.terminate(node.cells[pid.rpartition("|")[2][:-1]])
+    wait_until(lambda: len(node.cells) == 7)
+    spawned(node, "app:waits")
+    assert run_function(node.runtime, "app:calls", []) == 1
+
+
+def test_a_process_that_takes_names_and_gives_them_back_leaves_nothing_in_redis(nodes: Nodes) -> None:
+    node = nodes()
+    cell = parent_on(node)
+    keys = node.runtime.store(node.runtime.settings.namespace).keyspace.actors
+    for name in ("one", "two"):
+        came = [threading.Event(), threading.Event()]
+        node.names.register(name, cell.pid, lambda *_, came=came: came[0].set())  # type: ignore[misc]
+        assert came[0].wait(5)
+        node.names.unregister(name, lambda *_, came=came: came[1].set())  # type: ignore[misc]
+        assert came[1].wait(5)
+    assert node.runtime.connection.call("SCARD", keys.named(node.id)) == 0
