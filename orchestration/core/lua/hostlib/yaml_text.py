@@ -31,6 +31,8 @@ _INT = re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+|0b[01]+)$")
 _FLOAT = re.compile(
     r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
 )
+_OPENERS = re.compile(r"[\[{]|[-?:](?=\s|$)")
+"""Of all collections a text has at least one of these; what has few of them cannot be deep."""
 _DIGITS = "0123456789"
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SafeDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -157,6 +159,25 @@ class _Unfolding:
         raise HostError("Internal", f"yaml: a {type(value).__name__} cannot be read")
 
 
+def _check_depth(text: str) -> None:
+    """Refuse what is nested too deeply, before the loader follows it down: in C, where nothing ends that but a crash.
+
+    Raises:
+        HostError: ``Internal``.
+        yaml.YAMLError: The text is no YAML.
+    """
+    if sum(1 for _ in _OPENERS.finditer(text)) <= _DEPTH:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _DEPTH:
+                raise HostError("Internal", f"yaml: more than {_DEPTH} levels of nesting")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
 def decode_yaml(data: bytes) -> Value:
     """Read one document.
 
@@ -164,8 +185,10 @@ def decode_yaml(data: bytes) -> Value:
         HostError: ``Invalid`` when it is too large, ``Internal`` for mistakes and for anything but a table.
     """
     limited(data, _MOST_BYTES, "yaml: the text")
-    loader = _Loader(data.decode(errors="replace"))
+    text = data.decode(errors="replace")
+    loader = _Loader(text)
     try:
+        _check_depth(text)
         document = loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark

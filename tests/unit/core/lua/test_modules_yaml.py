@@ -114,3 +114,10 @@ def test_unfolding_anchors_is_bounded() -> None:
     with pytest.raises(HostError, match="too large"):
         decode_yaml(b"x" * 2_000_000)
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("opener", ["[", "{a: ", "- ", "? "])
+def test_depth_is_refused_before_the_reader_in_c_follows_it(opener: str) -> None:
+    """It has no bound of its own but the stack: 100,000 levels ended the whole OS process with SIGSEGV."""
+    found = lua("local _, e = yaml.decode(string.rep(..., 100000)) return { e:kind(), e:message() }", opener)
+    assert found == ["Internal", "yaml: more than 128 levels of nesting"]
