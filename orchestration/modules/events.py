@@ -8,7 +8,6 @@ holds one subscription.
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import weakref
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 from orchestration.core import payload
 from orchestration.core.lua.host import HostError
+from orchestration.core.policies import fits
 from orchestration.errors import DecodeError, StoreError
 from orchestration.modules.caller import Caller
 from orchestration.modules.permissions import require
@@ -37,11 +37,11 @@ _MOST_SUBSCRIPTIONS: Final = 1_000
 class _Listener:
     caller: Caller
     topic: str
-    system: re.Pattern[str]
-    kind: re.Pattern[str] | None
+    system: str
+    kind: str
 
     def hear(self, event: dict[str, Any]) -> None:
-        if self.system.fullmatch(event["system"]) and (self.kind is None or self.kind.fullmatch(event["kind"])):
+        if fits(self.system, event["system"]) and fits(self.kind, event["kind"]):
             self.caller.deliver(self.topic, event)
 
 
@@ -116,7 +116,8 @@ class _Switchboard:
     def _tell(self, message: bytes) -> None:
         try:
             event = payload.decode(message)
-        except DecodeError as error:
+            _check(system=event["system"], kind=event["kind"])
+        except (DecodeError, HostError, KeyError, TypeError) as error:
             logger.warning("an event that cannot be read was dropped: %s", error)
             return
         for listener in self._listeners:
@@ -139,13 +140,16 @@ def _switchboard(runtime: Runtime) -> _Switchboard:
         return found
 
 
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(".*".join(re.escape(part) for part in text.split("*")), re.DOTALL)
+def _check(**parts: Any) -> None:
+    for name, text in parts.items():
+        if not isinstance(text, str):
+            raise HostError("Invalid", f"{name} must be text in UTF-8")
 
 
 @verb("events.subscribe")
 def subscribe(caller: Caller, topic: str, system: str, kind: str | None) -> bool:
     """Put events of matching systems into the caller's mailbox, until it unsubscribes or ends."""
+    _check(system=system, kind="" if kind is None else kind)
     require(caller, "events.subscribe", system)
     mine: dict[str, _Listener] | None = caller.kept.get(_KEPT)
     if mine is None:
@@ -153,7 +157,7 @@ def subscribe(caller: Caller, topic: str, system: str, kind: str | None) -> bool
         caller.at_end.append(lambda: _forget(caller))
     if len(mine) >= _MOST_SUBSCRIPTIONS:
         raise HostError("RateLimited", f"more than {_MOST_SUBSCRIPTIONS} subscriptions at once: close some")
-    listener = _Listener(caller, topic, _pattern(system), None if kind is None else _pattern(kind))
+    listener = _Listener(caller, topic, system, "*" if kind is None else kind)
     board = _switchboard(caller.runtime)
     try:
         board.add(caller.runtime, listener)
@@ -183,6 +187,7 @@ def _forget(caller: Caller) -> None:
 @verb("events.send")
 def send(caller: Caller, system: str, kind: str, path: str, data: Any) -> bool:
     """Tell an event to everybody who listens."""
+    _check(system=system, kind=kind, path=path)
     require(caller, "events.send", system)
     event = {"system": system, "kind": kind, "path": path}
     if data is not None:

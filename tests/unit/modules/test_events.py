@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from orchestration.core import payload
 from orchestration.modules import events as module
+from orchestration.modules.caller import Caller
 from orchestration.registry import Registry, load_registry
 from orchestration.testing import WorkflowEnvironment
 from tests.support.projects import Project
@@ -68,6 +71,17 @@ function("wrong", """
     return found
 """)
 function("many", "local e for i = 1, 1001 do local s s, e = events.subscribe('s') end return e:kind()")
+function("odd", """
+    local sub, found = assert(events.subscribe("s")), {}
+    for i, call in ipairs {
+        function() return events.send("\\xff", "k", "p") end, function() return events.send("s", "\\xff", "p") end,
+        function() return events.send("s", "k", "\\xff") end, function() return events.subscribe("\\xff") end,
+        function() return events.subscribe("s", "\\xff") end,
+    } do local v, e = call() found[i] = e and e:kind() or "done" end
+    events.send("s", "k", "p", "\\xff")
+    found[#found + 1] = sub:channel():receive().data
+    return found
+""")
 project.workflow("flow", "return function() end", modules=())
 
 
@@ -119,6 +133,37 @@ def test_a_closed_subscription_gets_nothing_more_and_leaves_nothing_in_the_inbox
 
 def test_wrong_arguments(env: WorkflowEnvironment) -> None:
     assert run(env, "wrong") == ["Invalid"] * 4 + [False, False]
+
+
+def test_names_are_text(env: WorkflowEnvironment) -> None:
+    """One that was not ended the thread that hears events, for everybody on that worker."""
+    assert run(env, "odd") == ["Invalid"] * 5 + [b"\xff"]
+
+
+@pytest.mark.parametrize("message", [b"\xc1", payload.encode(5), payload.encode({"system": b"\xff", "kind": "k"})])
+def test_what_is_no_event_ends_nothing(
+    env: WorkflowEnvironment, message: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = env._parts.runtime.store("default")
+    run(env, "plain")
+    board = module._switchboard(env._parts.runtime)
+    listener = module._Listener(Caller(runtime=env._parts.runtime, entry_id="x", pid="x"), "t", "*", "*")
+    board.add(env._parts.runtime, listener)
+    store.effects.tell_event("", message)
+    assert run(env, "plain") == {"system": "s", "kind": "k", "path": "p"}
+    assert "an event that cannot be read was dropped" in caplog.text
+    board.discard(listener)
+
+
+def test_a_pattern_costs_no_more_than_its_length(env: WorkflowEnvironment) -> None:
+    """As a regular expression this one took a worker with it: it holds everybody's lock while it is tried."""
+    pattern = "*a" * 30 + "*b"
+    heard: list[bytes] = []
+    caller = Caller(runtime=env._parts.runtime, entry_id="x", pid="x", answer=heard.append)
+    begun = time.monotonic()
+    module._Listener(caller, "t", pattern, "*").hear({"system": "a" * 5_000, "kind": "k"})
+    assert not heard
+    assert time.monotonic() - begun < 2
 
 
 def test_too_many_subscriptions_are_refused(env: WorkflowEnvironment) -> None:
