@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final
@@ -71,20 +72,29 @@ def _make(entry: Database) -> Engine:
     except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ModuleNotFoundError) as error:
         raise HostError("Internal", f"the database {entry.id} cannot be opened: {error}") from error
     if engine.dialect.name == "sqlite":
-        _begin_where_code_says(engine)
+        _set_up_sqlite(engine)
     return engine
 
 
-def _begin_where_code_says(engine: Engine) -> None:
-    """Have a transaction of SQLite begin with BEGIN: the driver's own beginning leaves out reads and definitions.
+def _permits(action: int, first: str | None, *_more: str | None) -> int:
+    """SQLite's question whether a statement may do something: not reach other files, by ATTACH or VACUUM INTO."""
+    is_file = action == sqlite3.SQLITE_ATTACH and first not in ("", ":memory:")
+    return sqlite3.SQLITE_DENY if is_file else sqlite3.SQLITE_OK
+
+
+def _set_up_sqlite(engine: Engine) -> None:
+    """Keep code to the file of the entry, and have a transaction begin with BEGIN.
+
+    The driver's own beginning leaves out reads and definitions.
 
     Source: SQLAlchemy's documentation of its pysqlite dialect, 'Serializable isolation, savepoints'.
     """
     from sqlalchemy import event
 
     @event.listens_for(engine, "connect")
-    def plain(connection: Any, _record: Any) -> None:
+    def connected(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
+        connection.set_authorizer(_permits)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
@@ -142,6 +152,8 @@ def translated(error: Exception) -> HostError:
     original = getattr(error, "orig", None)
     text = str(original if original is not None else error)
     code = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None) or ""
+    if getattr(original, "sqlite_errorname", "") == "SQLITE_AUTH":
+        return HostError("PermissionDenied", "a statement may not open other files: give each an entry db.sql.sqlite")
     if isinstance(error, sa.IntegrityError):
         numbers = getattr(original, "args", ())
         unique = code == "23505" or (numbers and numbers[0] == 1062) or "UNIQUE constraint" in text

@@ -13,21 +13,27 @@ from orchestration.core.lua.host import HostError
 
 __all__ = ["bind"]
 
-_PARTS: Final = re.compile(
-    r"""
-    (?P<text>'(?:[^'\\]|''|\\.)*' | "(?:[^"]|"")*" | `[^`]*`)
-    | (?P<note>--[^\n]* | /\*.*?\*/)
-    | (?P<dollar>\$(?P<tag>[A-Za-z_]\w*)?\$.*?\$(?P=tag)?\$)
-    | (?P<cast>::)
+# What is opened and never closed goes on to the end: to look for its end from each beginning would take for ever.
+_STANDARD: Final = r"""'(?:[^']|'')*(?:'|\Z) | "(?:[^"]|"")*(?:"|\Z)"""
+_ESCAPED: Final = r"""'(?:[^'\\]|''|\\(?:.|\Z))*(?:'|\Z)"""
+_ESCAPED_DOUBLE: Final = _ESCAPED.replace("'", '"')
+_OTHERS: Final = r"""
+    | `[^`]*(?:`|\Z)
+    | --[^\n]*
+    | /\*.*?(?:\*/|\Z)
+    | (?<![\w$])\$\$.*?(?:\$\$|\Z)
+    | (?<![\w$])\$(?P<tag>[A-Za-z_]\w*)\$.*?(?:\$(?P=tag)\$|\Z)
+    | ::
     | (?P<literal>\?\?)
     | (?P<mark>\?)
     | \$(?P<number>[1-9]\d*)
     | :(?P<name>[A-Za-z_]\w*)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_PLAIN_TEXTS: Final = re.compile(_PARTS.pattern.replace(r"'(?:[^'\\]|''|\\.)*'", r"'(?:[^']|'')*'"), _PARTS.flags)
-"""As the standard has it: a backslash in a text is one; only MySQL takes it for an escape."""
+"""
+_FLAGS: Final = re.VERBOSE | re.DOTALL
+_PARTS: Final = re.compile(rf"(?<!\w)[eE]{_ESCAPED} | {_STANDARD} {_OTHERS}", _FLAGS)
+"""As the standard has it: a backslash in a text is one, but in Postgres' ``E'...'``."""
+_PARTS_OF_MYSQL: Final = re.compile(f"{_ESCAPED} | {_ESCAPED_DOUBLE} {_OTHERS}", _FLAGS)
+"""A backslash hides what comes after it."""
 
 
 def bind(
@@ -71,7 +77,7 @@ def bind(
         used.add(key)
         return mark
 
-    for match in (_PARTS if backslashes else _PLAIN_TEXTS).finditer(statement):
+    for match in (_PARTS_OF_MYSQL if backslashes else _PARTS).finditer(statement):
         pieces.append(plain(statement[at : match.start()]))
         at = match.end()
         if match["literal"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -287,6 +288,12 @@ def test_workflows_cannot_have_what_acts_outside(tmp_path: Path, module: str) ->
         ('"?" /* ? */ ?', [1], "qmark", ('"?" /* ? */ ?', (1,))),
         ("'it''s ?' = ?", [1], "qmark", ("'it''s ?' = ?", (1,))),
         (r"'\' = ?", [1], "qmark", (r"'\' = ?", (1,))),
+        ("$a$ $$ ? $a$ || ?", [1], "format", ("$a$ $$ ? $a$ || %s", (1,))),
+        ("a$b$c = ?", [1], "format", ("a$b$c = %s", (1,))),
+        (r"E'it\'s ?' || ?", [1], "format", (r"E'it\'s ?' || %s", (1,))),
+        (r"LIKE'\' || ?", [1], "format", (r"LIKE'\' || %s", (1,))),
+        ("'never closed ?", [], "qmark", ("'never closed ?", ())),
+        ("/* never closed ?", [], "qmark", ("/* never closed ?", ())),
         ("$1 = $10", list(range(10)), "qmark", None),
     ],
 )
@@ -318,3 +325,29 @@ def test_connections_are_never_used_by_two_threads_at_once(env: WorkflowEnvironm
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_backslashes_hide_what_comes_after_them_in_mysql() -> None:
+    for statement in (r"'it\'s ?' = ?", r'"say \"?\"" = ?'):
+        assert bind(statement, [1], paramstyle="format", backslashes=True) == (statement[:-1] + "%s", (1,))
+
+
+@pytest.mark.parametrize(
+    "statement", ["/*" * 200_000, "'" + r"\'" * 100_001, '"' * 200_001, "`" * 200_001, "".join(f"$a{n}$ " for n in range(50_000)), "$$ $a$" * 100_001],
+    ids=["notes", "escapes", "double", "back", "tags", "dollars"],
+)  # fmt: skip
+@pytest.mark.parametrize("backslashes", [False, True])
+def test_a_statement_takes_time_by_its_length(statement: str, backslashes: bool) -> None:
+    """What was opened and not closed was looked for again and again, and nothing else ran on the worker meanwhile."""
+    begun = time.monotonic()
+    bind(statement, [], paramstyle="format", backslashes=backslashes)
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("statement", ["ATTACH '{}' AS other", "ATTACH '{}' || '' AS other", "VACUUM INTO '{}'"])
+def test_code_is_kept_to_the_file_of_its_database(env: WorkflowEnvironment, tmp_path: Path, statement: str) -> None:
+    """SQLite opens any file that it is told: with a database, code would have had the file system."""
+    other = tmp_path / "other.sqlite"
+    assert run(env, "query", statement.format(other))["kind"] == "PermissionDenied"
+    assert not other.exists()
+    assert run(env, "query", "ATTACH ':memory:' AS other").get("kind") is None
