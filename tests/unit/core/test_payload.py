@@ -7,6 +7,7 @@ import datetime as dt
 import decimal
 import enum
 import math
+import time
 import uuid
 
 import pydantic
@@ -98,6 +99,9 @@ for _ in range(200):
         (DEEP, "more than 128 levels"),
         ("\ud800", "lone surrogate"),
         ({"red": 1, Colour.RED: 2}, "two keys read 'red'"),
+        ({"a": [{"\ud800": 1}]}, r"value\.a\[0\]: key: the text holds"),
+        ({"a": [Point(1, object())]}, r"value\.a\[0\]\.y: builtins\.object"),
+        ({"k" * 1000: object()}, r"value\.k{100}: builtins\.object"),
     ],
 )
 def test_what_cannot_be_carried_is_refused_with_its_path(value: object, text: str) -> None:
@@ -171,3 +175,19 @@ def test_an_empty_map_stays_a_map_until_it_is_filled() -> None:
 def test_an_array_with_nils_keeps_its_length() -> None:
     assert returned("return ...", [1, None, 3, None]) == [1, None, 3, None]
     assert returned("local t = ... t[5] = 1 return t", [1, None, 3, None]) == [1, None, 3, None, 1]
+
+
+def test_long_keys_cost_nothing_in_what_is_below_them() -> None:
+    """The path of each part was written for errors that do not come: with keys of a megabyte, half a minute long."""
+    begun = time.monotonic()
+    payload.encode({"k" * 1_500_000: [0] * 100_000})
+    assert time.monotonic() - begun < 2
+
+
+def test_lists_that_stand_in_many_places_are_counted_in_each() -> None:
+    """A few lines of YAML with anchors ask for more memory than there is."""
+    value: list[object] = ["x"] * 10
+    for _ in range(20):
+        value = [value] * 10
+    with pytest.raises(PayloadTooLargeError, match="more than 1000 parts, the limit is 1000 bytes"):
+        payload.encode(value, limit=1000)

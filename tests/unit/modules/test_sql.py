@@ -348,6 +348,7 @@ def test_a_statement_takes_time_by_its_length(statement: str, backslashes: bool)
 def test_code_is_kept_to_the_file_of_its_database(env: WorkflowEnvironment, tmp_path: Path, statement: str) -> None:
     """SQLite opens any file that it is told: with a database, code would have had the file system."""
     other = tmp_path / "other.sqlite"
-    assert run(env, "query", statement.format(other))["kind"] == "PermissionDenied"
+    kind = "Invalid" if "VACUUM" in statement else "PermissionDenied"  # which may be in no transaction
+    assert run(env, "query", statement.format(other))["kind"] == kind
     assert not other.exists()
     assert run(env, "query", "ATTACH ':memory:' AS other").get("kind") is None
