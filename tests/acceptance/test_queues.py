@@ -159,6 +159,43 @@ def test_what_cannot_be_read_goes_to_the_dead_letters_and_never_runs_code(runnin
     assert len(notes("poison")) == before
 
 
+def _envelope(body: str = '"bad"', *, headers: Any = None, content_type: Any = "application/json", **properties: Any) -> bytes:
+    """A message as kombu writes it into Redis, with whatever somebody has made of it."""
+    own = {"delivery_info": {"exchange": "", "routing_key": "poison"}, "delivery_tag": uuid.uuid4().hex, "body_encoding": None, "priority": 0}
+    return json.dumps({"body": body, "content-encoding": "utf-8", "content-type": content_type, "headers": {} if headers is None else headers, "properties": own | properties}).encode()
+
+
+MALFORMED = {
+    "headers in a list": _envelope(headers=[1, 2]),
+    "headers in a text": _envelope(headers="task"),
+    "attempts": _envelope(headers={"x_attempts": 10**30, "x-delivery-count": [1]}),
+    "no expiration": _envelope(expiration="soon"),
+    "no priority": _envelope(priority={"a": 1}),
+    "a correlation id of maps": _envelope(correlation_id={"a": [1]}, message_id=[1], reply_to=5, timestamp="x"),
+    "a content type of numbers": _envelope(content_type=5),
+    "deep": _envelope("[" * 100_000),
+    "deeper than a value": _envelope("[" * 200 + "]" * 200),
+    "a number that is too large": _envelope(str(2**70)),
+    "anchors": _envelope("a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)), content_type="application/x-yaml"),
+    "no body": _envelope(None),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("sent", MALFORMED.values(), ids=list(MALFORMED))
+def test_no_message_keeps_its_consumer_from_the_others(running: Deployment, client: Client, notes: Any, sent: bytes) -> None:
+    """What is wrong with a message is found out once or twice; it does not come again for ever, and stops nobody."""
+    with contextlib.closing(redis.Redis.from_url(running.redis_url)) as broker:
+        keyed = json.loads(sent)["properties"]["delivery_tag"]
+        broker.lpush("poison", sent)
+        before = len(notes("poison"))
+        mark = uuid.uuid4().hex
+        publish(client, poison, mark)
+        wait_until(lambda: [mark] in notes("poison")[before:], deadline_s=15)
+        wait_until(lambda: client.call("app:info", poison, timeout=10)["message_count"] == 0, deadline_s=15)
+        held = [*broker.keys("*deliveries*held*"), *broker.keys("unacked")]
+        wait_until(lambda: not any(broker.hexists(key, keyed) for key in held if broker.type(key) == b"hash"), deadline_s=15)
+
+
 def test_a_process_with_a_default_host_handles_messages_too(client: Client, notes: Any, running: Deployment) -> None:
     publish(client, jobs, "good")
     publish(client, jobs, "bad")

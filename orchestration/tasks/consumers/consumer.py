@@ -114,6 +114,12 @@ class _Slot:
                 self._owner.runtime, entry.func, args, identity=self._identity,
                 on_start=lambda caller: self._started(caller, delivery),
             )  # fmt: skip
+        except UndecodableError as error:
+            if entry.auto_ack:
+                logger.error("a message was thrown away: it cannot be read", extra={"consumer": entry.id})
+            else:
+                delivery.bury(f"it cannot be read: {error}")
+            return
         except Exception as error:  # noqa: BLE001 - whatever the function raises, the message is given back
             failure = error
             logger.warning(

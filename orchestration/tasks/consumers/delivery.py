@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Mapping
@@ -138,19 +139,25 @@ class Delivery:
         self._message.ack()
 
     def _publish(self, queue: BoundQueue, headers: Mapping[str, Any]) -> None:
+        """Send a copy, without what is so wrong that no broker would take it: the message has to end somewhere."""
         message = self._message
-        properties = {name: message.properties[name] for name in _KEPT if message.properties.get(name) is not None}
-        if message.properties.get("expiration"):
-            properties["expiration"] = int(message.properties["expiration"]) / 1000  # kombu takes seconds, AMQP has ms
+        properties = {
+            name: value
+            for name in _KEPT
+            if isinstance(value := message.properties.get(name), str | int) or hasattr(value, "isoformat")
+        }
+        with contextlib.suppress(TypeError, ValueError):
+            if expiration := message.properties.get("expiration"):
+                properties["expiration"] = int(expiration) / 1000  # kombu takes seconds, AMQP has ms
         kept = {
             name: value
             for name, value in message.headers.items()
             if name not in ("x-delivery-count", "redelivered", "compression")
         }
         queue.publish(
-            message.body,
-            content_type=message.content_type or "application/data",
-            content_encoding=message.content_encoding or "binary",
+            b"" if message.body is None else message.body,
+            content_type=str(message.content_type or "application/data"),
+            content_encoding=str(message.content_encoding or "binary"),
             headers={**kept, **headers},
             **properties,
         )

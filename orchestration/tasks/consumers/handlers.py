@@ -6,10 +6,12 @@ import queue
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from orchestration.errors import ApplicationError
+from orchestration.core import payload
+from orchestration.errors import ApplicationError, PayloadError
 from orchestration.modules.caller import Caller, Identity
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, ProcessLua
+from orchestration.tasks.consumers.bodies import UndecodableError
 from orchestration.tasks.functions import run_function
 from orchestration.tasks.messages import IDENTITY
 from orchestration.tasks.process_calls import run_process
@@ -32,12 +34,18 @@ def call_handler(
         on_start: Told who calls, before the code runs; of Lua functions only.
 
     Raises:
+        UndecodableError: These arguments can never be carried to it; no code has run.
         Exception: Whatever the function raises, or an ApplicationError for the error that it returns.
     """
     registry = runtime.registry
     entry = registry.find(target)
     if isinstance(entry, FunctionCelery) and isinstance(registry.find(entry.task), FunctionLua):
         entry = registry.find(entry.task)
+    if isinstance(entry, FunctionLua | ProcessLua):
+        try:
+            payload.encode(list(args), limit=runtime.settings.value_limit_bytes)
+        except PayloadError as error:
+            raise UndecodableError(str(error)) from error
     if isinstance(entry, FunctionLua):
         run_function(runtime, entry.id, args, context={}, identity=identity, on_start=on_start)
     elif isinstance(entry, FunctionPython):
