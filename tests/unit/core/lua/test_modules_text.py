@@ -110,7 +110,7 @@ def test_finding_all_is_bounded() -> None:
         Pattern(rb"(\pL{5}\pN{5}){9}").first(b"a" * 1_000_000)
     with pytest.raises(HostError, match="larger than"):
         Scan(Pattern(b"a"), b"a" * 10_000).replace(b"x" * 1_000)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 40, "seconds; without bounds it would be hours"
 
 
 def test_repeated_scans_use_up_the_budget() -> None:
