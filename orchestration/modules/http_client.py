@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestration.core.durations import parse_duration_ms
 from orchestration.core.lua.host import HostError
 from orchestration.modules.caller import Caller
+from orchestration.modules.http_bodies import ACCEPTED, read_body
 from orchestration.modules.permissions import require
 from orchestration.modules.verbs import verb
 from orchestration.tasks.runtime import Runtime
@@ -30,9 +31,11 @@ _OPTIONS: Final = frozenset(
 )
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
+_COOKIE_VALUE: Final = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*|\"[^\x00-\x20\",;\\\x7f-\U0010ffff]*\"")
 _DEFAULT_TIMEOUT_S: Final = 30.0
 _LONGEST_TIMEOUT_S: Final = 600.0
 _MOST_REDIRECTS: Final = 10
+_LARGEST_PORT: Final = 65_535
 _MOST_CONNECTIONS: Final = 100
 
 _clients: weakref.WeakKeyDictionary[Runtime, tuple[httpx.Client, Deadline]] = weakref.WeakKeyDictionary()
@@ -60,14 +63,16 @@ def request(caller: Caller, method: str, url: str, options: dict[str, Any] | lis
     may_repeat = True if method in _SAFE_TO_REPEAT else None
     deadline.at = time.monotonic() + timeout_s
     try:
+        require(caller, "http_client.request", str(httpx.URL(url)))  # such as without the dots of a path
         sent = client.build_request(method, url, timeout=timeout_s, **_content(given))
-        if sent.url.scheme not in ("http", "https") or not sent.url.host:
-            raise HostError("Invalid", "a URL begins with http:// or https:// and names a host")
+        auth = _auth(given.get("auth"), sent)
+        _check_place(sent.url)
         caller.check()
-        follows = given.get("allow_redirects") is not False
-        response = client.send(sent, stream=True, auth=_auth(given.get("auth"), sent), follow_redirects=follows)
+        response = client.send(sent, stream=True, auth=auth)
         try:
-            body = _read(response, limit)
+            if given.get("allow_redirects") is not False:
+                response = _followed(caller, client, response)
+            body = read_body(response, limit)
         finally:
             response.close()
     except RefusedHostError as error:
@@ -78,7 +83,7 @@ def request(caller: Caller, method: str, url: str, options: dict[str, Any] | lis
         raise HostError("Timeout", f"no connection within {timeout_s:g} s", retryable=True) from error
     except httpx.TimeoutException as error:
         raise HostError("Timeout", f"no response within {timeout_s:g} s", retryable=may_repeat) from error
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.TooManyRedirects) as error:
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
         raise HostError("Invalid", str(error)) from error
     except httpx.ConnectError as error:
         raise HostError("Unavailable", str(error), retryable=True) from error
@@ -97,15 +102,28 @@ def request(caller: Caller, method: str, url: str, options: dict[str, Any] | lis
     }
 
 
-def _read(response: httpx.Response, limit: int) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    for piece in response.iter_bytes():
-        size += len(piece)
-        if size > limit:
-            raise HostError("Invalid", f"the response has more than {limit} bytes: see max_response_bytes")
-        pieces.append(piece)
-    return b"".join(pieces)
+def _followed(caller: Caller, client: httpx.Client, response: httpx.Response) -> httpx.Response:
+    """Where redirects lead in the end; each place is one that code may ask, and no body on the way is read."""
+    for _ in range(_MOST_REDIRECTS):
+        request = response.next_request
+        if request is None:
+            return response
+        response.close()
+        _check_place(request.url)
+        require(caller, "http_client.request", str(request.url))
+        caller.check()
+        response = client.send(request, stream=True)
+    if response.next_request is not None:
+        response.close()
+        raise HostError("Invalid", f"more than {_MOST_REDIRECTS} redirects: see allow_redirects")
+    return response
+
+
+def _check_place(url: httpx.URL) -> None:
+    if url.scheme not in ("http", "https") or not url.host:
+        raise HostError("Invalid", "a URL begins with http:// or https:// and names a host")
+    if url.port is not None and not 0 < url.port <= _LARGEST_PORT:
+        raise HostError("Invalid", f"there is no port {url.port}")
 
 
 def _content(given: dict[str, Any]) -> dict[str, Any]:
@@ -121,8 +139,11 @@ def _content(given: dict[str, Any]) -> dict[str, Any]:
             raise HostError("Invalid", f"{name} must have names")
         found[own] = {key: _text(name, key, item, lists=name in ("query", "form")) for key, item in value.items()}
     for name, value in found.get("headers", {}).items():
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise HostError("Invalid", f"the header {name!r} has characters that none may have")
+    for name, value in found.get("cookies", {}).items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name) or not _COOKIE_VALUE.fullmatch(value):
+            raise HostError("Invalid", f"the cookie {name!r} has characters that none may have")
     if body is not None:
         if not isinstance(body, str | bytes):
             raise HostError("Invalid", "body must be a string; use json for tables")
@@ -150,6 +171,8 @@ def _auth(value: Any, sent: httpx.Request) -> Any:
         return httpx.USE_CLIENT_DEFAULT
     if isinstance(value, dict):
         if isinstance(value.get("token"), str) and len(value) == 1:
+            if not _HEADER_VALUE.fullmatch(value["token"]):  # httpx would say so with the token
+                raise HostError("Invalid", "auth: the token has characters that no header may have, such as a new line")
             sent.headers["Authorization"] = f"Bearer {value['token']}"
             return httpx.USE_CLIENT_DEFAULT
         user, password = value.get("user"), value.get("pass", "")
@@ -212,6 +235,6 @@ def _make(runtime: Runtime) -> tuple[httpx.Client, Deadline]:
         network_backend=Backend(HostRules.read(runtime.settings.http_allow), deadline),
     )
     nobodys = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # what one caller is given is not another's to send
-    client = httpx.Client(transport=transport, trust_env=False, max_redirects=_MOST_REDIRECTS, cookies=nobodys)
-    client.headers["User-Agent"] = "celery-orchestration"
+    client = httpx.Client(transport=transport, trust_env=False, cookies=nobodys)
+    client.headers.update({"User-Agent": "celery-orchestration", "Accept-Encoding": ACCEPTED})
     return client, deadline

@@ -23,6 +23,8 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _SHARED: Final = ipaddress.ip_network("100.64.0.0/10")
+_AZURE: Final = ipaddress.ip_address("168.63.129.16")
+"""A public address that is none: Azure's machines reach its platform there."""
 _TRANSLATED: Final = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -40,7 +42,9 @@ def is_public(address: Address) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(inner)
-    return address.is_global and not address.is_multicast and not address.is_reserved and address not in _SHARED
+    if address == _AZURE or address in _SHARED:
+        return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
 
 
 @dataclass(frozen=True, slots=True)
