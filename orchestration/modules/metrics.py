@@ -18,6 +18,7 @@ __all__: list[str] = []
 
 _NAME: Final = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]{0,199}")
 _LABEL: Final = re.compile(r"(?!__)[A-Za-z_][A-Za-z0-9_]{0,99}")
+_LONGEST_VALUE: Final = 1_000
 _MOST_METRICS: Final = 1_000
 _MOST_SERIES: Final = 10_000
 _CLASSES: Final = {"counter": "Counter", "gauge": "Gauge", "histogram": "Histogram"}
@@ -66,9 +67,12 @@ def _find(kind: str, name: str, labels: Any) -> Any:
         raise HostError("Invalid", f"{name!r:.100} is no name of a metric: use letters, digits, _ and :")
     # A label whose value is no string is none.
     given = {key: value for key, value in (labels or {}).items() if isinstance(value, str)} if labels else {}
-    for label in given:
+    for label, value in given.items():
         if not _LABEL.fullmatch(label) or (kind == "histogram" and label == "le"):
             raise HostError("Invalid", f"{label!r:.100} is no name of a label: use letters, digits and _")
+        if len(value) > _LONGEST_VALUE:  # it is kept as long as the OS process lives
+            text = f"the label {label} has a value of {len(value)} characters: {_LONGEST_VALUE} at most"
+            raise HostError("Invalid", text)
     with _lock:
         metric = _metrics.get(name)
         if metric is None:

@@ -21,6 +21,8 @@ from orchestration.registry.fields import thaw
 
 __all__: list[str] = []
 
+_LONGEST_CRITERION: Final = 1_000
+
 _FACTS: Final[Mapping[str, Callable[[Entry], str]]] = MappingProxyType(
     {
         ".id": lambda entry: entry.id,
@@ -67,6 +69,8 @@ def _test(key: str | bytes, wanted: Any) -> Callable[[Entry], bool]:
     fact = _FACTS.get(key) if isinstance(key, str) else None
     if fact is not None:
         return lambda entry: _fits(fact(entry), wanted)
+    if len(key) > _LONGEST_CRITERION:
+        raise HostError("Invalid", f"a criterion has at most {_LONGEST_CRITERION} characters, not {len(key)}")
     part, dot, path = key.partition(".") if isinstance(key, str) else ("", "", "")
     if dot and path and part == "meta":
         return lambda entry: _is_there(thaw(entry.meta), path, wanted)

@@ -110,11 +110,12 @@ def _entry(caller: Caller, store_id: str) -> TokenStore:
 
 
 def _digest(entry: TokenStore, token: bytes) -> bytes:
-    """What a token is kept under."""
+    """What a token is kept under: of its own token store alone, whatever others keep theirs in the same store."""
+    text = b"token" + _SEPARATOR + entry.id.encode() + _SEPARATOR + token
     if entry.token_key:
-        found = hmac.new(entry.token_key.encode(), b"token" + _SEPARATOR + token, hashlib.sha256).hexdigest()
+        found = hmac.new(entry.token_key.encode(), text, hashlib.sha256).hexdigest()
     else:
-        found = hashlib.sha256(token).hexdigest()
+        found = hashlib.sha256(text).hexdigest()
     return f"token/{found}".encode()
 
 

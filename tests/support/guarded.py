@@ -180,6 +180,7 @@ ANN = Actor("ann", {"role": "admin"})
 project.entry("sessions", "store.memory")
 project.entry("tokens", "security.token_store", store="sessions", default_expiration="1h", token_key="k" * 32)
 project.entry("plain_tokens", "security.token_store", store="sessions", token_length=16)
+project.entry("more_tokens", "security.token_store", store="sessions", token_length=16)
 tokens = project.function(
     "tokens_of",
     """

@@ -127,3 +127,10 @@ def test_without_a_collector_every_verb_is_an_internal_error(
     found = call(env, "counter_inc", "nobody")
     assert found["kind"] == "Internal"
     assert "celery-orchestration[metrics]" in found["message"]
+
+
+def test_values_of_labels_are_short(env: WorkflowEnvironment) -> None:
+    """Each is kept as long as the OS process lives."""
+    assert call(env, "counter_inc", "labelled_total", {"a": "x" * 1_000})["value"] is True
+    found = call(env, "counter_inc", "labelled_total", {"a": "x" * 1_001})
+    assert (found["kind"], found["message"]) == ("Invalid", "the label a has a value of 1001 characters: 1000 at most")

@@ -102,6 +102,12 @@ def test_without_criteria_all_entries(env: WorkflowEnvironment, definitions: Reg
     assert run(env, "find", {}) == run(env, "find") == everything
 
 
+def test_a_criterion_is_not_longer_than_any_path(env: WorkflowEnvironment) -> None:
+    """Each of its dots is tried: a megabyte of them kept everybody on the worker waiting."""
+    kind, text, _ = run(env, "find", {"meta." + "." * 100_000: 1})
+    assert (kind, text) == ("Invalid", "a criterion has at most 1000 characters, not 100005")
+
+
 def test_secrets_are_neither_shown_nor_guessed(env: WorkflowEnvironment) -> None:
     assert run(env, "get", "app:static")["data"] == {}
     assert run(env, "find", {"data.values.TOKEN": "hunter2"}) == []

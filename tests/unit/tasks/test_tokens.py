@@ -91,9 +91,8 @@ def test_the_store_has_no_token_and_the_log_neither(ask: Ask, caplog: pytest.Log
 def test_with_a_key_nobody_makes_a_token_by_writing_to_the_store(ask: Ask) -> None:
     token = ask("create", "app:tokens")
     (item,) = ask("stored")
-    for key in (
-        f"token/{hashlib.sha256(b'mine').hexdigest()}", item["key"][:-1] + ("0" if item["key"][-1] != "0" else "1")
-    ):
+    mine = hashlib.sha256(b"token\0app:plain_tokens\0mine").hexdigest()  # as it is where there is no key
+    for key in (f"token/{mine}", item["key"][:-1] + ("0" if item["key"][-1] != "0" else "1")):
         ask("forge", item["key"], key)
     assert ask("validate", "app:tokens", "mine") == NOT_VALID
     assert ask("validate", "app:plain_tokens", "mine") == NOT_VALID  # of another store, signed with another key
@@ -127,3 +126,11 @@ def test_arguments_of_other_types_raise(ask: Ask) -> None:
     assert [text.partition("(")[2] for text in texts] == [
         "actor expected, got string)", "scope expected, got table)", "string expected, got number)"
     ]  # fmt: skip
+
+
+def test_a_token_is_worth_nothing_in_another_token_store(ask: Ask) -> None:
+    """Even where both keep theirs in the same store: what mails a link for a new password must open no session."""
+    token = ask("create", "app:plain_tokens")
+    assert ask("validate", "app:more_tokens", token) == NOT_VALID
+    assert ask("revoke", "app:more_tokens", token) is False
+    assert ask("validate", "app:plain_tokens", token) == AS_ANN
