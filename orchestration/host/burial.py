@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Iterable
 from typing import Final
 
@@ -16,6 +17,7 @@ __all__ = ["Burial"]
 logger = logging.getLogger(__name__)
 
 _OWNER_PARTS: Final = 3
+_TIDY_S: Final = 20.0
 
 
 class Burial:
@@ -32,6 +34,7 @@ class Burial:
         self._hosts = [host.id for host in registry.of(ProcessHost)]
         self._silent_ms = silent_ms
         self._owners: dict[str, str] = {}
+        self._tidy_due = 0.0
         self._suspects: frozenset[str] = frozenset()
 
     def look(self, nodes: Collection[str], *, silent: Iterable[str], has_listened: bool) -> None:
@@ -61,13 +64,20 @@ class Burial:
                 buried += 1
                 logger.warning("a node was silent for too long, its processes are lost", extra={"node": node})
         if buried:
-            for host in self._hosts:
-                self._actors.serving(host)  # takes those out that are no more
+            self._tidy_hosts()
 
     def sweep(self, *, has_listened: bool) -> None:
         """The same for all nodes that the store knows, by somebody who is none of them."""
         silent = self._actors.silent(silent_ms=self._silent_ms)
         self.look(self._actors.node_ids(), silent=silent, has_listened=has_listened)
+        if time.monotonic() > self._tidy_due:  # whoever has buried may not have come to this
+            self._tidy_hosts()
+
+    def _tidy_hosts(self) -> None:
+        """Take nodes that are no more out of those that serve a host."""
+        self._tidy_due = time.monotonic() + _TIDY_S
+        for host in self._hosts:
+            self._actors.serving(host)
 
     def _is_gone(self, node: str) -> bool:
         """Whether the process behind a node is gone for certain: it ran on this machine."""

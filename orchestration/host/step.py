@@ -15,9 +15,9 @@ import click
 from celery import Celery, bootsteps
 
 from orchestration.errors import ConfigError
+from orchestration.host.burial import Burial
 from orchestration.host.serving import Serving, chosen_hosts
 from orchestration.processes import start_bound
-from orchestration.tasks.owner import owner_of
 from orchestration.types import EntryId
 
 __all__ = ["HostStep", "find_application", "install_hosts"]
@@ -102,14 +102,13 @@ class _Child:
         pause_s = 0.5
         while not self._stopping.is_set():
             process = self._process = self._launch()
-            owner = owner_of(process.pid)
             if self._stopping.is_set():
                 process.terminate()
             code = process.wait()
             if self._stopping.is_set():
                 return
             logger.error("the process hosts have ended with %d, starting them again", code)
-            self._bury(owner)
+            self._bury()
             self._stopping.wait(pause_s)
             pause_s = min(pause_s * 2, 30.0)
 
@@ -126,14 +125,13 @@ class _Child:
         env: Mapping[str, str] = {**os.environ, "PYTHONPATH": path}
         return start_bound(command, env=env, output=sys.__stderr__.fileno() if sys.__stderr__ else None)
 
-    def _bury(self, owner: str) -> None:
+    def _bury(self) -> None:
         """Say at once that its processes are lost."""
         runtime = self._worker.app.orchestration.runtime
-        actors = runtime.store(runtime.settings.namespace).actors
         try:
-            for node, info in actors.nodes().items():
-                if info.get("owner") == owner:
-                    actors.bury(node)
+            actors = runtime.store(runtime.settings.namespace).actors
+            burial = Burial(actors, runtime.registry, silent_ms=runtime.settings.node_dead_after_ms)
+            burial.sweep(has_listened=False)
         except Exception:
             logger.exception("could not say that the processes of this worker are lost")
 

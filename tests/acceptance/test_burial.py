@@ -105,3 +105,17 @@ def test_the_last_worker_is_killed_and_a_later_one_without_hosts_buries_it(deplo
     assert _left(deployment)
     deployment.worker(options=["--hosts", "none"])
     wait_until(lambda: _is_clean(deployment), message=lambda: str(_left(deployment)))
+
+
+def test_the_host_process_of_a_prefork_worker_is_killed_and_no_host_knows_it_any_more(deployment: Deployment) -> None:
+    deployment.worker(pool="prefork").wait_until_ready()
+    actors = _actors(deployment)
+    [first] = wait_until(actors.node_ids)
+    os.kill(actors.nodes()[first]["os_pid"], signal.SIGKILL)
+
+    def serving() -> list[bytes]:
+        return list(deployment.orchestration.runtime.connection.call("SMEMBERS", "orc:{default.p}:host:app:host"))
+
+    wait_until(
+        lambda: len(serving()) == 1 and serving() != [first.encode()], deadline_s=20, message=lambda: str(serving())
+    )

@@ -28,17 +28,17 @@ GROUPS, MEMBERS = 20, 14
 DEAD_MS = 2500
 TIMES = {"node_dead_after_ms": DEAD_MS, "heartbeat_ms": 500}
 
-# Workers and the hosts that each serves; "main" runs the services.
+# Workers and the hosts that each serves. Wherever a service runs, half of its members live on another worker.
 WORKERS = [
-    {"pool": "threads", "options": ["--hosts", "app:main,app:left"]},
-    {"pool": "threads", "options": ["--hosts", "app:main,app:right"]},
-    {"pool": "prefork", "options": ["--hosts", "app:main,app:left,app:right"]},
+    {"pool": "threads", "options": ["--hosts", "app:main-0,app:main-2,app:left"]},
+    {"pool": "threads", "options": ["--hosts", "app:main-0,app:main-1,app:left"]},
+    {"pool": "prefork", "options": ["--hosts", "app:main-1,app:main-2,app:right"]},
 ]
 
 project = Project(
     settings=TIMES, concurrency=2, env={f"ORCHESTRATION_{name.upper()}": str(value) for name, value in TIMES.items()}
 )
-for host in ("main", "left", "right"):
+for host in ("main-0", "main-1", "main-2", "left", "right"):
     project.entry(host, "process.host", lifecycle={"start_timeout": "5s", "stop_timeout": "2s"})
 
 project.lua(
@@ -128,7 +128,8 @@ audit = project.function(
 )
 services = [
     project.entry(
-        f"service-{number}", "process.service", process="app:group", host="app:main", input=[number, MEMBERS],
+        f"service-{number}", "process.service", process="app:group", host=f"app:main-{number % 3}",
+        input=[number, MEMBERS],
         lifecycle={"auto_start": True, "restart": {"initial_delay": "100ms", "max_delay": "2s", "jitter": 0.5}},
     )
     for number in range(GROUPS)
@@ -146,16 +147,23 @@ def test_supervised_groups_outlive_kills_and_pauses(redis_url: str, tmp_path: Pa
         while time.monotonic() < end:
             storm.strike()
         storm.clear()
-        problems: list[str] = ["nobody has looked yet"]
-
-        def is_well() -> bool:
-            problems[:] = _problems(deployment)
-            return not problems
-
-        wait_until(is_well, deadline_s=60, every_s=1.0, message=lambda: "\n".join(["all is well:", *problems]))
+        _wait_until_well(deployment)
         print(f"{storm.faults} faults, well within {time.monotonic() - end:.0f} s")
+        for kill in (storm.kill, storm.kill_host):  # a quiet deployment, in which nothing else tells of the dead
+            kill(0)
+            _wait_until_well(deployment)
         for worker in deployment.workers:
             assert "Traceback" not in worker.log() or worker not in storm.workers, worker.log()
+
+
+def _wait_until_well(deployment: Deployment) -> None:
+    problems: list[str] = []
+
+    def is_well() -> bool:
+        problems[:] = _problems(deployment)
+        return not problems
+
+    wait_until(is_well, deadline_s=60, every_s=1.0, message=lambda: "\n".join(["all is well:", *problems]))
 
 
 class _Storm:
@@ -173,7 +181,7 @@ class _Storm:
     def strike(self) -> None:
         """One more thing happens, and a moment goes by."""
         number = self._chance.randrange(len(self.workers))
-        self._chance.choice([self._kill, self._kill_host, self._pause, self._pause])(number)
+        self._chance.choice([self.kill, self.kill_host, self._pause, self._pause])(number)
         until = time.monotonic() + self._chance.uniform(0.5, 3.0)
         while time.monotonic() < until:
             for place, (wakes, _) in list(self._paused.items()):
@@ -188,26 +196,27 @@ class _Storm:
         for worker in self.workers:
             worker.wait_until_ready(deadline_s=60)
 
-    def _kill(self, number: int) -> None:
+    def kill(self, number: int) -> None:
+        """A worker with all its processes; another is started in its place."""
         self._paused.pop(number, None)
         self.workers[number].kill()
         self.workers[number] = self._deployment.worker(wait=False, **WORKERS[number])  # type: ignore[arg-type]
         self.faults["kill"] += 1
 
-    def _kill_host(self, _number: int) -> None:
+    def kill_host(self, _number: int) -> None:
         """The process beside the prefork worker that serves its hosts; the worker starts it again."""
-        worker = psutil.Process(self.workers[-1].pid)
-        for child in worker.children() if worker.is_running() else ():
-            if "orchestration.host" in child.cmdline():
-                _signal(child.pid, signal.SIGKILL)
-                self.faults["kill host"] += 1
+        for pid in self.workers[-1].children():
+            with contextlib.suppress(psutil.Error):
+                if "orchestration.host" in psutil.Process(pid).cmdline():
+                    _signal(pid, signal.SIGKILL)
+                    self.faults["kill host"] += 1
 
     def _pause(self, number: int) -> None:
         """For less time than a node may be silent, or for more."""
         if number in self._paused:
             return
-        process = psutil.Process(self.workers[number].pid)
-        pids = [process.pid, *(child.pid for child in process.children(recursive=True))]
+        worker = self.workers[number]
+        pids = [worker.pid, *worker.children()]
         for pid in pids:
             _signal(pid, signal.SIGSTOP)
         self._paused[number] = (time.monotonic() + self._chance.uniform(0.3, 2.5) * DEAD_MS / 1000, pids)
