@@ -550,7 +550,9 @@ class Client(ProcessVerbs):
         runtime = self._runtime
         entry = runtime.registry.get(check_text("a function id", function_id))
         if not entry.kind.startswith("function.") and not getattr(entry, "default_host", None):
-            raise OrchestrationError(f"{function_id} is a {entry.kind}, not a function: start it instead")
+            is_process = entry.kind.startswith("process.")
+            how = "spawn it, or give it a 'meta.default_host'" if is_process else "start it instead"
+            raise OrchestrationError(f"{function_id} is a {entry.kind}, not a function: {how}")
         task = entry.task if isinstance(entry, FunctionCelery) else function_id
         queue = runtime.registry.task_queue(function_id)
         options: dict[str, Any] = {"queue": queue} if queue else {}

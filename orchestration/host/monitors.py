@@ -147,7 +147,9 @@ class Monitors:
                 self._starting -= 1
                 if not ok:
                     failure = application_error(payload.decode_failure(value), ApplicationError)
-                    started.set_exception(problem_error(failure, ProcessStartError))
+                    text = f"{request.entry_id} on {request.host}: {failure.message}"
+                    details = dict(failure.details or {})
+                    started.set_exception(ProcessStartError(text, failure.kind, failure.retryable, details))
                     return
                 pid = str(payload.decode(value))
                 found = self._exits.get(pid) or self._keep(pid)
@@ -255,6 +257,7 @@ def _say_goodbye(node_ref: weakref.ref[Node], os_pid: int) -> None:
     node = node_ref()
     if node is None or os.getpid() != os_pid or not node.membership.is_joined:
         return
+    node.monitors.close()  # first: a thread that watches anew would not start any more
     for cell in list(node.cells.values()):
         if isinstance(cell, MailboxCell) and not cell.entry_id:
             node.end(cell, Ending(True))

@@ -136,9 +136,9 @@ def test_a_process_that_fails_raises_its_own_error(client: Client) -> None:
 
 def test_a_process_that_cannot_be_started_says_why(client: Client) -> None:
     for entry, wanted, kind, text in [
-        (broken, host, "", "no luck at all"),
-        ("app:nothing", host, "NotFound", "factory not found"),
-        (session, "app:nowhere", "NotFound", "host not found"),
+        (broken, host, "", f"{broken} on {host}: .*no luck at all"),
+        ("app:nothing", host, "NotFound", f"app:nothing on {host}: factory not found"),
+        (session, "app:nowhere", "NotFound", f"{session} on app:nowhere: host not found"),
         (session, unserved, "Unavailable", "app:unserved"),
         (session, waits, "Invalid", "is a workflow.lua, no process.host"),
     ]:
@@ -498,6 +498,11 @@ WEB = """
     subscription = client.subscribe(timeout=30)
     subscription.send(pid, "monitor", subscription.pid)
     assert next(subscription).topic == "monitored"
+    handle = client.get_process(pid)
+    try:
+        handle.result(timeout=0.1)  # it goes while this is still waited for
+    except TimeoutError:
+        pass
     print("ready", flush=True)
     if how == "kill":
         subscription.receive()
@@ -511,13 +516,15 @@ def test_a_process_hears_of_the_end_of_a_web_process(
     """At once when it ends in good order, though nothing was closed; within ten seconds when it is killed."""
     handle = start(client)
     command = [sys.executable, "-c", textwrap.dedent(WEB), running.redis_url, str(running.config), handle.pid, how]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as web:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as web:
         assert web.stdout is not None
+        assert web.stderr is not None
         assert web.stdout.readline() == b"ready\n"
         if how == "kill":
             web.send_signal(signal.SIGKILL)
         web.wait(20)
         began = time.monotonic()
+        assert web.stderr.read() == b""
         found = handle.result(timeout=20)
     assert time.monotonic() - began < soon_s
     assert found["kind"] == "pid.exit"
