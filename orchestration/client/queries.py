@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from orchestration.core import handlers, payload
@@ -16,35 +14,18 @@ from orchestration.core.schedule import time_text
 from orchestration.errors import (
     CorruptHistoryError,
     NondeterminismError,
-    OrchestrationError,
     QueryFailedError,
     SandboxError,
 )
 from orchestration.store.results import RunRecord
 from orchestration.store.store import Store
 from orchestration.tasks.runtime import Runtime
+from orchestration.tasks.workflow_host import WorkflowHost
 from orchestration.types import RunId
 
 __all__ = ["query_run"]
 
 _LOOK_AGAIN_S = 5.0
-
-
-class _QueryHost:
-    """Where a query handler's lines go: to the logs of whoever asks."""
-
-    def __init__(self, record: RunRecord) -> None:
-        self._extra = {"run_id": record.run_id, "workflow_id": record.fields["id"]}
-
-    def now_ms(self) -> int:
-        raise OrchestrationError("a workflow has no clock but its inputs")
-
-    def random(self, n: int) -> bytes:
-        raise OrchestrationError(f"a workflow has no source of chance but its seed ({n} bytes asked for)")
-
-    def log(self, level: str, text: str, fields: Mapping[str, Any]) -> None:
-        number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
-        logging.getLogger("orchestration.lua").log(number, "%s", text, extra={**self._extra, "fields": dict(fields)})
 
 
 def query_run(
@@ -78,7 +59,8 @@ def query_run(
     if history[0][1] != Code.STARTED:
         raise _failed("Unavailable", f"the run was {record.status} before it began")
     try:
-        machine = Machine(bundle, limits=runtime.settings.limits, host=_QueryHost(record))
+        host = WorkflowHost(run_id, record.fields["id"], record.fields["type"])
+        machine = Machine(bundle, limits=runtime.settings.limits, host=host)
         try:
             with runtime.in_lua():
                 replay(machine, history, lenient_until=record.lenient_until)

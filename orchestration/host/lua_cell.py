@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import time
@@ -24,13 +23,12 @@ from orchestration.modules.caller import Caller
 from orchestration.modules.permissions import started_fields
 from orchestration.modules.verbs import perform
 from orchestration.store.inputs import encode_input
+from orchestration.tasks.workflow_host import write_line
 
 if TYPE_CHECKING:
     from orchestration.host.node import Node
 
 __all__ = ["CodeCell", "LuaCell", "PinnedCell"]
-
-_lua_log = logging.getLogger("orchestration.lua")
 
 _MOST_INPUTS: Final = 64
 _MOST_BYTES: Final = 1024 * 1024
@@ -52,10 +50,8 @@ class _Services:
         return os.urandom(n)
 
     def log(self, level: str, text: str, fields: Mapping[str, Any]) -> None:
-        number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
         cell = self._cell
-        extra = {"function_id": cell.entry_id, "process_id": cell.pid, **cell.run_facts, "fields": dict(fields)}
-        _lua_log.log(number, "%s", text, extra=extra)
+        write_line(level, text, fields, {"function_id": cell.entry_id, "process_id": cell.pid, **cell.run_facts})
 
     def verb(self, name: str, packed: bytes) -> tuple[bool, bytes]:
         if name == "process.loaded":

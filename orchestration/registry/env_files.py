@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from orchestration.registry.yaml_nodes import LARGEST_FILE_BYTES
+from orchestration.whole_files import write_whole
 
 __all__ = ["read_env_file", "write_env_file"]
 
@@ -61,14 +61,20 @@ def write_env_file(path: Path, key: str, value: str, *, create: bool, file_mode:
             if not create:
                 raise
             text, mode = "", file_mode
-        _replace(path, _changed(text, key, value), mode)
+        data = _changed(text, key, value).encode("utf-8", "surrogateescape")
+        _bounded(len(data))
+        write_whole(path, [data], mode=mode)
 
 
 def _whole(path: Path) -> str:
     data = path.read_bytes()
-    if len(data) > LARGEST_FILE_BYTES:
-        raise OSError(f"it has {len(data)} bytes, more than the {LARGEST_FILE_BYTES} that are read of it")
+    _bounded(len(data))
     return data.decode("utf-8", "surrogateescape")
+
+
+def _bounded(size_bytes: int) -> None:
+    if size_bytes > LARGEST_FILE_BYTES:
+        raise OSError(f"it has {size_bytes} bytes, more than the {LARGEST_FILE_BYTES} that are read of it")
 
 
 def _changed(text: str, key: str, value: str) -> str:
@@ -91,20 +97,6 @@ def _make_folders(folder: Path, mode: int) -> None:
     with contextlib.suppress(FileExistsError):
         folder.mkdir()
         folder.chmod(mode)
-
-
-def _replace(path: Path, text: str, mode: int) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            os.fchmod(descriptor, mode)
-            stream.write(text.encode("utf-8", "surrogateescape"))
-            stream.flush()
-            os.fsync(descriptor)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager

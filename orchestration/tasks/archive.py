@@ -18,6 +18,7 @@ from orchestration.store.results import RunRecord
 from orchestration.store.store import Store
 from orchestration.tasks.runtime import Runtime
 from orchestration.types import RunId
+from orchestration.whole_files import write_whole
 
 __all__ = ["ArchiveTarget", "Archiver", "archive_path", "open_target"]
 
@@ -48,15 +49,7 @@ class _Folder:
     def write(self, path: str, lines: Iterable[bytes]) -> None:
         target = self._root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident():x}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.writelines(lines)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(target, lines)
 
 
 class _FileSystem:

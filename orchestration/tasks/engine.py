@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from celery.exceptions import SoftTimeLimitExceeded
 
@@ -17,7 +16,6 @@ from orchestration.errors import (
     CorruptHistoryError,
     MemoryLimitError,
     NondeterminismError,
-    OrchestrationError,
     SandboxError,
     StepLimitError,
     StoreError,
@@ -38,6 +36,7 @@ from orchestration.tasks.moving import Moving
 from orchestration.tasks.outbox import Outbox
 from orchestration.tasks.presence import Presence
 from orchestration.tasks.runtime import Runtime
+from orchestration.tasks.workflow_host import WorkflowHost
 from orchestration.types import RunId
 
 __all__ = ["Engine"]
@@ -48,23 +47,6 @@ _MOST_TRIES = 5
 _LONG_HISTORY = 200
 """Events from which on a replay costs more than a sleeping machine in the cache, which is bounded."""
 
-
-
-class _WorkflowHost:
-    """What a workflow's machine needs from outside: a place for what it prints."""
-
-    def __init__(self, run_id: str, workflow_id: str, workflow_type: str) -> None:
-        self._extra = {"run_id": run_id, "workflow_id": workflow_id, "workflow_type": workflow_type}
-
-    def now_ms(self) -> int:
-        raise OrchestrationError("a workflow has no clock but its inputs")
-
-    def random(self, n: int) -> bytes:
-        raise OrchestrationError(f"a workflow has no source of chance but its seed ({n} bytes asked for)")
-
-    def log(self, level: str, text: str, fields: Mapping[str, Any]) -> None:
-        number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
-        logging.getLogger("orchestration.lua").log(number, "%s", text, extra={**self._extra, "fields": dict(fields)})
 
 
 class Engine:
@@ -258,7 +240,7 @@ class Engine:
         bundle = self._runtime.bundle(store, lease.run_id, digest)
         if bundle is None:
             raise ParkError("bundle", f"the code bundle {digest} is not in the store")
-        host = _WorkflowHost(lease.run_id, fields["id"], fields["type"])
+        host = WorkflowHost(lease.run_id, fields["id"], fields["type"])
         history = list(store.runs.history(lease.run_id, stop=lease.length)) if lease.length else []
         if len(history) != lease.length:
             raise ParkError("history", f"the record counts {lease.length} events, the history has {len(history)}")

@@ -19,6 +19,7 @@ from typing import Final
 
 from orchestration.errors import ConfigError, StoreError
 from orchestration.store.offload.stages import StageError
+from orchestration.whole_files import sync_folder, write_whole
 
 __all__ = ["FileStage"]
 
@@ -82,8 +83,8 @@ class FileStage:
     def _put(folder: Path, digest: str, data: bytes) -> None:
         if not folder.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            _sync(folder.parent)
-            _sync(folder.parent.parent)
+            sync_folder(folder.parent)
+            sync_folder(folder.parent.parent)
         # First: whoever is about to delete the folder then puts back what is in it.
         (folder / _EXPIRES).unlink(missing_ok=True)
         target = folder / digest
@@ -183,23 +184,5 @@ def _expires_ms(folder: Path) -> int:
 
 
 def _write(target: Path, data: bytes) -> None:
-    """Write a file whole, or not at all."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident():x}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync(target.parent)
-
-
-def _sync(folder: Path) -> None:
-    """See to it that what has been made in a folder is there after a power cut."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+    write_whole(target, [data])
+    sync_folder(target.parent)

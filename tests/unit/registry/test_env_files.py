@@ -131,3 +131,15 @@ def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(read_env_file(path)) == 40
+
+
+def test_a_file_does_not_grow_beyond_what_is_read_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was written all the same, and its last variables were gone from then on, without a word."""
+    path = tmp_path / "e"
+    path.write_text("A=1\n")
+    monkeypatch.setattr(env_files, "LARGEST_FILE_BYTES", 10)
+    write(path, "B", "123")
+    with pytest.raises(OSError, match="it has 11 bytes, more than the 10"):
+        write(path, "B", "1234")
+    assert path.read_text() == "A=1\nB=123\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["e"]
