@@ -133,7 +133,7 @@ class Settings:
         "pool than threads; empty: it is looked for.",
     )  # fmt: skip
     processes_max: int = _setting(
-        50_000, "count",
+        20_000, "count",
         "Most processes and function calls that live in one OS process of a worker at a time; above it, starts and "
         "calls are refused with an error of kind `RateLimited`.",
         10, 10_000_000,

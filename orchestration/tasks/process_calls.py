@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,7 +33,8 @@ def run_process(
 ) -> Any:
     """Start a process on its default host, wherever that is served, and wait for its end.
 
-    When the activity as which it runs is cancelled, the process is asked to end, and not waited for.
+    When the activity as which it runs is cancelled, or the thread is interrupted (as by a soft time limit), the process
+    is asked to end, and not waited for.
 
     Args:
         runtime: Of this process.
@@ -56,10 +58,18 @@ def run_process(
         identity = Identity(info().actor, info().scope) if in_activity() else Identity()
     endings: queue.SimpleQueue[Ending] = queue.SimpleQueue()
     started: list[str] = []
+    is_given_up = threading.Event()
+
+    def give_up() -> None:
+        is_given_up.set()
+        for pid in started[:1]:
+            runtime.node.routes.cancel(pid, "caller context canceled", "", lambda _problem: None)
 
     def answer(ok: bool, value: bytes) -> None:
         if ok:
             started.append(str(payload.decode(value)))
+            if is_given_up.is_set():
+                give_up()
             return
         failure = payload.decode_failure(value)
         text = f"failed to start process: {failure['message']}"
@@ -76,8 +86,11 @@ def run_process(
             break
         except queue.Empty:
             if is_cancelled() and started:
-                runtime.node.routes.cancel(started[0], "caller context canceled", "", lambda _problem: None)
+                give_up()
                 raise_if_cancelled()
+        except BaseException:
+            give_up()
+            raise
     if ending.ok:
         return payload.decode(ending.value)
     raise application_error(payload.decode_failure(ending.value), ApplicationError)

@@ -13,6 +13,7 @@ import pytest
 
 from orchestration.core import payload
 from orchestration.core.events import Code
+from orchestration.core.identity import Identity
 from orchestration.errors import ApplicationError, StoreUnavailableError
 from orchestration.host import wire
 from orchestration.host.burial import Burial
@@ -32,6 +33,7 @@ from tests.support.waiting import wait_until
 project, act = scenes()
 act.process("waits", "process.inbox():receive() return 'done'")
 act.process("naps", "time.sleep((...)) return 'slept'", meta={"default_host": HOST})
+act.process("obeys", "process.events():receive()", meta={"default_host": HOST})
 act.function("calls", "return funcs.call('app:single', '1ms')")
 act.function("single", "time.sleep((...)) return 1", pool={"size": 1, "workers": 1, "max_size": 1})
 
@@ -72,6 +74,11 @@ def spawned(node: Node, entry: str, *args: Any, **fields: Any) -> str:
     return str(payload.decode(done[1]))
 
 
+def has_begun(near: Node, far: Node) -> bool:
+    """Whether a process has been started there for one who waits here."""
+    return bool(far.cells and near.routes._calls and not near.routes._requests)
+
+
 def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
     """Run something in a thread; its result or error."""
     found: list[Any] = []
@@ -98,10 +105,10 @@ def test_whoever_waits_for_the_end_of_a_process_keeps_its_node_known(nodes: Node
 
 
 def test_whoever_waits_for_the_end_of_a_process_hears_that_its_own_node_is_buried(nodes: Nodes) -> None:
-    nodes(serves=True)
+    far = nodes(serves=True)
     node = nodes(heartbeat_ms=50)
     thread, found = in_thread(lambda: run_process(node.runtime, node.runtime.registry.get("app:naps"), ["1h"]))
-    wait_until(lambda: node.routes._calls and not node.routes._requests)
+    wait_until(lambda: has_begun(node, far))
     node.actors.bury(node.id)
     thread.join(10)
     assert found, "it waits for ever"
@@ -109,14 +116,14 @@ def test_whoever_waits_for_the_end_of_a_process_hears_that_its_own_node_is_burie
 
 
 def test_closing_a_node_ends_what_waits_in_it(nodes: Nodes) -> None:
-    nodes(serves=True)
+    far = nodes(serves=True)
     node = nodes()
     waits = [
         in_thread(lambda: run_process(node.runtime, node.runtime.registry.get("app:naps"), ["1h"])),
         in_thread(lambda: run_function(node.runtime, "app:single", ["1h"])),
         in_thread(lambda: run_function(node.runtime, "app:single", ["1h"])),
     ]
-    wait_until(lambda: len(node.cells) == 2 and node.routes._calls and not node.routes._requests)
+    wait_until(lambda: len(node.cells) == 2 and has_begun(node, far))
     node.close()
     for thread, found in waits:
         thread.join(5)
@@ -271,8 +278,8 @@ def test_how_a_process_ended_is_told_once_though_its_node_has_gone_meanwhile(nod
         pid = spawned(far, "app:waits")
         watched = near.monitors.watch(pid)
     else:
-        thread, found = in_thread(lambda: run_process(near.runtime, near.runtime.registry.get("app:naps"), ["200ms"]))
-        wait_until(lambda: near.routes._calls and not near.routes._requests)
+        thread, found = in_thread(lambda: run_process(near.runtime, near.runtime.registry.get("app:naps"), ["500ms"]))
+        wait_until(lambda: has_begun(near, far))
     assert near.post.flush(5)
     real = near.routes.take
     near.routes.take = lambda *args: (pause.wait(10), real(*args))[1]  # type: ignore[method-assign]
@@ -317,12 +324,12 @@ def test_a_jump_of_the_clock_of_redis_buries_nobody(nodes: Nodes) -> None:
 
 
 def test_who_still_waits_when_the_hosts_of_its_worker_stop_hears_of_what_it_waits_for(nodes: Nodes) -> None:
-    nodes(serves=True)
+    far = nodes(serves=True)
     near = nodes(heartbeat_ms=50)
     serving = Serving(near, [])
     near.membership.join(stays=True)
     thread, found = in_thread(lambda: run_process(near.runtime, near.runtime.registry.get("app:naps"), ["500ms"]))
-    wait_until(lambda: near.routes._calls and not near.routes._requests)
+    wait_until(lambda: has_begun(near, far))
     serving.stop()
     thread.join(10)
     assert found == ["slept"]
@@ -386,3 +393,26 @@ def test_a_process_that_takes_names_and_gives_them_back_leaves_nothing_in_redis(
         node.names.unregister(name, lambda *_, came=came: came[1].set())  # type: ignore[misc]
         assert came[1].wait(5)
     assert node.runtime.connection.call("SCARD", keys.named(node.id)) == 0
+
+
+@pytest.mark.parametrize("when", ["runs", "starts"])
+def test_a_process_whose_caller_is_interrupted_is_asked_to_end(nodes: Nodes, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """As a soft time limit of Celery does."""
+    node, far = nodes(), nodes(serves=True)
+
+    class Interrupt(BaseException):
+        pass
+
+    def interrupted() -> bool:
+        if when == "runs":
+            wait_until(lambda: has_begun(node, far))
+        raise Interrupt
+
+    entry = node.runtime.registry.get("app:obeys")
+    seen: list[Any] = []
+    real = far.add
+    monkeypatch.setattr(far, "add", lambda cell: (seen.append(cell), real(cell)))
+    monkeypatch.setattr("orchestration.tasks.process_calls.in_activity", interrupted)
+    with pytest.raises(Interrupt):
+        run_process(node.runtime, entry, [], context={}, identity=Identity())  # type: ignore[arg-type]
+    wait_until(lambda: seen and not node.routes.is_waiting and not far.cells)
