@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from celery import Celery
 
+from orchestration.client.activity_verbs import ActivityVerbs
 from orchestration.client.arguments import (
     check_id,
     check_topic,
@@ -34,20 +35,17 @@ from orchestration.client.listing import (
 from orchestration.client.options import RetryPolicy, whole_ms
 from orchestration.client.process_verbs import ProcessVerbs
 from orchestration.client.processes import Processes, is_process
-from orchestration.client.schedules import ScheduleDescription, ScheduleHandle, create_schedule, list_schedules
-from orchestration.client.services import ServiceDescription, change_service, forget_service, list_services
+from orchestration.client.schedule_verbs import ScheduleVerbs
+from orchestration.client.service_verbs import ServiceVerbs
 from orchestration.client.updates import Update, await_update, make_update, send_update
 from orchestration.core.checks import check_kind, check_text
 from orchestration.core.identity import Actor
 from orchestration.core.pid import parse_pid
-from orchestration.core.schedule import ScheduleAction, SchedulePolicy, ScheduleSpec
-from orchestration.errors import ConfigError, OrchestrationError, WorkflowNotFoundError
+from orchestration.errors import OrchestrationError, WorkflowNotFoundError
 from orchestration.registry.kinds.functions import FunctionCelery
 from orchestration.store.keys import check_workflow_id
-from orchestration.tasks.external import ExternalActivity
 from orchestration.tasks.messages import IDENTITY
 from orchestration.tasks.moving import Move, check_run
-from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.starts import StartRequest, start, workflow_args
 from orchestration.types import Pid, RunId
 
@@ -57,7 +55,7 @@ if TYPE_CHECKING:
 __all__ = ["Client"]
 
 
-class Client(ProcessVerbs):
+class Client(ProcessVerbs, ScheduleVerbs, ServiceVerbs, ActivityVerbs):
     """Starts workflows and processes and finds them again.
 
     Args:
@@ -69,23 +67,8 @@ class Client(ProcessVerbs):
     """
 
     def __init__(self, app: Celery | Orchestration, *, namespace: str | None = None) -> None:
-        orchestration = app if not isinstance(app, Celery) else getattr(app, "orchestration", None)
-        if orchestration is None:
-            raise ConfigError("this Celery application has no workflows: add `Orchestration(app)` where it is made")
-        self._orchestration: Orchestration = orchestration
-        self._namespace = namespace
+        super().__init__(app, namespace=namespace)
         self._processes = Processes(lambda: self._runtime)
-
-    @property
-    def _runtime(self) -> Runtime:
-        # The application registers its tasks when it is finalized; a client may be the first to use it.
-        self._orchestration.app.finalize()
-        return self._orchestration.runtime
-
-    @property
-    def namespace(self) -> str:
-        """Namespace in which workflows are found."""
-        return self._namespace or self._orchestration.settings.namespace
 
     def start_workflow(
         self,
@@ -364,169 +347,6 @@ class Client(ProcessVerbs):
             ValueError: A condition cannot be read or asked; the message says where.
         """
         return count_runs(self._runtime.store(self.namespace), conditions_of(where, **filters), by)
-
-    def create_schedule(
-        self, id: str, *, spec: ScheduleSpec, action: ScheduleAction, policy: SchedulePolicy | None = None,  # noqa: A002
-        paused: bool = False, note: str = "",
-    ) -> ScheduleHandle:  # fmt: skip
-        """Make a schedule: a workflow that is started again and again, by whichever worker is there.
-
-        Args:
-            id: Its name, 1 to 255 bytes without control characters.
-            spec: When it is due.
-            action: What it starts.
-            policy: What it does when runs meet, when it is late and when a run fails; None: the defaults.
-            paused: It starts nothing before it is resumed.
-            note: Why, for people.
-
-        Returns:
-            Its handle.
-
-        Raises:
-            ScheduleAlreadyExistsError: One with this id exists.
-            EntryNotFoundError: No workflow has the action's type.
-            PayloadTooLargeError: The arguments are above the limit.
-            ValueError: The id is none.
-            StoreUnavailableError: Redis does not answer.
-        """
-        return create_schedule(
-            self._runtime, self.namespace, id, spec=spec, action=action, policy=policy, paused=paused, note=note
-        )
-
-    def get_schedule(self, id: str) -> ScheduleHandle:  # noqa: A002
-        """Handle of a schedule; whether it exists is seen at the first call on it.
-
-        Args:
-            id: Its name.
-        """
-        return ScheduleHandle(self._runtime, self.namespace, check_text("a schedule id", id))
-
-    def list_schedules(self, *, prefix: str = "", after: str = "", limit: int = 100) -> list[ScheduleDescription]:
-        """Schedules in the order of their ids.
-
-        Args:
-            prefix: Only those whose id begins with it.
-            after: Only those behind this id: the last one of the page before.
-            limit: Most schedules returned.
-
-        Returns:
-            What each is and where it stands.
-        """
-        return list_schedules(self._runtime, self.namespace, prefix=prefix, after=after, limit=limit)
-
-    def list_services(self) -> list[ServiceDescription]:
-        """Supervised services in the order of their ids; with scope ``worker`` each of their instances."""
-        return list_services(self._runtime, self.namespace)
-
-    def start_service(self, id: str, *, wait: bool = False, timeout: float | timedelta | None = None) -> None:  # noqa: A002
-        """Let a service run from now on, also one that does not start by itself or has been stopped.
-
-        It holds until it is stopped again, whatever becomes of the workers. One that waits for its next attempt, has
-        given up or has ended is started at once.
-
-        Args:
-            id: Of its entry.
-            wait: Return when it runs, not when that is asked for.
-            timeout: Longest wait, in seconds or as a timedelta; None waits for ever.
-
-        Raises:
-            EntryNotFoundError: There is no such service.
-            OrchestrationError: It has given up, or ended.
-            TimeoutError: It does not run yet; the message says where it stands.
-        """
-        change_service(self._runtime, self.namespace, id, "run", wait=wait, timeout=timeout)
-
-    def stop_service(self, id: str, *, wait: bool = False, timeout: float | timedelta | None = None) -> None:  # noqa: A002
-        """Stop a service and keep it stopped until it is started again, whatever becomes of the workers.
-
-        Args:
-            id: Of its entry.
-            wait: Return when it has ended, not when that is asked for.
-            timeout: Longest wait, in seconds or as a timedelta; None waits for ever.
-
-        Raises:
-            EntryNotFoundError: There is no such service.
-            TimeoutError: It has not ended yet; the message says where it stands.
-        """
-        change_service(self._runtime, self.namespace, id, "stop", wait=wait, timeout=timeout)
-
-    def restart_service(self, id: str, *, wait: bool = False, timeout: float | timedelta | None = None) -> None:  # noqa: A002
-        """Stop a service, if it runs, and start it; one that has given up or ended is started too.
-
-        Args:
-            id: Of its entry.
-            wait: Return when it runs again, not when that is asked for.
-            timeout: Longest wait, in seconds or as a timedelta; None waits for ever.
-
-        Raises:
-            EntryNotFoundError: There is no such service.
-            OrchestrationError: It has given up, or ended.
-            TimeoutError: It does not run yet; the message says where it stands.
-        """
-        change_service(self._runtime, self.namespace, id, "restart", wait=wait, timeout=timeout)
-
-    def forget_service(self, id: str) -> bool:  # noqa: A002
-        """Remove what is kept of a service, the wishes of operators included. One that is defined begins afresh.
-
-        Args:
-            id: Of its entry, which may be gone.
-
-        Returns:
-            Whether that was done; False: a worker looks after it.
-
-        Raises:
-            EntryNotFoundError: There is no such service.
-        """
-        return forget_service(self._runtime, self.namespace, id)
-
-    def complete_activity(self, token: str, result: Any = None) -> None:
-        """Give an activity its result, from anywhere; stored when this returns. Safe to repeat.
-
-        Args:
-            token: What ``activity.token()`` gave to its body.
-            result: As if the body had returned it.
-
-        Raises:
-            ActivityTokenError: It is no token of this application; kind ``Invalid``.
-            ActivityClosedError: The attempt is not open any more (kind ``Conflict``), or its run is not known any more
-                (kind ``NotFound``).
-            EncodeError: The result cannot be carried.
-            PayloadTooLargeError: The result is above the limit.
-        """
-        self._external(token).complete(result)
-
-    def fail_activity(self, token: str, error: BaseException | str) -> None:
-        """Report that an activity attempt has failed, as if its body had raised; the retry policy decides what follows.
-
-        Stored when this returns. Safe to repeat.
-
-        Args:
-            token: What ``activity.token()`` gave to its body.
-            error: An ``ApplicationError`` chooses kind, message, retryable and details; text is the message of one.
-
-        Raises:
-            ActivityTokenError: As :meth:`complete_activity`.
-            ActivityClosedError: As :meth:`complete_activity`.
-        """
-        self._external(token).fail(error)
-
-    def heartbeat_activity(self, token: str, details: Any = None) -> None:
-        """Say that somebody is at work on an activity whose body has ended with ``activity.complete_later()``.
-
-        Args:
-            token: What ``activity.token()`` gave to its body.
-            details: Progress, given to the next attempt; None leaves it as it is.
-
-        Raises:
-            activity.Cancelled: The workflow asks it to stop and waits: clean up, then :meth:`fail_activity` with this.
-            ActivityTokenError: As :meth:`complete_activity`.
-            ActivityClosedError: As :meth:`complete_activity`.
-        """
-        self._external(token).heartbeat(details)
-
-    def _external(self, token: str) -> ExternalActivity:
-        self._orchestration.app.finalize()
-        return ExternalActivity(self._orchestration.parts, token)
 
     def call(
         self, function_id: str, *args: Any, timeout: float | None = None, actor: Actor | None = None,
