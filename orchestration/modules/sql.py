@@ -100,6 +100,8 @@ def execute(caller: Caller, where: str | int, statement: str, values: Any) -> di
 @_plain_errors
 def begin(caller: Caller, database_id: str, isolation: str | None) -> int:
     """Begin a transaction; answers its number."""
+    if not isinstance(isolation, str | None):
+        raise HostError("Invalid", "isolation must be one of sql.isolation")
     entry = find_database(caller.runtime, database_id)
     mine = _transactions(caller)
     if len(mine) >= _MOST_TRANSACTIONS:
@@ -182,6 +184,8 @@ def _run(caller: Caller, connection: Connection, statement: str, values: Any) ->
     else:
         unwrapped = [_value(number, wrapped) for number, wrapped in enumerate(values or [], 1)]
     dialect = connection.dialect
+    if not isinstance(statement, str):
+        raise HostError("Invalid", "a statement is text in UTF-8; other bytes go into parameters")
     text, bound = bind(statement, unwrapped, paramstyle=dialect.paramstyle, backslashes=dialect.name == "mysql")
     caller.check()
     return connection.exec_driver_sql(text, bound)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from orchestration.core import payload
 from orchestration.core.failures import failure_of
 from orchestration.core.lua.host import HostArgumentError, HostError
+from orchestration.errors import PayloadError
 from orchestration.modules.caller import Caller
 
 __all__ = ["perform", "verb"]
@@ -66,7 +67,10 @@ def perform(caller: Caller, name: str, packed: bytes, *, now: bool = False) -> t
         if now and not found.quick:
             raise HostError("Internal", f"{name} cannot be done in the middle of a step")
         result = found.function(caller, *payload.decode(packed))
-        return True, payload.encode(result, limit=caller.runtime.settings.value_limit_bytes)
+        try:
+            return True, payload.encode(result, limit=caller.runtime.settings.value_limit_bytes)
+        except PayloadError as error:
+            raise HostError("Invalid", f"what {name} found cannot be given to code: {error}") from error
     except HostError as error:
         return False, payload.encode_failure(error.message, kind=error.kind, retryable=error.retryable)
     except HostArgumentError as error:

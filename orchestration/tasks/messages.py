@@ -41,7 +41,6 @@ MARK = "orchestration"
 IDENTITY = "orchestration_identity"
 """Name of the header with the actor and the scope of a call or start that is no attempt."""
 
-_MOST_LOOKED_AT = 1_000
 _IDS = uuid.UUID("6f7263e0-0000-5000-8000-6f7263687374")
 
 
@@ -208,17 +207,6 @@ class Messages:
                     yield producer, capture
             finally:
                 del channel.create_publish_batch
-
-    def is_in_hands(self, attempt: AttemptId) -> bool:
-        """Whether a worker seems to have taken an attempt's message without having begun it; True when unknown."""
-        with self._app.connection_for_write() as connection:
-            if connection.transport.driver_type != "redis":
-                return True
-            channel = connection.default_channel
-            if channel.client.hlen(channel.unacked_key) > _MOST_LOOKED_AT:
-                return True
-            wanted = attempt_task_id(attempt).encode()
-            return any(wanted in message for message in channel.client.hvals(channel.unacked_key))
 
     def publish(self, *sends: Callable[[Producer], object]) -> bool:
         """Publish messages at once, in the ordinary way.

@@ -37,10 +37,9 @@ class BoundQueue:
         Raises:
             EntryNotFoundError: There is no such entry, or it is no queue.
         """
-        entry = runtime.registry.find(queue_id)
+        entry = runtime.registry.get(queue_id)
         if not isinstance(entry, Queue):
-            what = "there is no queue" if entry is None else f"it is a {entry.kind}, no queue.queue:"
-            raise EntryNotFoundError(f"{what} {queue_id}")
+            raise EntryNotFoundError(queue_id, f"it is a {entry.kind}, not a queue.queue")
         return cls(runtime, entry)
 
     @property

@@ -59,7 +59,7 @@ BODIES = {
     "get": "local id = ... return plain(sql.get(id) ~= nil and 'there', select(2, sql.get(id)))",
     "unique": "db:execute('INSERT INTO items (name) VALUES (?)', { 'one' }) return { plain(db:execute('INSERT INTO items (name) VALUES (?)', { 'one' })), plain(db:execute('INSERT INTO items (name) VALUES (?)', { sql.NULL })) }",
     "together": "local done, n = channel.new(4), 0 for i = 1, 4 do coroutine.spawn(function() assert(db:execute('INSERT INTO items (name) VALUES (?)', { 'p' .. i })) done:send(1) end) end for i = 1, 4 do n = n + done:receive() end return n",
-    "isolated": "local tx = assert(db:begin({ isolation = sql.isolation.SERIALIZABLE })) local _, e = db:begin({ isolation = 'NONSENSE' }) tx:rollback() return e:kind()",
+    "isolated": "local tx = assert(db:begin({ isolation = sql.isolation.SERIALIZABLE })) local _, e = db:begin({ isolation = 'NONSENSE' }) local _, odd = db:begin({ isolation = '\\xff' }) tx:rollback() return { e:kind(), odd:kind() }",
     "shared": "local tx, done, sum = db:begin(), channel.new(4), 0 for i = 1, 4 do coroutine.spawn(function() done:send(tx:query('SELECT ? AS n', { i })[1].n) end) end for i = 1, 4 do sum = sum + done:receive() end tx:commit() return sum",
     "many": "local e for i = 1, 17 do local t t, e = db:begin() end return e:kind()",
 }
@@ -134,6 +134,7 @@ def test_wrong_statements_and_values_are_invalid(env: WorkflowEnvironment) -> No
     for statement, values in (
         ("", None), ("  ", None), ("SELEKT 1", None), ("SELECT * FROM nothing", None), ("SELECT ?", []),
         ("SELECT 1", [1]), ("SELECT :a", {"b": 1}), ("SELECT ?", [{"a": 1}]), ("SELECT 1; SELECT 2", None),
+        (b"SELECT '\xff'", None), ("SELECT zeroblob(3000000) AS a", None),
     ):  # fmt: skip
         found = run(env, "query", statement, values)
         assert found["kind"] == "Invalid", (statement, values, found)
@@ -223,7 +224,7 @@ def test_coroutines_may_use_a_database_and_a_transaction_at_once(env: WorkflowEn
 
 
 def test_isolation_and_its_mistakes(env: WorkflowEnvironment) -> None:
-    assert run(env, "isolated") == "Invalid"
+    assert run(env, "isolated") == ["Invalid", "Invalid"]
 
 
 def test_too_many_transactions_are_refused(env: WorkflowEnvironment) -> None:

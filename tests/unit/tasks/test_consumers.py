@@ -14,6 +14,7 @@ import msgpack
 import pytest
 from celery import Celery
 
+from orchestration.errors import EntryNotFoundError
 from orchestration.registry import Registry, load_registry
 from orchestration.settings import Settings
 from orchestration.tasks.consumers import serving
@@ -206,3 +207,15 @@ def test_stopping_before_anything_came_is_quick(env: WorkflowEnvironment, tmp_pa
     consumers = Consumers(env._parts.runtime, serving.served(env.registry, env._parts.runtime.settings))
     consumers.start()
     assert consumers.stop(timeout_s=5)
+
+
+@pytest.mark.parametrize(
+    ("queue_id", "text"),
+    [
+        ("app:wrok", "no entry has the id 'app:wrok': did you mean"),
+        ("app:hear", "no entry has the id 'app:hear': it is a function.python, not a queue.queue"),
+    ],
+)
+def test_a_queue_that_is_none_is_named_once(env: WorkflowEnvironment, queue_id: str, text: str) -> None:
+    with pytest.raises(EntryNotFoundError, match=text):
+        BoundQueue.of(env._parts.runtime, queue_id)
