@@ -49,6 +49,8 @@ packed = handled_queue("packed", "note({ ... })", codec="application/msgpack")
 failing = handled_queue("failing", "note({ queue.message():header('x_attempts') or 0 }) if (queue.message():header('x_attempts') or 0) < 2 then return nil, 'not yet' end")
 dead = handled_queue("dead", "local m = queue.message() note({ ..., m:header('x_queue'), m:header('x_reason'), m:header('x_attempts') })")
 poison = handled_queue("poison", "note({ ... }) error('never')", dead_letter={"queue": dead, "max_attempts": 2})
+buried = project.entry("buried", "queue.queue", driver="app:driver")
+hostile = handled_queue("hostile", "note({ ... }) error('never')", dead_letter={"queue": buried, "max_attempts": 2})
 falsy = handled_queue("falsy", "note({ 1 }) return false")
 settles = handled_queue("settles", """
     local m, how = queue.message(), ...
@@ -161,7 +163,7 @@ def test_what_cannot_be_read_goes_to_the_dead_letters_and_never_runs_code(runnin
 
 def _envelope(body: str = '"bad"', *, headers: Any = None, content_type: Any = "application/json", **properties: Any) -> bytes:
     """A message as kombu writes it into Redis, with whatever somebody has made of it."""
-    own = {"delivery_info": {"exchange": "", "routing_key": "poison"}, "delivery_tag": uuid.uuid4().hex, "body_encoding": None, "priority": 0}
+    own = {"delivery_info": {"exchange": "", "routing_key": "hostile"}, "delivery_tag": uuid.uuid4().hex, "body_encoding": None, "priority": 0}
     return json.dumps({"body": body, "content-encoding": "utf-8", "content-type": content_type, "headers": {} if headers is None else headers, "properties": own | properties}).encode()
 
 
@@ -186,12 +188,12 @@ def test_no_message_keeps_its_consumer_from_the_others(running: Deployment, clie
     """What is wrong with a message is found out once or twice; it does not come again for ever, and stops nobody."""
     with contextlib.closing(redis.Redis.from_url(running.redis_url)) as broker:
         keyed = json.loads(sent)["properties"]["delivery_tag"]
-        broker.lpush("poison", sent)
-        before = len(notes("poison"))
+        broker.lpush("hostile", sent)
+        before = len(notes("hostile"))
         mark = uuid.uuid4().hex
-        publish(client, poison, mark)
-        wait_until(lambda: [mark] in notes("poison")[before:], deadline_s=15)
-        wait_until(lambda: client.call("app:info", poison, timeout=10)["message_count"] == 0, deadline_s=15)
+        publish(client, hostile, mark)
+        wait_until(lambda: [mark] in notes("hostile")[before:], deadline_s=15)
+        wait_until(lambda: client.call("app:info", hostile, timeout=10)["message_count"] == 0, deadline_s=15)
         held = [*broker.keys("*deliveries*held*"), *broker.keys("unacked")]
         wait_until(lambda: not any(broker.hexists(key, keyed) for key in held if broker.type(key) == b"hash"), deadline_s=15)
 
