@@ -83,13 +83,18 @@ def _worker(folder: str, hosts: str, name: str) -> Iterator[psutil.Process]:
 
 def _wait_for_hosts(orchestration: Any, count: int) -> None:
     actors = orchestration.runtime.store("default").actors
+    deadline = time.monotonic() + 60
     while sum(len(actors.serving(host)) for host in ("bench:left", "bench:right")) < count:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{count} workers with process hosts did not come up within 60 s")
         time.sleep(0.1)
 
 
 def _wait_for_workers(app: Any, count: int) -> None:
+    deadline = time.monotonic() + 60
     while len(app.control.ping(timeout=1.0, limit=count)) < count:
-        pass
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{count} workers did not answer within 60 s")
 
 
 def _messages(client: Any, rounds: int) -> None:
