@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from celery import Celery
 from celery.result import AsyncResult
+from kombu import Producer
 from kombu.utils.uuid import uuid
 
 from orchestration.errors import ApplicationError
@@ -26,6 +27,7 @@ _LISTEN_S: Final = 1.0
 _LOOK_AGAIN_S: Final = 5.0
 
 Done = Callable[[BaseException | None, Any], None]
+Send = Callable[[Producer], object]
 
 
 class CeleryCalls:
@@ -34,15 +36,17 @@ class CeleryCalls:
     Args:
         app: The application.
         submit: Runs something that waits in a thread.
-        check: Raises when this node may not act any more; called right before a task is sent.
+        publish: Gives a message out by the producer that it calls this with, unless this node may not act any more: it
+            raises then.
         timeout_s: After which a call that has no answer is given up.
     """
 
     def __init__(
-        self, app: Celery, submit: Callable[[Callable[[], None]], None], check: Callable[[], None], timeout_s: float
-    ) -> None:
+        self, app: Celery, submit: Callable[[Callable[[], None]], None], publish: Callable[[Send], None],
+        timeout_s: float,
+    ) -> None:  # fmt: skip
         self._app = app
-        self._check = check
+        self._publish = publish
         self._submit = submit
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
@@ -78,10 +82,15 @@ class CeleryCalls:
             text = f"the result of {task} cannot be awaited: the application has no result backend"
             raise ApplicationError(text, kind="Unavailable", retryable=False)
         task_id = uuid()
+
+        def send(producer: Producer) -> object:
+            return self._app.send_task(
+                task, args=list(args), task_id=task_id, ignore_result=False, producer=producer, **options
+            )
+
         if not hasattr(getattr(self._app.backend, "result_consumer", None), "_pubsub"):
-            self._check()
-            result = self._app.send_task(task, args=list(args), task_id=task_id, **options)
-            _wait(result, self._timeout_s, done)
+            self._publish(send)
+            _wait(AsyncResult(task_id, app=self._app), self._timeout_s, done)
             return
         with self._lock:
             if self._backend is None:
@@ -94,8 +103,7 @@ class CeleryCalls:
                 threading.Thread(target=self._listen, name="orchestration-results", daemon=True).start()
         result.on_ready.then(lambda ready: self._take(ready.id), lambda *_: self._take(task_id))
         try:
-            self._check()
-            self._app.send_task(task, args=list(args), task_id=task_id, ignore_result=False, **options)
+            self._publish(send)
         except BaseException:
             self._forget(task_id)
             raise

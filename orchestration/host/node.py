@@ -16,6 +16,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
+from kombu import Producer
+
 from orchestration.core import payload
 from orchestration.core.events import Code
 from orchestration.core.identity import Identity
@@ -93,7 +95,7 @@ class Node:
         self.routes = Routes(self)
         self.spawning = Spawning(self)
         self.pools = Pools()
-        self.celery = CeleryCalls(runtime.app, self.submit, self.check, runtime.settings.start_to_close_ms / 1000)
+        self.celery = CeleryCalls(runtime.app, self.submit, self._give_out, runtime.settings.start_to_close_ms / 1000)
         self.calls = Calls(self)
         self.performer = Performer(self)
         self.loop = LoopThread()
@@ -251,8 +253,22 @@ class Node:
             ApplicationError: It may; of kind ``Unavailable``.
         """
         if self._own_id != self.id or not self.membership.may_act():
-            text = "this worker has been silent for too long: what its processes do has no effect any more"
-            raise ApplicationError(text, kind="Unavailable", retryable=True)
+            raise _silenced()
+
+    def _give_out(self, send: Callable[[Producer], object]) -> None:
+        """Give a broker message out: by the script that sees whether this node still counts, where the broker allows.
+
+        Raises:
+            ApplicationError: It does not count; of kind ``Unavailable``.
+        """
+        messages = self.runtime.messages
+        pushes = messages.pushes(send)
+        self.check()
+        if not pushes.commands:
+            with self.runtime.app.producer_pool.acquire(block=True) as producer:
+                send(producer)
+        elif not self.runtime.store(self.runtime.settings.namespace).effects.give_out(self.fence, pushes):
+            raise _silenced()
 
     def perish(self) -> None:
         """This node was taken for dead and has another id: all that ran before is gone, and others know it already."""
@@ -315,3 +331,8 @@ class Node:
 
     def _take(self, what: str, rest: list[Any]) -> None:
         self.routes.take(what, rest)
+
+
+def _silenced() -> ApplicationError:
+    text = "this worker has been silent for too long: what its processes do has no effect any more"
+    return ApplicationError(text, kind="Unavailable", retryable=True)

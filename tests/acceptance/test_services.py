@@ -274,10 +274,14 @@ def test_an_instance_whose_worker_was_paused_has_no_effect_once_the_next_has_sta
         owner.resume()
         owner.wait_for_log("has been taken for dead", deadline_s=30)
         count = before[f"{second.pid} call"]
-        wait_until(lambda: Counter(notes(deployment))[f"{second.pid} call"] >= count + 20, deadline_s=30)
+        wait_until(
+            lambda: Counter(notes(deployment))[f"{second.pid} call"] >= count + 20,
+            deadline_s=60, message=lambda: f"{second}, now {seen(client, loops)}; {Counter(notes(deployment))}",
+        )  # fmt: skip
         after = Counter(notes(deployment))
-        for kind in kinds:
-            assert after[f"{first.pid} {kind}"] == before[f"{first.pid} {kind}"]
+        assert {what: after[what] - before[what] for what in (f"{first.pid} {kind}" for kind in kinds)} == {
+            f"{first.pid} {kind}": 0 for kind in kinds
+        }
         store = deployment.orchestration.runtime.store("default")
         assert store.actors.lookup("the loop") == second.pid
         item = store.items.read("app:kv", b"last")

@@ -112,8 +112,11 @@ def test_a_workflow_is_spawned_and_sent_to_by_a_function(client):
     wait_until(lambda: journal(client, "spawned") == ["api.charge_card"], message="the spawned order")
     orders = client.list_workflows(type="app.workflows:order_processor", status="open")
     handles = [client.get_workflow(order.workflow_id) for order in orders]
-    (handle,) = [
-        handle for handle in handles if "update" in [getattr(event, "topic", "") for event in handle.history()]
-    ]
+
+    def was_sent_to(handle):
+        return "update" in [getattr(event, "topic", "") for event in handle.history()]
+
+    # The message is with the order when the function has ended, and in its history after the step that takes it up.
+    handle = wait_until(lambda: next(filter(was_sent_to, handles), None), message="the order that was sent to")
     assert handle.describe().task_queue == "orders"
     handle.terminate()
