@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -53,6 +54,8 @@ class CeleryCalls:
         self._backend: Any = None
         self._pending: dict[str, tuple[AsyncResult, float, Done]] = {}
         self._is_listening = False
+        self._listener: threading.Thread | None = None
+        self._heard: deque[str] = deque()
         self._closed = False
 
     def call(self, task: str, args: Sequence[Any], options: Mapping[str, Any], done: Done) -> None:
@@ -97,28 +100,42 @@ class CeleryCalls:
                 self._backend = self._app._get_backend()
             result = AsyncResult(task_id, backend=self._backend, app=self._app)
             self._pending[task_id] = (result, time.monotonic() + self._timeout_s, done)
-            self._backend.add_pending_result(result)  # before it can have ended
             if not self._is_listening:
                 self._is_listening = True
-                threading.Thread(target=self._listen, name="orchestration-results", daemon=True).start()
-        result.on_ready.then(lambda ready: self._take(ready.id), lambda *_: self._take(task_id))
+                self._listener = threading.Thread(target=self._listen, name="orchestration-results", daemon=True)
+                self._listener.start()
+        result.on_ready.then(lambda ready: self._note(ready.id), lambda *_: self._note(task_id))
         try:
+            # Before it can have ended; and not under our lock: the consumer has one of its own, under which it tells
+            # the listener of what has ended.
+            self._backend.add_pending_result(result)
             self._publish(send)
         except BaseException:
-            self._forget(task_id)
-            raise
+            if self._forget(task_id) is not None:  # else it was sent all the same, and its answer has been told
+                raise
+
+    def _note(self, task_id: str) -> None:
+        """A result has come; what waits for it is told when the consumer holds no lock."""
+        if threading.current_thread() is self._listener:
+            self._heard.append(task_id)
+        else:
+            self._take(task_id)
 
     def _take(self, task_id: str) -> None:
         found = self._forget(task_id)
         if found is None:
             return
         result, _, done = found
+        error: Exception | None = None
+        value = None
         try:
             value = result.get(propagate=True, disable_sync_subtasks=False) if result._cache else None
-        except Exception as error:  # noqa: BLE001 - whatever the task raised is its answer
-            done(error, None)
-        else:
-            done(None, value)
+        except Exception as raised:  # noqa: BLE001 - whatever the task raised is its answer
+            error = raised
+        try:
+            done(error, value)
+        except Exception:
+            logger.exception("the result of task %s could not be told", task_id)
 
     def _forget(self, task_id: str) -> tuple[AsyncResult, float, Done] | None:
         with self._lock:
@@ -138,6 +155,8 @@ class CeleryCalls:
             except Exception as error:  # noqa: BLE001 - the backend is away; it is asked again
                 logger.warning("results cannot be heard: %s", error)
                 time.sleep(_LISTEN_S)
+            while self._heard:
+                self._take(self._heard.popleft())
             if time.monotonic() - looked > _LOOK_AGAIN_S:
                 looked = time.monotonic()
                 self._look_again()

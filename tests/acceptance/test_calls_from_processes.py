@@ -61,6 +61,18 @@ project.function(
     return main
     """,
 )
+project.lua(
+    "rounds",
+    "process.lua",
+    """
+    local function main(times)
+        for i = 1, times do assert(require("funcs").call("app:where")) end
+        return times
+    end
+    return main
+    """,
+    modules=["funcs"],
+)
 project.function("direct", "return function(target, ...) return require('funcs').call(target, ...) end")
 
 TALLY = """
@@ -95,6 +107,11 @@ def test_a_process_that_nobody_waits_for_in_a_slot_calls_celery_tasks_as_tasks(c
     found = started.result(timeout=20)
     assert [one["pid"] for one in found] == [in_slot] * 3, "all in the one slot of the worker, not in the process' host"
     assert all(one["as_task"] for one in found)
+
+
+def test_all_processes_that_call_tasks_at_the_same_time_hear_of_their_results(client: Client) -> None:
+    handles = [client.spawn("app:rounds", "app:host", 60) for _ in range(8)]
+    assert [handle.result(timeout=60) for handle in handles] == [60] * 8
 
 
 def test_what_a_task_raises_is_the_error_of_the_call(client: Client) -> None:
