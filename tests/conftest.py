@@ -7,10 +7,16 @@ import signal
 
 import pytest
 
+from orchestration.embedded import SERVER_VARIABLE
 from tests.support.fixtures import client, redis_client, redis_server, redis_url, running, second_redis, urls, worker
+from tests.support.oldest_redis import oldest_redis
+from tests.support.rabbitmq import rabbitmq, rabbitmq_url, second_rabbitmq
 from tests.support.replaying import REPLAY_VARIABLE
 
-__all__ = ["client", "redis_client", "redis_server", "redis_url", "running", "second_redis", "urls", "worker"]
+__all__ = [
+    "client", "rabbitmq", "rabbitmq_url", "redis_client", "redis_server", "redis_url", "running", "second_rabbitmq",
+    "second_redis", "urls", "worker",
+]  # fmt: skip
 
 # A shell starts background jobs with Ctrl-C ignored, and children inherit that: commands under test could not be ended.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -25,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault(SERVER_VARIABLE, oldest_redis())
     if config.getoption("replay_everything"):
         os.environ[REPLAY_VARIABLE] = "1"
 

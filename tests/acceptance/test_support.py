@@ -72,6 +72,7 @@ def test_server_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
 
 
 def test_missing_server_names_the_cures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(SERVER_VARIABLE)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"celery-orchestration\[embedded\].*REDIS_URL"):
