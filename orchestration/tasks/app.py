@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from orchestration.tasks.messages import MARK
 from orchestration.tasks.presence import Presence
 from orchestration.tasks.publishing import install_publishing
 from orchestration.tasks.runtime import Runtime
+from orchestration.tasks.signatures import QueueOf, queues_of
 from orchestration.tasks.step import install_step
 
 __all__ = ["Orchestration", "Parts"]
@@ -115,6 +117,11 @@ class Orchestration:
                 for warning in self._registry.warnings:
                     logger.warning("%s", warning)
             return self._registry
+
+    @cached_property
+    def queue_of(self) -> QueueOf:
+        """Says the queue of the task of a definition; None for a task that is none of ours."""
+        return queues_of(self.app, frozenset(entry.id for entry in self.registry.entries))
 
     @property
     def parts(self) -> Parts:

@@ -14,6 +14,7 @@ from kombu import Producer
 from orchestration.core.identity import Identity
 from orchestration.registry.kinds.lua import WorkflowLua
 from orchestration.tasks.messages import IDENTITY
+from orchestration.tasks.signatures import address_signatures
 from orchestration.tasks.starts import (
     RUN_MARK,
     StartRequest,
@@ -47,6 +48,8 @@ def install_publishing(orchestration: Orchestration) -> None:
 
     def send_task_message(producer: Any, name: str, message: Any, **options: Any) -> Any:
         headers = options.get("headers") or {}
+        if isinstance(message[2], tuple):  # a message of the second protocol
+            address_signatures(message[2][2], orchestration.queue_of)
         if name not in names or RUN_MARK in message[0] or RUN_MARK in headers:
             return original(producer, name, message, **options)
         return _start(orchestration, original, producer, name, message, options)
@@ -70,11 +73,11 @@ def install_publishing(orchestration: Orchestration) -> None:
     amqp._rtable = None
 
 
-def _delay_ms(eta: Any, app: Celery) -> int:
-    """Time until a message's ETA: the run is written now and begins then, whatever becomes of the message."""
-    if not eta:
+def _until_ms(moment: Any, app: Celery) -> int:
+    """Time until a message's ETA or its expiry: the run is written now, whatever becomes of the message."""
+    if not moment:
         return 0
-    when = datetime.fromisoformat(eta) if isinstance(eta, str) else eta
+    when = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
     now = app.now()
     if when.tzinfo is None:
         when = when.replace(tzinfo=now.tzinfo)
@@ -88,9 +91,10 @@ def _start(
 ) -> Any:  # fmt: skip
     runtime = orchestration.runtime
     request = request_of_message(message)
-    # The run has the arguments, as values that Celery's own serializer might not know; its message goes without.
+    # The run has the arguments, as values that Celery's own serializer might not know; its message goes without. It is
+    # the run, too, that expires: a worker that met the message late would mark a task as revoked that is going on.
     headers, properties, (_, _, embed), sent_event = message
-    message = type(message)(headers, properties, ((), {}, embed), sent_event)
+    message = type(message)({**headers, "expires": None}, properties, ((), {}, embed), sent_event)
     queue = options.get("queue")
     queue_name = queue if isinstance(queue, str) or queue is None else queue.name
 
@@ -109,7 +113,8 @@ def _start(
         task_id=str(request["id"]),
         request=kept_request(request),
         queue=queue_name,
-        delay_ms=_delay_ms(request.get("eta"), orchestration.app),
+        delay_ms=_until_ms(request.get("eta"), orchestration.app),
+        expires_ms=max(_until_ms(request["expires"], orchestration.app), 1) if request.get("expires") else 0,
         identity=Identity.of(request.get(IDENTITY) or (options.get("headers") or {}).get(IDENTITY) or {}),
     )
     del producer  # the message is given out with the run, by the store or by a producer of the application's pool
