@@ -324,6 +324,10 @@ class Keyspace:
             return self._all[int(shard, 16)]
         raise ValueError(f"{run_id!r} is not a run id of this store")
 
+    def may_be_run(self, text: str) -> bool:
+        """Whether a text can be a run id of this store."""
+        return len(text) == 32 and set(text) <= _HEX and int(text[:2], 16) < self.shards
+
     def new_run_id(self, workflow_id: str) -> RunId:
         """Make an id for a new run: two hexadecimal digits of its shard and 120 random bits."""
         return RunId(f"{self.shard_of(workflow_id):02x}{os.urandom(15).hex()}")

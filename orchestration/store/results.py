@@ -184,6 +184,11 @@ class RunRecord:
         """running, parked, completed, failed, cancelled, terminated, timed_out ..."""
         return self.fields.get("status", "unknown")
 
+    @property
+    def task_id(self) -> str:
+        """Id of the Celery task that the run completes; empty for none."""
+        return self.fields.get("task", self.fields["id"])
+
     def number(self, name: str) -> int:
         """A field as a whole number, 0 when it is absent."""
         return int(self.fields.get(name) or 0)

@@ -38,6 +38,19 @@ class RunReads(Aggregate):
             )
         return RunId(text(run_id))
 
+    def of_tasks(self, task_ids: Sequence[str]) -> dict[str, RunRecord]:
+        """The latest runs that Celery tasks of these ids stand for; tasks that are none of ours are left out."""
+        asked = [(task, self._keyspace.of_workflow(task).workflow(task)) for task in task_ids]
+        replies = self._connection.pipeline([["HGET", key, "run"] for _, key in asked]) if asked else []
+        runs = [text(run) if run is not None else task for (task, _), run in zip(asked, replies, strict=True)]
+        known = [RunId(run) for run in runs if self._keyspace.may_be_run(run)]
+        found = {record.run_id: record for record in self.records(known)}
+        return {
+            task: found[RunId(run)]
+            for task, run in zip(task_ids, runs, strict=True)
+            if RunId(run) in found and found[RunId(run)].task_id == task
+        }
+
     def known_id(self, run_id: RunId) -> RunId:
         """The same id, if it can be one of this store.
 

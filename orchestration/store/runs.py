@@ -49,6 +49,7 @@ class Runs(RunReads):
         run_timeout_ms: int = 0,
         execution_timeout_ms: int = 0,
         delay_ms: int = 0,
+        expires_ms: int = 0,
         pushes: Pushes = NO_PUSHES,
     ) -> StartResult:
         """Create a run, unless this request has been answered before or a policy refuses it.
@@ -71,6 +72,7 @@ class Runs(RunReads):
             run_timeout_ms: After which the run is ended, counted from when it begins; 0 for never.
             execution_timeout_ms: After which the workflow is ended, whichever run of the chain is open; 0 for never.
             delay_ms: After which the run begins; 0 for at once.
+            expires_ms: After which it is not to begin any more; 0 for never.
             pushes: The wake-up of a new run, given out with the write.
 
         Returns:
@@ -118,6 +120,7 @@ class Runs(RunReads):
                 execution_timeout_ms,
                 delay_ms,
                 self._options.inbox_bound,
+                expires_ms,
             )
         found = RunId(text(reply[1])) if len(reply) > 1 else RunId("")
         return StartResult(text(reply[0]), found, " ".join(map(text, reply[2:])))
@@ -261,21 +264,23 @@ class Runs(RunReads):
         entry: bytes = b"",
         timer: str = "",
         following: bytes = b"",
+        unbegun: bool = False,
     ) -> Delivery:
         """End a run from outside.
 
         Args:
             run_id: The run.
-            status: ``terminated`` or ``timed_out``.
+            status: ``terminated``, ``timed_out`` or ``cancelled``.
             code: Kind of the closing event.
             details: What follows the time in the closing event.
             outbox_id: Entry that completes the outer task; empty for none.
             entry: Its contents.
             timer: Member of the timer that asks for it, which must be due; empty when a person asks.
             following: The run that takes its place, made by :meth:`Chains.pack`; empty: none.
+            unbegun: Only if nothing of it has been done yet.
 
         Returns:
-            ``ended``, ``closed`` with the status it had, or ``early``.
+            ``ended``, ``closed`` with the status it had, ``early``, or ``begun``.
 
         Raises:
             WorkflowNotFoundError: No such run.
@@ -298,6 +303,7 @@ class Runs(RunReads):
                 self._options.grace_ms,
                 timer,
                 following,
+                "1" if unbegun else "",
             )
         return self._delivery(run_id, reply)
 

@@ -53,9 +53,8 @@ def complete_outer(runtime: Runtime, namespace: str, run_id: RunId) -> None:
     for name, pid in record.extra.items():
         if name.startswith("watch:"):
             _tell(runtime, name.removeprefix("watch:"), record, outcome, pid.decode())
-    task_id = record.fields.get("task", record.fields["id"])
-    if task_id:
-        _complete_task(runtime, record, outcome, task_id)
+    if record.task_id:
+        _complete_task(runtime, record, outcome, record.task_id)
     store.claims.settle(record.fields["id"])
 
 
@@ -150,7 +149,8 @@ def _complete_task(runtime: Runtime, record: RunRecord, outcome: Outcome, task_i
             # It will not pass: the task fails with it, as one of Celery's own would.
             failure: Exception = error
     elif record.status == "cancelled":
-        message = str((outcome.failure or {}).get("message", ""))
+        failed = outcome.failure or {}
+        message = str((failed.get("details") or {}).get("reason") or failed.get("message", ""))
         backend.mark_as_failure(task_id, TaskRevokedError(message), request=request, state="REVOKED")
         return
     else:

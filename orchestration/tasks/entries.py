@@ -18,6 +18,7 @@ from orchestration.tasks.calls import with_retries
 from orchestration.tasks.dispatch import retry_attempt
 from orchestration.tasks.functions import run_function
 from orchestration.tasks.messages import IDENTITY, RESUME_TASK
+from orchestration.tasks.signatures import routed_base
 from orchestration.tasks.starts import RUN_MARK, StartRequest, kept_request, start, workflow_args
 from orchestration.types import RunId
 
@@ -32,15 +33,16 @@ logger = logging.getLogger(__name__)
 def register_entries(orchestration: Orchestration) -> None:
     """Register a Celery task for each definition that can be called, under its id."""
     app = orchestration.app
+    base = routed_base(app.Task, orchestration.queue_of)
 
     def add(fn: Any, name: str, **options: Any) -> None:
-        app.task(fn, name=name, bind=True, shared=False, lazy=False, **options)
+        app.task(fn, name=name, bind=True, shared=False, lazy=False, base=base, **options)
 
     for entry in orchestration.registry.entries:
         if isinstance(entry, WorkflowLua):
             add(
                 _workflow(orchestration, entry), entry.id, acks_late=True, reject_on_worker_lost=True,
-                track_started=False,
+                track_started=False, Request="orchestration.tasks.revoking:StartMessage",
             )  # fmt: skip
         elif isinstance(entry, FunctionLua):
             add(_function(orchestration, entry), entry.id)

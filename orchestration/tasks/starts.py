@@ -67,6 +67,7 @@ class StartRequest:
         execution_timeout_ms: After which the workflow is ended, whichever of its runs is open; 0 for never.
         cancel_grace_ms: Time that a run is given to clean up, by a cancel request, before a timeout ends it.
         delay_ms: After which it begins.
+        expires_ms: After which it is not to begin any more; 0 for never.
         retry: Policy by which a failed run is followed by another; None: it is not.
         cron: Schedule by which an ended run is followed by another; empty: it is not.
         search: Search attributes.
@@ -98,6 +99,7 @@ class StartRequest:
     execution_timeout_ms: int = 0
     cancel_grace_ms: int = 0
     delay_ms: int = 0
+    expires_ms: int = 0
     retry: Mapping[str, Any] | None = None
     cron: str = ""
     search: Mapping[str, Any] = field(default_factory=dict)
@@ -207,6 +209,7 @@ def start(
             update=wanted.update[0] if wanted.update else "",
             conflict="use_existing" if wanted.conflict == "use_existing" else "fail", reuse=wanted.reuse,
             run_timeout_ms=wanted.run_timeout_ms, execution_timeout_ms=wanted.execution_timeout_ms, delay_ms=delay_ms,
+            expires_ms=wanted.expires_ms,
             search=wanted.search, pushes=pushes,
         )  # fmt: skip
         if result.status == "bundle_missing":

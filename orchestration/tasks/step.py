@@ -9,6 +9,7 @@ from celery import Celery, bootsteps
 
 from orchestration.tasks.consumers.serving import ConsumersStep
 from orchestration.tasks.qos import install_qos
+from orchestration.tasks.revoking import install_revoking
 from orchestration.tasks.unknown import answer_unknown
 
 __all__ = ["SweepStep", "TracerStep", "install_step"]
@@ -61,6 +62,7 @@ class TracerStep(bootsteps.StartStopStep):  # type: ignore[misc]
         install_qos(parent.task_consumer.channel)
         parent.app.orchestration.wrap_tracers(parent.hostname)
         answer_unknown(parent)
+        install_revoking()
         _outlive_the_broker(parent)
 
 

@@ -26,6 +26,7 @@ from orchestration.tasks.dispatch import dispatch_attempt, read_open
 from orchestration.tasks.effects import read_activity
 from orchestration.tasks.engine import Engine
 from orchestration.tasks.owner import is_dead_here
+from orchestration.tasks.revoking import end_unbegun
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.schedules import ScheduleFirer
 from orchestration.tasks.stores import StoreTidier
@@ -202,6 +203,9 @@ class Sweeper:
         run_id = RunId(run)
         if kind in ("run", "exec"):
             time_out(self._runtime, namespace, store, run_id, member)
+            return
+        if kind == "expire":
+            end_unbegun(self._runtime, namespace, run_id, reason="expired", timer=member)
             return
         if kind == "delay":
             self._begin(namespace, store, run_id)

@@ -204,7 +204,7 @@ class RedisBackend(Backend):
                 for member, score in content.items():
                     self.call("ZADD", key, int(score) - ms, member)
             elif kind == "hash" and ":run:" in key:
-                for field in (b"until", b"time", b"started", b"closed"):
+                for field in (b"until", b"time", b"started", b"closed", b"expires"):
                     if int(content.get(field, 0)):
                         self.call("HSET", key, field, int(content[field]) - ms)
             elif kind == "hash" and ":service:" in key:

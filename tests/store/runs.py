@@ -76,9 +76,9 @@ class Runs:
     def commit(self, lease: Lease, *ops: Sequence[Any], **changed: Any) -> Delivery:
         return self.store.runs.commit(lease, self.step(*ops, **{"consumed": len(lease.inputs), **changed}))
 
-    def sleeping(self, *ops: Sequence[Any], workflow_id: str = "order-1") -> RunId:
+    def sleeping(self, *ops: Sequence[Any], workflow_id: str = "order-1", **started: Any) -> RunId:
         """A run whose first step is done, with these effects."""
-        run_id = self.started(workflow_id)
+        run_id = self.started(workflow_id, **started)
         delivery = self.commit(self.lease(run_id), *[_of(run_id, op) for op in ops], workflow_id=workflow_id)
         assert delivery.status == "done"
         return run_id

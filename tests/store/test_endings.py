@@ -136,6 +136,45 @@ def test_a_run_times_out_when_its_time_is_over(backend: Backend, runs: Runs) -> 
     assert again.detail == "timed_out"
 
 
+def test_a_run_that_has_begun_is_not_taken_back(backend: Backend, runs: Runs) -> None:
+    run_id = runs.sleeping()
+    with backend.unchanged():
+        answer = backend.store.runs.end(run_id, status="cancelled", code=75, details=["revoked", ""], unbegun=True)
+    assert answer.status == "begun"
+
+
+def test_a_run_that_has_not_begun_in_time_is_not_begun_any_more(backend: Backend, runs: Runs) -> None:
+    run_id = runs.started(expires_ms=5_000)
+    timer = f"{run_id}/expire"
+    backend.pass_time(5_001)
+    assert timer in runs.sweep().fire
+    assert backend.store.runs.take_lease(run_id, "me").status == "idle"
+    answer = backend.store.runs.end(
+        run_id, status="cancelled", code=75, details=["expired", ""], timer=timer, unbegun=True
+    )
+    assert (answer.status, backend.store.runs.record(run_id).status) == ("ended", "cancelled")
+
+
+def test_a_run_that_has_begun_in_time_does_not_expire(backend: Backend, runs: Runs) -> None:
+    run_id = runs.sleeping(expires_ms=5_000)
+    timer = f"{run_id}/expire"
+    backend.pass_time(5_001)
+    assert timer in runs.sweep().fire
+    answer = backend.store.runs.end(
+        run_id, status="cancelled", code=75, details=["expired", ""], timer=timer, unbegun=True
+    )
+    assert answer.status == "begun"
+    assert timer not in runs.members(runs.keys(run_id).timers)
+    backend.store.runs.deliver(run_id, b"in")
+    assert backend.store.runs.take_lease(run_id, "me").lease is not None
+
+
+def test_an_early_end_takes_the_expiry_off(backend: Backend, runs: Runs) -> None:
+    run_id = runs.started(expires_ms=5_000)
+    backend.store.runs.end(run_id, status="terminated", code=75, details=[])
+    assert runs.members(runs.keys(run_id).timers) == {}
+
+
 def test_ending_an_unknown_run_says_so(backend: Backend, runs: Runs) -> None:
     with pytest.raises(WorkflowNotFoundError):
         backend.store.runs.end(backend.store.runs.new_id("x"), status="terminated", code=75, details=[])

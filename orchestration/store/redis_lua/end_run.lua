@@ -1,4 +1,4 @@
--- end_run: end a run from outside: terminated, or timed out. Its code has no say.
+-- end_run: end a run from outside: terminated, timed out, or not wanted any more. Its code has no say.
 -- KEYS[1]  record      hash  <shard>:run:<run>
 -- KEYS[2]  extra       hash  <shard>:extra:<run>
 -- KEYS[3]  history     list  <shard>:hist:<run>
@@ -22,7 +22,7 @@
 -- KEYS[21] updates     hash  <shard>:updates:<run>
 -- KEYS[22] unarchived  zset  <shard>:unarchived
 -- ARGV[1]  run         string
--- ARGV[2]  status      string terminated | timed_out
+-- ARGV[2]  status      string terminated | timed_out | cancelled
 -- ARGV[3]  head        bytes  msgpack head of the closing event up to its time: the code
 -- ARGV[4]  tail        bytes  the rest of the closing event, already encoded elements
 -- ARGV[5]  outbox_id   string entry that completes the outer Celery task; empty: none
@@ -33,7 +33,8 @@
 -- ARGV[10] grace_ms    int
 -- ARGV[11] timer       string member of the timer that asks for it, which must be due; empty: none
 -- ARGV[12] next        bytes  msgpack: the run that follows this one, see include next; empty: none
--- Returns  {"ended"} | {"closed", status} | {"early"}
+-- ARGV[13] unbegun     string 1: only if nothing of it has been done yet; empty: however far it is
+-- Returns  {"ended"} | {"closed", status} | {"early"} | {"begun"}
 -- Holds    raises the fence: a holder at work on the run cannot commit any more
 -- Cost     O(open commands)
 -- @include run
@@ -55,6 +56,7 @@ end
 local old = redis.call('HGET', keys.record, 'status')
 if not old then return {'closed', 'unknown'} end
 if not is_open(old) then return {'closed', old} end
+if ARGV[13] ~= '' and redis.call('HGET', keys.record, 'length') ~= '0' then return {'begun'} end
 
 append_end(keys, ARGV[3], ARGV[4], now)
 if ARGV[5] ~= '' then

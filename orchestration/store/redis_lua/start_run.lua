@@ -28,6 +28,7 @@
 -- ARGV[14] deadline   int     execution timeout in ms, 0 for none
 -- ARGV[15] delay      int     ms until the run begins, 0 for at once
 -- ARGV[16] bound      int     most unread inputs of a run
+-- ARGV[17] expires    int     ms until it is not wanted any more if it has not begun, 0 for never
 -- Returns  {"started", run, fence} | {"duplicate", run} | {"exists", run, "wake" (the caller must publish a wake-up) or ""}
 --          | {"open", run} | {"refused", run, status} | {"full", run, n} | {"bundle_missing"}
 -- Holds    one request starts at most one run; all or nothing; startup signals and updates reach the run answered with,
@@ -106,6 +107,10 @@ if tonumber(ARGV[13]) > 0 then redis.call('ZADD', timers, int(now + delay + ARGV
 if tonumber(ARGV[14]) > 0 then
   redis.call('HSET', record, 'deadline', int(now + ARGV[14]))
   redis.call('ZADD', timers, int(now + ARGV[14]), run .. '/exec')
+end
+if tonumber(ARGV[17]) > 0 then
+  redis.call('HSET', record, 'expires', int(now + ARGV[17]))
+  redis.call('ZADD', timers, int(now + ARGV[17]), run .. '/expire')
 end
 if delay > 0 then
   redis.call('HSET', record, 'delayed', int(now + delay))

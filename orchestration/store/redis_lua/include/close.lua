@@ -27,7 +27,7 @@ local function close_run(keys, run, status, now, retention_ms, mark_ms, carried)
       redis.call('ZREM', keys.pending, member)
     end
   end
-  redis.call('ZREM', keys.timers, run .. '/run', run .. '/exec', run .. '/delay')
+  redis.call('ZREM', keys.timers, run .. '/run', run .. '/exec', run .. '/delay', run .. '/expire')
   redis.call('DEL', keys.open, keys.inbox)
   redis.call('ZREM', keys.ready, run)
   redis.call('ZREM', keys.open_runs, run)

@@ -81,14 +81,16 @@ end
 -- up with them instead of reading the history.
 -- tries: the leases since the last commit: a step that takes its holders down with it can be told by it.
 local function grant(record, inbox, ready, run, owner, lease_ms, limit, history, known)
-  local f = redis.call('HMGET', record, 'status', 'owner', 'until', 'fence', 'time', 'length', 'tries', 'delayed')
+  local f = redis.call('HMGET', record, 'status', 'owner', 'until', 'fence', 'time', 'length', 'tries', 'delayed',
+    'expires')
   if f[1] ~= 'running' then
     redis.call('ZREM', ready, run) -- whoever lets it run again puts it back
     return {'closed', f[1] or 'unknown'}
   end
   local now = now_ms()
   if f[2] and f[2] ~= '' and f[2] ~= owner and tonumber(f[3]) > now then return {'busy'} end
-  if f[8] and tonumber(f[8]) > now then -- its timer begins it
+  local expired = f[9] and f[6] == '0' and tonumber(f[9]) <= now -- its timer ends it
+  if expired or f[8] and tonumber(f[8]) > now then -- its timer begins it
     redis.call('ZREM', ready, run)
     return {'idle'}
   end
