@@ -21,6 +21,7 @@ from orchestration.store.connection import Connection
 from orchestration.tasks.attempts import Attempts
 from orchestration.tasks.engine import Engine
 from orchestration.tasks.entries import register_entries
+from orchestration.tasks.foreign.reports import Reports
 from orchestration.tasks.messages import MARK
 from orchestration.tasks.presence import Presence
 from orchestration.tasks.publishing import install_publishing
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 class Parts:
-    """The working parts of one process: runtime, engine, attempts.
+    """The working parts of one process: runtime, engine, attempts, reports.
 
     Args:
         runtime: Of this process.
@@ -48,6 +49,7 @@ class Parts:
         runtime.in_lua = self.presence.in_lua
         self.engine = Engine(runtime, self.presence)
         self.attempts = Attempts(runtime, self.engine, self.presence)
+        self.reports = Reports(runtime, self.engine, self.attempts)
 
 
 class Orchestration:

@@ -78,6 +78,7 @@ class Attempts:
                 logger.info("attempt not run: %s", claim.why, extra=facts)
                 return _refused(claim.why)
             fault("after_claim")
+            request["ignore_result"] = True  # meant for workers without the extension: it is reported here
             begun = self._runtime.monotonic()
             token = _running.set(self._running(mark, claim.details))
             try:

@@ -96,7 +96,14 @@ class Activity:
     ) -> Callable[[Producer], object]:
         """The message of an attempt; arguments as those of :meth:`mark`."""
         mark = self.mark(runtime, namespace, attempt, workflow=workflow)
-        return runtime.messages.attempt(mark, task=self.task, queue=self.queue, args=payload.decode(self.args))
+        return runtime.messages.attempt(
+            mark, task=self.task, queue=self.queue, args=payload.decode(self.args),
+            is_foreign=self.may_be_foreign(runtime),
+        )  # fmt: skip
+
+    def may_be_foreign(self, runtime: Runtime) -> bool:
+        """Whether workers without the extension have the task: it is an existing one of the application."""
+        return self.task != self.target or isinstance(runtime.registry.find(self.target), FunctionCelery)
 
 
 def read_activity(blob: bytes) -> Activity | None:

@@ -16,6 +16,7 @@ from orchestration.registry.kinds.lua import FunctionLua, ProcessLua, WorkflowLu
 from orchestration.registry.kinds.processes import ProcessPython
 from orchestration.tasks.calls import with_retries
 from orchestration.tasks.dispatch import retry_attempt
+from orchestration.tasks.foreign.reports import register_reports
 from orchestration.tasks.functions import run_function
 from orchestration.tasks.messages import IDENTITY, RESUME_TASK
 from orchestration.tasks.signatures import routed_base
@@ -51,6 +52,7 @@ def register_entries(orchestration: Orchestration) -> None:
         elif isinstance(entry, ProcessLua) and entry.default_host:
             add(_process(orchestration, entry), entry.id)
     add(_resume(orchestration), RESUME_TASK, ignore_result=True, acks_late=False, track_started=False)
+    register_reports(orchestration)
 
 
 def _workflow(orchestration: Orchestration, entry: WorkflowLua) -> Any:

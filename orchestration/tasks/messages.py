@@ -28,7 +28,9 @@ from orchestration.errors import StoreUnavailableError
 from orchestration.store.attempts import AttemptId
 from orchestration.store.connection import Connection
 from orchestration.store.results import Push, Pushes
+from orchestration.tasks.foreign.links import report_links
 from orchestration.tasks.templates import MessageModels
+from orchestration.tasks.tokens import encode_token
 
 __all__ = ["IDENTITY", "MARK", "RESUME_TASK", "AttemptMark", "Messages"]
 
@@ -140,6 +142,7 @@ class Messages:
         self._broker_database: int | None = None
         self._checked = False
         self._models = MessageModels(app)
+        self._addresses: dict[str, dict[str, str]] = {}
 
     @property
     def atomic(self) -> bool:
@@ -252,7 +255,9 @@ class Messages:
 
         return send
 
-    def attempt(self, mark: AttemptMark, *, task: str, queue: str, args: Sequence[Any]) -> AttemptSend:
+    def attempt(
+        self, mark: AttemptMark, *, task: str, queue: str, args: Sequence[Any], is_foreign: bool = False
+    ) -> AttemptSend:
         """Message of an activity attempt: the ordinary Celery task with a mark in its headers.
 
         Args:
@@ -260,8 +265,42 @@ class Messages:
             task: Name of the Celery task.
             queue: Where to; empty for Celery's own routing.
             args: Its positional arguments.
+            is_foreign: A worker without the extension may get it: links report how it ends, and its result is stored.
         """
-        return AttemptSend(self._app, mark, task, queue, args)
+        links = None
+        if is_foreign:
+            links = report_links(encode_token(mark.namespace, mark.attempt), self.report_address(mark.queue))
+        return AttemptSend(self._app, mark, task, queue, args, links)
+
+    def report_address(self, queue: str) -> dict[str, str]:
+        """Where the report of an attempt goes, as options of a signature: to the queue of its workflow.
+
+        The worker that takes it advances the workflow right there. The binding is declared here: without one a message
+        would vanish, and the process that will send it cannot know of it.
+
+        Args:
+            queue: Of the workflow; empty for Celery's default queue.
+        """
+        found = self._addresses.get(queue)
+        if found is not None:
+            return found
+        name = queue or self._app.conf.task_default_queue
+        declared = self._app.amqp.queues[name]
+        address = {"exchange": declared.exchange.name, "routing_key": declared.routing_key or name}
+        if not declared.exchange.name:
+            address = {"queue": name}
+        try:
+            self.declare(name)
+        except self.broker_errors as error:
+            logger.warning("the broker is away, a queue is declared later: %s", error, extra={"queue": name})
+        else:
+            self._addresses[queue] = address
+        return address
+
+    def declare(self, queue: str) -> None:
+        """Declare a queue and its binding, whatever producers remember of having done so."""
+        with self._app.producer_pool.acquire(block=True) as producer:
+            self._app.amqp.queues[queue].bind(producer.channel).declare()
 
 
 class AttemptSend:
@@ -273,31 +312,40 @@ class AttemptSend:
         task: Name of the Celery task.
         queue: Where to; empty for Celery's own routing.
         args: Its positional arguments.
+        links: Its ``link`` and ``link_error``, where a worker without the extension may get it.
     """
 
-    def __init__(self, app: Celery, mark: AttemptMark, task: str, queue: str, args: Sequence[Any]) -> None:
+    def __init__(
+        self, app: Celery, mark: AttemptMark, task: str, queue: str, args: Sequence[Any],
+        links: tuple[dict[str, Any], dict[str, Any]] | None = None,
+    ) -> None:  # fmt: skip
         self._app = app
         self._mark = mark
         self._task = task
         self._queue = queue
         self._args = args
+        self._links = links
         self._id = attempt_task_id(mark.attempt)
 
     def __call__(self, producer: Producer) -> object:
         """Publish with a producer."""
         options: dict[str, Any] = {"queue": self._queue} if self._queue else {}
+        headers: dict[str, Any] = {MARK: self._mark.to_header()}
+        if self._links:
+            options |= {"link": [self._links[0]], "link_error": [self._links[1]]}
+            # The worker is to store the result, but this process does not wait for it.
+            headers["ignore_result"] = False
         run_id = self._mark.attempt.run_id
         return self._app.send_task(
             self._task, args=list(self._args), kwargs={}, producer=producer, ignore_result=True, add_to_parent=False,
-            task_id=self._id, serializer="json", headers={MARK: self._mark.to_header()}, root_id=run_id,
-            parent_id=run_id, **options,
+            task_id=self._id, serializer="json", headers=headers, root_id=run_id, parent_id=run_id, **options,
         )  # fmt: skip
 
     def modelled(self, models: MessageModels, captured: Callable[..., Pushes]) -> tuple[Push, ...]:
         """The same message as broker commands, made from a model where that is safe."""
         return models.make(
             self._task, self._queue, task_id=self._id, run_id=self._mark.attempt.run_id, args=self._args,
-            header=(MARK, self._mark.to_header()), real=lambda: captured(self),
+            header=(MARK, self._mark.to_header()), links=self._links, real=lambda: captured(self),
         )  # fmt: skip
 
 

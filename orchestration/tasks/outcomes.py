@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from celery import states
+from celery.exceptions import Ignore
 
 from orchestration.activity import ActivityInfo, CompleteLater
 from orchestration.core import payload
@@ -26,6 +27,9 @@ __all__ = [
     "final_failure",
     "outcome_of",
 ]
+
+_REPLACED = "Replaced by new task"
+"""What ``Task.replace`` raises Ignore with. Source: ``Task.on_replace`` of Celery 5.7."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,8 @@ def outcome_of(traced: Any, target: str, limit: int) -> Outcome:
     cause = info.retval
     if info.state == states.RETRY:
         return Outcome("waiting", failure=failure_of(getattr(cause, "exc", None) or cause), retry=cause)
-    if isinstance(cause, CompleteLater):
-        return Outcome("later")
+    if isinstance(cause, CompleteLater) or (isinstance(cause, Ignore) and str(cause) == _REPLACED):
+        return Outcome("later")  # what it was replaced by has its links
     if info.state in (states.IGNORED, states.REJECTED):
         text = f"the task ended without an outcome ({info.state})"
         return _failed(ApplicationError(text, kind="Unavailable", retryable=False))

@@ -41,12 +41,12 @@ class MessageModels:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
-        self._models: dict[tuple[str, str], tuple[str, dict[str, Any]] | None] = {}
+        self._models: dict[tuple[str, str, bool], tuple[str, dict[str, Any]] | None] = {}
         self._constant: bool | None = None
 
     def make(
         self, task: str, queue: str, *, task_id: str, run_id: str, args: Sequence[Any], header: tuple[str, Any],
-        real: Callable[[], Pushes],
+        links: tuple[dict[str, Any], dict[str, Any]] | None, real: Callable[[], Pushes],
     ) -> tuple[Push, ...]:  # fmt: skip
         """The broker commands of one message.
 
@@ -57,9 +57,10 @@ class MessageModels:
             run_id: Its root and parent.
             args: Positional arguments.
             header: Name and value of the mark.
+            links: Its ``link`` and ``link_error``; None: it has none.
             real: Has Celery make this very message.
         """
-        key = (task, queue)
+        key = (task, queue, links is not None)
         if not self._may_model():
             return real().commands
         model = self._models.get(key)
@@ -74,7 +75,8 @@ class MessageModels:
             "argsrepr": saferepr(args, _REPR_SIZE), header[0]: header[1],
         }  # fmt: skip
         properties = {**envelope["properties"], "correlation_id": task_id, "delivery_tag": uuid()}
-        body = base64.b64encode(dumps([list(args), {}, _EMBED]).encode()).decode()
+        embed = _EMBED if links is None else {**_EMBED, "callbacks": [links[0]], "errbacks": [links[1]]}
+        body = base64.b64encode(dumps([list(args), {}, embed]).encode()).decode()
         message = {**envelope, "body": body, "headers": headers, "properties": properties}
         return (("lpush", list_name, dumps(message)),)
 

@@ -1,0 +1,163 @@
+"""Takes in what workers without the extension report: by the links of an attempt, or by the result that they stored."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Any
+
+from celery import Celery
+from celery.exceptions import Reject
+from kombu.utils.uuid import uuid
+
+from orchestration.activity import _running
+from orchestration.errors import ActivityTokenError, StoreError, StoreUnavailableError
+from orchestration.store.attempts import AttemptId
+from orchestration.store.results import Delivery
+from orchestration.tasks.attempts import Attempts
+from orchestration.tasks.effects import Activity, read_activity
+from orchestration.tasks.engine import Engine
+from orchestration.tasks.foreign.links import REPORT_FAILURE_TASK, REPORT_TASK
+from orchestration.tasks.foreign.results import StoredResult, StoredResults, completed
+from orchestration.tasks.outcomes import Outcome, completed_item, failed_item
+from orchestration.tasks.runtime import Runtime
+from orchestration.tasks.tokens import decode_token
+
+__all__ = ["Reports", "register_reports"]
+
+logger = logging.getLogger(__name__)
+
+_FAILS = "scheduled,external"
+"""States in which the failure of an attempt counts: one that is claimed is reported by the worker that runs it."""
+
+
+class Reports:
+    """Reports of attempts that were run elsewhere. Every report may come twice, late, or not at all.
+
+    Args:
+        runtime: Of this process.
+        engine: Advances the workflow afterwards.
+        attempts: Settles attempts.
+    """
+
+    def __init__(self, runtime: Runtime, engine: Engine, attempts: Attempts) -> None:
+        self._runtime = runtime
+        self._engine = engine
+        self._attempts = attempts
+        self.results = StoredResults(runtime.app)
+
+    def completed(self, token: str, result: Any) -> Delivery:
+        """An attempt has ended well."""
+        namespace, attempt = decode_token(token)
+        outcome = completed(result, "the task", self._runtime.settings.value_limit_bytes)
+        return self.end(namespace, attempt, outcome)
+
+    def failed(self, token: str, task_id: str) -> Delivery:
+        """An attempt has failed; why is in the result backend, written before this was sent.
+
+        Args:
+            token: Of the attempt.
+            task_id: The Celery task that has failed: the attempt's, or one of the canvas that it stands for.
+        """
+        namespace, attempt = decode_token(token)
+        activity = self._activity(namespace, attempt)
+        task, target = (activity.task, activity.target) if activity else ("", "the task")
+        stored = self.results.read(task, task_id)
+        return self.end(namespace, attempt, stored.outcome(target, self._runtime.settings.value_limit_bytes))
+
+    def found(self, namespace: str, attempt: AttemptId, target: str, stored: StoredResult) -> Delivery:
+        """The result of an attempt has been found, and nobody had reported it."""
+        outcome = stored.outcome(target, self._runtime.settings.value_limit_bytes)
+        return self.end(namespace, attempt, outcome)
+
+    def end(self, namespace: str, attempt: AttemptId, outcome: Outcome) -> Delivery:
+        """Settle an attempt and advance its workflow if it is served here.
+
+        Returns:
+            As the store answers; ``dropped`` for what was known already, or is not wanted any more.
+
+        Raises:
+            ActivityTokenError: It is of another deployment.
+        """
+        if namespace not in self._runtime.namespaces:
+            text = f"a report of namespace {namespace!r}, which no workflow here is kept in"
+            raise ActivityTokenError(text, "Invalid", False)
+        records = self._runtime.store(namespace).runs.records([attempt.run_id])
+        queue = records[0].fields.get("queue", "") if records else ""
+        delivery = self._settle(namespace, attempt, queue, outcome)
+        if delivery.status == "dropped":
+            facts = {"run_id": attempt.run_id, "seq": attempt.seq, "attempt": attempt.attempt}
+            logger.info("report dropped: %s", delivery.detail, extra=facts)
+        with contextlib.suppress(StoreError):  # the lease runs out, the sweep gives the run to another
+            self._engine.follow(namespace, delivery)
+        return delivery
+
+    def _settle(self, namespace: str, attempt: AttemptId, queue: str, outcome: Outcome) -> Delivery:
+        if outcome.kind == "completed":
+            item = completed_item(attempt, outcome.result)
+            return self._attempts.settle(namespace, attempt, queue, outcome="completed", item=item)
+        found = self._runtime.store(namespace).attempts.read(attempt.run_id, attempt.seq)
+        activity = read_activity(found[0]) if found else None
+        if found is None or activity is None:  # closed: it is counted there
+            item = failed_item(attempt, outcome.failure, {})
+            return self._attempts.settle(namespace, attempt, queue, outcome="failed", item=item, states=_FAILS)
+        return self._attempts.decide(
+            namespace, attempt, queue, activity, found[1], outcome.failure, claimed_by=None, states=_FAILS
+        )
+
+    def _activity(self, namespace: str, attempt: AttemptId) -> Activity | None:
+        if namespace not in self._runtime.namespaces:
+            return None
+        found = self._runtime.store(namespace).attempts.read(attempt.run_id, attempt.seq)
+        return read_activity(found[0]) if found else None
+
+
+def register_reports(orchestration: Any) -> None:
+    """Register the tasks that workers without the extension call."""
+    app: Celery = orchestration.app
+    base = _report_class(app)
+    options: dict[str, Any] = {
+        "bind": True, "shared": False, "lazy": False, "base": base, "ignore_result": True, "acks_late": True,
+        "reject_on_worker_lost": True, "track_started": False,
+    }  # fmt: skip
+
+    # With bind=True, and one positional argument, an errback is sent as a message wherever it is called.
+    def report(self: Any, result: Any, *, attempt: str) -> None:
+        del self
+        _take(lambda: orchestration.parts.reports.completed(attempt, result))
+
+    def report_failure(self: Any, task_id: str, *, attempt: str) -> None:
+        del self
+        _take(lambda: orchestration.parts.reports.failed(attempt, task_id))
+
+    app.task(report, name=REPORT_TASK, **options)
+    app.task(report_failure, name=REPORT_FAILURE_TASK, **options)
+
+
+def _take(act: Any) -> None:
+    try:
+        act()
+    except StoreUnavailableError as error:
+        logger.warning("report put back: %s", error)
+        raise Reject(str(error), requeue=True) from error
+    except (ActivityTokenError, ValueError) as error:
+        logger.error("report dropped: %s", error)
+
+
+def _report_class(app: Celery) -> type[Any]:
+    """Base of the report tasks: not sent by a worker that reports the attempt itself.
+
+    The links stay in the request all the time, so that Celery's own ``retry`` and ``replace`` hand them on.
+    """
+    parent: Any = app.Task
+
+    class Report(parent):  # type: ignore[misc]
+        abstract = True
+
+        def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+            running = _running.get()
+            if running is not None and kwargs and kwargs.get("attempt") == running.token():
+                return self.AsyncResult(options.get("task_id") or uuid())
+            return super().apply_async(args, kwargs, **options)
+
+    return Report

@@ -1,0 +1,144 @@
+"""Messages of attempts that a worker without the extension may get, and what such a worker leaves behind."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.exceptions import Ignore, Reject, TimeLimitExceeded, WorkerLostError
+from kombu.exceptions import EncodeError
+
+from orchestration import Orchestration
+from orchestration.embedded import EmbeddedRedis
+from orchestration.errors import ApplicationError
+from orchestration.store.attempts import AttemptId
+from orchestration.tasks.foreign.links import report_links
+from orchestration.tasks.foreign.results import StoredResult
+from orchestration.tasks.messages import AttemptMark, Messages
+from orchestration.tasks.outcomes import outcome_of
+from orchestration.tasks.tokens import encode_token
+from orchestration.types import RunId
+from tests.support.fixtures import empty_database
+
+
+def mark(seq: int = 1) -> AttemptMark:
+    return AttemptMark(
+        namespace="default", attempt=AttemptId(RunId("00" + "a" * 30), seq, 1, "f00dcafe"), target="shop:price",
+        workflow_id="w-1", workflow_type="shop:call", queue="", close_ms=600_000, beat_ms=0, key="k" * 36, context={},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def messages(redis_server: EmbeddedRedis) -> Messages:
+    url = empty_database(redis_server)
+    app = Celery("messages", broker=url, backend=url, set_as_current=False)
+    orchestration = Orchestration(app, config=[])
+    return orchestration.runtime.messages
+
+
+def read(push: tuple[Any, ...]) -> dict[str, Any]:
+    message: dict[str, Any] = json.loads(push[2])
+    message["body"] = json.loads(base64.b64decode(message["body"]))
+    for volatile in ("delivery_tag", "reply_to"):
+        message["properties"].pop(volatile, None)
+    return message
+
+
+@pytest.mark.parametrize("is_foreign", [True, False])
+def test_a_message_made_from_a_model_is_as_celery_makes_it(messages: Messages, is_foreign: bool) -> None:
+    def push(seq: int) -> tuple[Any, ...]:
+        send = messages.attempt(mark(seq), task="shop.price", queue="", args=["a", 2], is_foreign=is_foreign)
+        return messages.pushes(send).commands[0]
+
+    push(1)  # the model
+    modelled = push(2)
+    messages._models._models.clear()
+    made = push(2)
+    assert modelled[:2] == made[:2]
+    assert read(modelled) == read(made)
+    assert len(modelled[2]) == len(made[2])
+    headers = read(made)["headers"]
+    assert headers["ignore_result"] is not is_foreign, "a worker without the extension stores its result"
+
+
+def test_links_are_signatures_as_celery_makes_them(messages: Messages) -> None:
+    address = messages.report_address("orders")
+    assert address == {"exchange": "orders", "routing_key": "orders"}
+    link, link_error = report_links("token", address)
+    for made, task in ((link, "orchestration.report"), (link_error, "orchestration.report_failure")):
+        options = {**address, "serializer": "json", "ignore_result": True}
+        signature = messages._app.signature(task, kwargs={"attempt": "token"}, options=options)
+        assert json.loads(json.dumps(signature)) == made
+
+
+def test_the_binding_of_the_reports_is_there_before_the_first_attempt(messages: Messages) -> None:
+    messages.attempt(mark(), task="shop.price", queue="", args=[], is_foreign=True)
+    with messages._app.connection_for_write() as connection:
+        members = connection.default_channel.client.smembers("_kombu.binding.celery")
+    assert len(members) == 1
+
+
+def test_links_add_little_to_a_message(messages: Messages) -> None:
+    def size(is_foreign: bool) -> int:
+        send = messages.attempt(mark(), task="shop.price", queue="", args=["a", 2], is_foreign=is_foreign)
+        return len(messages.pushes(send).commands[0][2])
+
+    assert size(True) - size(False) < 900, "in bytes"
+
+
+class TeaPotError(Exception):
+    """Of somebody else."""
+
+
+@pytest.mark.parametrize(
+    ("state", "value", "kind", "retryable", "message"),
+    [
+        ("FAILURE", TeaPotError("short and stout"), "Internal", None, "TeaPotError: short and stout"),
+        ("FAILURE", ApplicationError("no", kind="Declined", retryable=False), "Declined", False, "no"),
+        ("FAILURE", TimeLimitExceeded(3), "Timeout", None, "TimeLimitExceeded"),
+        ("FAILURE", WorkerLostError("gone"), "Unavailable", None, "WorkerLostError: gone"),
+        ("FAILURE", Reject("no", requeue=False), "Unavailable", False, "Reject"),
+        ("FAILURE", EncodeError("no"), "Invalid", False, "EncodeError: no"),
+        ("FAILURE", type("NotRegistered", (Exception,), {})("x"), "NotFound", True, "NotRegistered: x"),
+        ("REVOKED", None, "Canceled", False, "the task of shop:price was revoked"),
+        ("PENDING", None, "Internal", None, "shop:price failed on a worker without the extension"),
+        ("FAILURE", "not an exception", "Internal", None, "shop:price failed on a worker without the extension"),
+        ("SUCCESS", {1: object()}, "Invalid", False, "the result of shop:price cannot be carried"),
+    ],
+)
+def test_what_is_stored_becomes_a_failure(
+    state: str, value: Any, kind: str, retryable: bool | None, message: str
+) -> None:
+    outcome = StoredResult(state, value).outcome("shop:price", 1000)
+    assert outcome.kind == "failed"
+    assert (outcome.failure["kind"], outcome.failure.get("retryable")) == (kind, retryable)
+    assert outcome.failure["message"].startswith(message)
+
+
+def test_what_is_stored_becomes_a_result() -> None:
+    assert StoredResult("SUCCESS", [1, 2]).outcome("shop:price", 1000).kind == "completed"
+    assert not StoredResult("STARTED", None).is_ready
+    assert not StoredResult("RETRY", None).is_ready
+
+
+def test_a_task_that_was_replaced_is_reported_later() -> None:
+    def traced(error: Exception) -> Any:
+        info = type("Info", (), {"state": "IGNORED", "retval": error})
+        return type("Traced", (), {"info": info, "retval": error})
+
+    assert outcome_of(traced(Ignore("Replaced by new task")), "shop:price", 100).kind == "later"
+    assert outcome_of(traced(Ignore()), "shop:price", 100).kind == "failed"
+
+
+def test_a_report_that_is_none_is_dropped_with_an_error(
+    messages: Messages, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = messages._app
+    app.tasks["orchestration.report"].apply(args=[1], kwargs={"attempt": "nonsense"}, throw=True)
+    assert "report dropped: Invalid: 'nonsense' is no token of an activity" in caplog.text
+    token = encode_token("elsewhere", mark().attempt)
+    app.tasks["orchestration.report_failure"].apply(args=["id"], kwargs={"attempt": token}, throw=True)
+    assert "'elsewhere', which no workflow here is kept in" in caplog.text
