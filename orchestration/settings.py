@@ -86,6 +86,12 @@ class Settings:
     default_queue: str | None = _setting(
         None, "name", "Queue of workflows whose entry names no worker. None: Celery's `task_default_queue`."
     )
+    state_after_ms: int = _setting(
+        2 * _SECOND, "ms",
+        "Time within which the Celery task of an open workflow gets the state `WAITING`, which says where it stands; "
+        "it is written at most this often. 0: never, the state is `PENDING` until the end.",
+        0, 3600 * _SECOND,
+    )  # fmt: skip
     retention_ms: int = _setting(
         7 * _DAY, "ms", "How long a finished run, its history and its result are kept.", 1 * _SECOND
     )

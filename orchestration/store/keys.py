@@ -113,6 +113,11 @@ class ShardKeys:
         return f"{self.tag}:bundles"
 
     @property
+    def shown(self) -> str:
+        """Sorted set: open runs whose Celery task is looked after, by when it is the next time."""
+        return f"{self.tag}:shown"
+
+    @property
     def timers(self) -> str:
         """Sorted set: every timer and deadline, by due time."""
         return f"{self.tag}:timers"

@@ -50,6 +50,7 @@ class Runs(RunReads):
         execution_timeout_ms: int = 0,
         delay_ms: int = 0,
         expires_ms: int = 0,
+        show_ms: int = 0,
         pushes: Pushes = NO_PUSHES,
     ) -> StartResult:
         """Create a run, unless this request has been answered before or a policy refuses it.
@@ -73,6 +74,8 @@ class Runs(RunReads):
             execution_timeout_ms: After which the workflow is ended, whichever run of the chain is open; 0 for never.
             delay_ms: After which the run begins; 0 for at once.
             expires_ms: After which it is not to begin any more; 0 for never.
+            show_ms: After which its Celery task is looked after, see :class:`orchestration.store.shown.Shown`, begun or
+                not; 0: its steps say.
             pushes: The wake-up of a new run, given out with the write.
 
         Returns:
@@ -97,6 +100,7 @@ class Runs(RunReads):
                     keys.index,
                     keys.types,
                     keys.updates(run_id),
+                    keys.shown,
                 ],
                 run_id,
                 request_id,
@@ -121,6 +125,7 @@ class Runs(RunReads):
                 delay_ms,
                 self._options.inbox_bound,
                 expires_ms,
+                show_ms,
             )
         found = RunId(text(reply[1])) if len(reply) > 1 else RunId("")
         return StartResult(text(reply[0]), found, " ".join(map(text, reply[2:])))
@@ -198,6 +203,7 @@ class Runs(RunReads):
                 [
                     *self._step_keys(lease.run_id, step.workflow_id, step.digest),
                     self._keyspace.of_run(lease.run_id).claims(claimed_by),
+                    self._keyspace.of_run(lease.run_id).shown,
                 ],
                 *self._step_args(lease, step, write),
             )
@@ -222,7 +228,7 @@ class Runs(RunReads):
         with self._claims.of_workflow(step.workflow_id, was_offloaded=bool(step.following)) as write:
             reply = self._run(
                 "finish_attempt",
-                [*self._step_keys(lease.run_id, step.workflow_id, step.digest), keys.claims(claimed_by)],
+                [*self._step_keys(lease.run_id, step.workflow_id, step.digest), keys.claims(claimed_by), keys.shown],
                 *self._step_args(lease, step, write),
                 attempt.seq,
                 attempt.attempt,

@@ -19,6 +19,7 @@ from orchestration.store.runs import Runs
 from orchestration.store.schedules import Schedules
 from orchestration.store.scripts import load_script
 from orchestration.store.services import Services
+from orchestration.store.shown import Shown
 from orchestration.store.timers import Timers
 from orchestration.store.updates import Updates
 from orchestration.store.visibility import Visibility
@@ -59,6 +60,7 @@ class Store:
         self.schedules = Schedules(connection, keyspace, options, claims)
         self.updates = Updates(connection, keyspace, options, claims)
         self.workers = Workers(connection, keyspace, options, claims)
+        self.shown = Shown(connection, keyspace, options, claims)
         self.archives = Archives(connection, keyspace, options, claims)
         self.actors = Actors(connection, keyspace.actors)
         self.services = Services(connection, keyspace.actors)

@@ -38,6 +38,7 @@ class Session:
         cancelled: Numbers of commands that the code has taken back: what still arrives for them is dropped.
         bytes: Memory of the machine when it was last put away.
         usage: What it had come to after its last commit here.
+        shows: Its Celery task has a state that says where it stands.
     """
 
     namespace: str
@@ -59,6 +60,7 @@ class Session:
     cancelled: set[int] = field(default_factory=set)
     bytes: int = field(default=0)
     usage: Usage = field(default_factory=Usage)
+    shows: bool = False
 
     @property
     def identity(self) -> Identity:

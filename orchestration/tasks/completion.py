@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgpack
+from celery import states
 from celery.app.task import Context
 from celery.canvas import maybe_signature
 from celery.exceptions import TaskRevokedError
@@ -25,11 +26,12 @@ from orchestration.host.wire import Address
 from orchestration.store.inputs import encode_input
 from orchestration.store.outcome import Outcome, read_outcome
 from orchestration.store.results import RunRecord
+from orchestration.store.store import Store
 from orchestration.tasks.chain_options import ChainOptions
 from orchestration.tasks.runtime import Runtime
 from orchestration.types import RunId
 
-__all__ = ["child_failure", "complete_outer", "watch_run"]
+__all__ = ["backend_of", "child_failure", "complete_outer", "outer_request", "store_outcome", "watch_run"]
 
 _IDS = uuid.UUID("6f7263e0-0000-5000-8000-63616c6c6261")
 
@@ -54,7 +56,7 @@ def complete_outer(runtime: Runtime, namespace: str, run_id: RunId) -> None:
         if name.startswith("watch:"):
             _tell(runtime, name.removeprefix("watch:"), record, outcome, pid.decode())
     if record.task_id:
-        _complete_task(runtime, record, outcome, record.task_id)
+        _complete_task(runtime, record, outcome)
     store.claims.settle(record.fields["id"])
 
 
@@ -126,20 +128,48 @@ def child_failure(record: RunRecord, failure: Mapping[str, Any]) -> dict[str, An
     }  # fmt: skip
 
 
-def _complete_task(runtime: Runtime, record: RunRecord, outcome: Outcome, task_id: str) -> None:
-    app = runtime.app
-    stored: dict[str, Any] = {"id": task_id, "task": record.fields["type"]}
+def backend_of(runtime: Runtime, record: RunRecord) -> Any:
+    """The result backend of the Celery task that a run is."""
+    task = runtime.app.tasks.get(record.fields["type"])
+    return task.backend if task is not None else runtime.app.backend
+
+
+def outer_request(record: RunRecord) -> Context:
+    """The Celery task that a run is, as far as completing it needs; the record is one with its larger facts."""
+    stored: dict[str, Any] = {"id": record.task_id, "task": record.fields["type"]}
     if "request" in record.extra:
         stored.update(msgpack.unpackb(record.extra["request"], raw=False, strict_map_key=False))
     stored.setdefault("delivery_info", {})
-    request = Context(stored, called_directly=False)
-    task = app.tasks.get(record.fields["type"])
-    backend = task.backend if task is not None else app.backend
+    return Context(stored, called_directly=False)
+
+
+def store_outcome(runtime: Runtime, store: Store, record: RunRecord) -> None:
+    """Store the outcome of a run again as the result of its Celery task; nobody is called."""
+    outcome = read_outcome(store.runs.last_event(record.run_id))
+    backend, request = backend_of(runtime, record), outer_request(record)
+    if outcome.ok:
+        backend.store_result(record.task_id, payload.decode(outcome.value), states.SUCCESS, request=request)
+        return
+    failure, state = _failure_of(record, outcome)
+    backend.store_result(record.task_id, failure, state, request=request)
+
+
+def _failure_of(record: RunRecord, outcome: Outcome) -> tuple[Exception, str]:
+    """The exception that a run without a result ends its Celery task with, and the state."""
+    failure = outcome.failure or {}
+    if record.status != "cancelled":
+        return workflow_error(record.status, failure), states.FAILURE
+    message = str((failure.get("details") or {}).get("reason") or failure.get("message", ""))
+    return TaskRevokedError(message), states.REVOKED
+
+
+def _complete_task(runtime: Runtime, record: RunRecord, outcome: Outcome) -> None:
+    backend, request = backend_of(runtime, record), outer_request(record)
     if outcome.ok:
         result = payload.decode(outcome.value)
         try:
-            _publish_followers(runtime, request, task_id, result)
-            backend.mark_as_done(task_id, result, request=request)
+            _publish_followers(runtime, request, record.task_id, result)
+            backend.mark_as_done(record.task_id, result, request=request)
             return
         except StoreUnavailableError:
             raise
@@ -147,15 +177,10 @@ def _complete_task(runtime: Runtime, record: RunRecord, outcome: Outcome, task_i
             if isinstance(error, runtime.messages.broker_errors):
                 raise  # it passes: the sweep does this again
             # It will not pass: the task fails with it, as one of Celery's own would.
-            failure: Exception = error
-    elif record.status == "cancelled":
-        failed = outcome.failure or {}
-        message = str((failed.get("details") or {}).get("reason") or failed.get("message", ""))
-        backend.mark_as_failure(task_id, TaskRevokedError(message), request=request, state="REVOKED")
-        return
+            failure, state = error, states.FAILURE
     else:
-        failure = workflow_error(record.status, outcome.failure or {})
-    backend.mark_as_failure(task_id, failure, request=request)
+        failure, state = _failure_of(record, outcome)
+    backend.mark_as_failure(record.task_id, failure, request=request, state=state)
 
 
 def _publish_followers(runtime: Runtime, request: Any, task_id: str, result: Any) -> None:

@@ -277,6 +277,7 @@ class Engine:
             epoch=epoch,
             in_flight={int(name[:-2]) for name in waiting if name.endswith(":s")},
             usage=machine.usage(),
+            shows=bool(record.task_id) and "quiet" not in fields,
         )
         for event in history:
             if event[1] in (Code.CANCEL_TIMER, Code.CANCEL_ACTIVITY):

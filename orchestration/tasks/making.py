@@ -136,6 +136,8 @@ class StepMaking:
                     self._presence.hold(session.namespace)
                     self.adopted.append(call)
             effects.ops.append(["extra", "places", machine.packed_places()])
+            if session.shows and runtime.settings.state_after_ms:
+                effects.ops.append(["show", runtime.settings.state_after_ms])
         return Step(
             workflow_id=session.workflow_id, digest=session.digest, commit_id=os.urandom(8).hex(), owner=runtime.holder,
             events=self._written, ops=effects.ops, consumed=self._consumed, dropped=self._dropped,

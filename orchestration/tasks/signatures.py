@@ -13,7 +13,7 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import QueueNotFound
 
-__all__ = ["QueueOf", "address_signatures", "queues_of", "routed_base"]
+__all__ = ["QueueOf", "address_signatures", "chord_ids", "queues_of", "routed_base"]
 
 QueueOf = Callable[[str], str | None]
 """Queue of the task of a name; None when it is none of ours."""
@@ -71,6 +71,20 @@ def address_signatures(embed: Mapping[str, Any], queue_of: QueueOf) -> None:
         if carried:
             for signature in _walk(carried, 0):
                 _address(signature, queue_of)
+
+
+def chord_ids(request: Mapping[str, Any]) -> list[str]:
+    """Ids of the chords that wait for a task: as one of their header, or as what leads to one.
+
+    Args:
+        request: Facts of the task, as :func:`orchestration.tasks.starts.kept_request` keeps them.
+    """
+    found = [request["group"]] if request.get("chord") and request.get("group") else []
+    for signature in _walk(request.get("chain") or [], 0):
+        options = signature.get("options") or {}
+        if options.get("chord") and options.get("group_id"):
+            found.append(options["group_id"])
+    return list(dict.fromkeys(map(str, found)))
 
 
 def _address(signature: Any, queue_of: QueueOf) -> None:

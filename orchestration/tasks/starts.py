@@ -31,6 +31,7 @@ from orchestration.store.inputs import encode_input
 from orchestration.store.keys import check_workflow_id
 from orchestration.tasks.chain_options import ChainOptions, first_delay_ms
 from orchestration.tasks.runtime import Runtime
+from orchestration.tasks.signatures import chord_ids
 from orchestration.types import Limits, Pid, RunId
 
 __all__ = ["RUN_MARK", "StartRequest", "Started", "kept_request", "start", "workflow_args"]
@@ -38,6 +39,7 @@ __all__ = ["RUN_MARK", "StartRequest", "Started", "kept_request", "start", "work
 RUN_MARK = "orchestration_run"
 """Header of a start message whose run has been written: namespace and run id."""
 
+_LOOK_MS = 1_000
 _ATTRIBUTE_BYTES = 64 * 1024
 _KEPT = (
     "callbacks", "errbacks", "chain", "chord", "group", "group_index", "root_id", "parent_id", "ignore_result",
@@ -209,7 +211,7 @@ def start(
             update=wanted.update[0] if wanted.update else "",
             conflict="use_existing" if wanted.conflict == "use_existing" else "fail", reuse=wanted.reuse,
             run_timeout_ms=wanted.run_timeout_ms, execution_timeout_ms=wanted.execution_timeout_ms, delay_ms=delay_ms,
-            expires_ms=wanted.expires_ms,
+            expires_ms=wanted.expires_ms, show_ms=_LOOK_MS if chord_ids(wanted.request) else 0,
             search=wanted.search, pushes=pushes,
         )  # fmt: skip
         if result.status == "bundle_missing":
@@ -336,6 +338,8 @@ def _fields(wanted: StartRequest, code: _Code, run_id: RunId) -> dict[str, Any]:
         fields["task"] = wanted.task_id or run_id
     if code.queue:
         fields["queue"] = code.queue
+    if wanted.request.get("ignore_result"):
+        fields["quiet"] = "1"
     if wanted.schedule:
         fields["schedule"] = wanted.schedule
     if wanted.parent:

@@ -26,10 +26,12 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
         super().__init__(parent, **kwargs)
         self._sweeper: Any = None
         self._archiver: Any = None
+        self._states: Any = None
 
     def start(self, parent: Any) -> None:
         """The pool is up: look after the store."""
         from orchestration.tasks.archive import Archiver
+        from orchestration.tasks.states import StateKeeper
         from orchestration.tasks.sweep import Sweeper
 
         parts = parent.app.orchestration.parts
@@ -38,8 +40,10 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
                 parts.runtime.store(namespace)
         self._sweeper = Sweeper(parts.runtime, parts.engine, parts.attempts)
         self._archiver = Archiver(parts.runtime)
+        self._states = StateKeeper(parts.runtime)
         self._sweeper.start()
         self._archiver.start()
+        self._states.start()
 
     def stop(self, parent: Any) -> None:
         """The worker goes down; the pool is drained after this."""
@@ -47,7 +51,8 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
         if self._sweeper is not None:
             self._sweeper.stop()
             self._archiver.stop()
-            self._sweeper = self._archiver = None
+            self._states.stop()
+            self._sweeper = self._archiver = self._states = None
 
     terminate = stop
 

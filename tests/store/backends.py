@@ -27,7 +27,7 @@ Dump = dict[str, tuple[str, Any, bool]]
 
 OF_SHARD = {
     "bundles", "timers", "handed", "ready", "pending", "frontier", "outbox", "outbox-due", "open-runs", "closed-runs",
-    "parked-runs", "index", "types", "ended", "unarchived", "schedules", "schedules-due",
+    "parked-runs", "index", "types", "ended", "unarchived", "schedules", "schedules-due", "shown",
 }  # fmt: skip
 """Keys that stay: one of each for a shard, whose members come and go."""
 

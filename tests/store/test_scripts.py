@@ -132,6 +132,8 @@ def calls() -> list[Call]:
     store.visibility.page([], page_size=5)
     store.archives.take(store.archives.shards[0], limit=5, hold_ms=1)
     store.archives.finish(run_id)
+    held, _ = store.shown.take(store.shown.shards[0], limit=5, hold_ms=1)
+    store.shown.put(run_id, after_ms=0, held=held)
     store.schedules.save("s", version=0, commit="c", definition=b"d", state=b"s", look_ms=1, waits=True)
     store.schedules.take(store.schedules.shards[0], limit=5, hold_ms=5)
     store.schedules.nudge("s")

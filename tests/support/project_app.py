@@ -17,4 +17,6 @@ app = Celery(
     include=[name for name in os.environ.get("ORCHESTRATION_TEST_INCLUDE", "").split(",") if name],
 )
 app.conf.update(broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1)
+if _expires := os.environ.get("ORCHESTRATION_TEST_RESULT_EXPIRES"):
+    app.conf.result_expires = int(_expires)
 orchestration = Orchestration(app)

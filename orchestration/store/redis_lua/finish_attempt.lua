@@ -22,6 +22,7 @@
 -- KEYS[21] updates     hash  <shard>:updates:<run>
 -- KEYS[22] unarchived  zset  <shard>:unarchived
 -- KEYS[23] claims      set   <shard>:claims:<owner>
+-- KEYS[24] shown       zset  <shard>:shown
 -- ARGV[1]  run         string
 -- ARGV[2]  fence       int    as the holder was told it
 -- ARGV[3]  commit      string unique to this commit; the same commit again is answered as the first time
@@ -54,7 +55,7 @@
 -- @include step
 local keys = close_keys(KEYS)
 local s = {
-  claims = KEYS[23],
+  claims = KEYS[23], shown = KEYS[24],
   run = ARGV[1], fence = ARGV[2], commit = ARGV[3], owner = ARGV[4], lease_ms = tonumber(ARGV[5]),
   limit = tonumber(ARGV[6]), consumed = tonumber(ARGV[7]), dropped = tonumber(ARGV[8]), time = ARGV[9],
   events = cmsgpack.unpack(ARGV[10]), ops = cmsgpack.unpack(ARGV[11]), push = cmsgpack.unpack(ARGV[12]),

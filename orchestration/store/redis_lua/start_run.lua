@@ -12,6 +12,7 @@
 -- KEYS[11] index      zset    <shard>:index
 -- KEYS[12] types      hash    <shard>:types
 -- KEYS[13] updates    hash    <shard>:updates:<run>
+-- KEYS[14] shown      zset    <shard>:shown
 -- ARGV[1]  run        string  id of the new run
 -- ARGV[2]  request    string  id of the request
 -- ARGV[3]  conflict   string  fail | use_existing | terminate_existing: another run of the id is open
@@ -29,6 +30,7 @@
 -- ARGV[15] delay      int     ms until the run begins, 0 for at once
 -- ARGV[16] bound      int     most unread inputs of a run
 -- ARGV[17] expires    int     ms until it is not wanted any more if it has not begun, 0 for never
+-- ARGV[18] show       int     ms until the outer Celery task is looked after, 0: when the run has begun
 -- Returns  {"started", run, fence} | {"duplicate", run} | {"exists", run, "wake" (the caller must publish a wake-up) or ""}
 --          | {"open", run} | {"refused", run, status} | {"full", run, n} | {"bundle_missing"}
 -- Holds    one request starts at most one run; all or nothing; startup signals and updates reach the run answered with,
@@ -38,7 +40,7 @@
 -- @include index
 local workflow, request, record, extra, inbox = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local ready, open_runs, bundle, bundles, timers = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local index, types, updates = KEYS[11], KEYS[12], KEYS[13]
+local index, types, updates, shown = KEYS[11], KEYS[12], KEYS[13], KEYS[14]
 local run, request_id, conflict, reuse = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local mark_ms, grace_ms, digest, code = ARGV[5], tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local fields, inputs, push = cmsgpack.unpack(ARGV[9]), cmsgpack.unpack(ARGV[10]), cmsgpack.unpack(ARGV[11])
@@ -112,6 +114,7 @@ if tonumber(ARGV[17]) > 0 then
   redis.call('HSET', record, 'expires', int(now + ARGV[17]))
   redis.call('ZADD', timers, int(now + ARGV[17]), run .. '/expire')
 end
+if tonumber(ARGV[18]) > 0 then redis.call('ZADD', shown, int(now + ARGV[18]), run) end
 if delay > 0 then
   redis.call('HSET', record, 'delayed', int(now + delay))
   redis.call('ZADD', timers, int(now + delay), run .. '/delay')

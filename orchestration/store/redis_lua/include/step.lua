@@ -1,11 +1,11 @@
 -- Shared by the scripts that commit a step. Needs includes run, index, close and next.
 -- A step s: run, fence, commit, owner, lease_ms, limit, consumed, dropped, time, events, ops, push, ending, retention_ms,
--- mark_ms, channel, grace_ms, eta_max, next (the run that follows, or nil); claims is a key.
+-- mark_ms, channel, grace_ms, eta_max, next (the run that follows, or nil); claims and shown are keys.
 
 -- Number of elements of each op, its name included. Ops are checked before anything is written: an error in the
 -- middle would leave a step half done.
 local sizes = {open = 3, timer = 3, eta = 4, sent = 2, shut = 3, extra = 3, out = 3, input = 2, search = 4, claim = 2,
-  cancel = 3, answer = 4, tell = 3}
+  cancel = 3, answer = 4, tell = 3, show = 2}
 local function bad_op(op)
   if sizes[op[1]] ~= #op then return true end
   for i = 2, #op do
@@ -69,7 +69,7 @@ local function cancel_activity(keys, run, seq, input, now)
 end
 
 -- Sets off what the commands of a step, or of a history that is gone on with, ask for. s: run, ops, push, retention_ms,
--- grace_ms, eta_max; claims is a key.
+-- grace_ms, eta_max; claims and shown are keys.
 local function perform_ops(keys, s, now)
   local push = s.push
   for _, op in ipairs(s.ops) do
@@ -105,6 +105,8 @@ local function perform_ops(keys, s, now)
       if op[4] ~= '' then redis.call('HINCRBY', keys.record, 'refused:' .. op[4], 1) end
     elseif name == 'tell' then -- channel, text: to those who wait outside
       redis.call('PUBLISH', op[2], op[3])
+    elseif name == 'show' then -- ms: the state of the Celery task is to say within this time where the run stands
+      redis.call('ZADD', s.shown, 'LT', int(now + op[2]), s.run)
     elseif name == 'input' then -- input that the step itself caused
       redis.call('RPUSH', keys.inbox, op[2])
     end
@@ -127,6 +129,8 @@ local function write_step(keys, s, old)
   if s.dropped > 0 then redis.call('HINCRBY', keys.record, 'dropped:command closed', s.dropped) end
   perform_ops(keys, s, now)
   if s.ending ~= '' then
+    -- once a state has been written, the end of the run is looked at: it must not be the last one
+    if redis.call('HEXISTS', keys.record, 'shown') == 0 then redis.call('ZREM', s.shown, s.run) end
     local carried = s.next and carry_inbox(keys, s.next)
     close_run(keys, s.run, s.ending, now, s.retention_ms, s.mark_ms, carried)
     if s.next then begin_next(keys, s.run, s.next, now, s.grace_ms) end
