@@ -7,12 +7,14 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from orchestration.cli.activity import activity
+from orchestration.cli.audit import audit
 from orchestration.cli.call import call
 from orchestration.cli.cancel import cancel
 from orchestration.cli.check import check
 from orchestration.cli.commands import Commands
 from orchestration.cli.count import count
 from orchestration.cli.dev import dev
+from orchestration.cli.doctor import doctor
 from orchestration.cli.fork import fork
 from orchestration.cli.history import history
 from orchestration.cli.list_runs import list_runs
@@ -43,7 +45,7 @@ def add_commands(group: click.Group) -> None:
     for command in (
         run, dev, check, start, list_runs, count, show, history, signal_run, query, update, result, cancel, terminate,
         pause, resume, retry, upgrade, reset, fork, call, activity, schedule, processes, send,
-        services,
+        services, doctor, audit,
     ):  # fmt: skip
         group.add_command(command)
 

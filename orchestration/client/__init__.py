@@ -15,6 +15,9 @@ from orchestration.client.schedules import ScheduleDescription, ScheduledRun, Sc
 from orchestration.client.services import ServiceDescription
 from orchestration.client.subscriptions import Subscription
 from orchestration.core.identity import Actor
+from orchestration.health.audit import RunAudit
+from orchestration.health.findings import Finding, Severity
+from orchestration.health.judging import Fault, Mender, Wake
 from orchestration.host.mailbox import Message
 from orchestration.store.query import Condition
 from orchestration.tasks.copies import Preview
@@ -30,7 +33,10 @@ __all__ = [
     "Client",
     "Condition",
     "Description",
+    "Fault",
+    "Finding",
     "Fit",
+    "Mender",
     "Message",
     "Move",
     "PendingActivity",
@@ -39,12 +45,15 @@ __all__ = [
     "ProcessDescription",
     "ProcessHandle",
     "RetryPolicy",
+    "RunAudit",
     "ScheduleDescription",
     "ScheduleHandle",
     "ScheduledRun",
     "ScheduledTime",
     "ServiceDescription",
+    "Severity",
     "Subscription",
+    "Wake",
     "WorkflowHandle",
     "WorkflowPage",
 ]

@@ -24,6 +24,8 @@ from orchestration.client.updates import Update
 from orchestration.core import events
 from orchestration.core.identity import Actor
 from orchestration.core.schedule import ScheduleAction, SchedulePolicy, ScheduleSpec
+from orchestration.health.audit import RunAudit
+from orchestration.health.findings import Finding
 from orchestration.tasks.copies import Preview
 from orchestration.tasks.moving import Move
 from orchestration.types import Pid
@@ -331,6 +333,16 @@ class AsyncClient(AsyncProcessVerbs):
     async def forget_service(self, id: str) -> bool:  # noqa: A002
         """Remove what is kept of a service, the wishes of operators included."""
         return await asyncio.to_thread(self._client.forget_service, id)
+
+    async def doctor(self, only: Sequence[str] = (), *, timeout: float = 8.0) -> AsyncIterator[Finding]:  # noqa: ASYNC109 - as its twin
+        """Look at all that the deployment stands on, see :meth:`Client.doctor`."""
+        async for finding in _in_pages(partial(self._client.doctor, only, timeout=timeout), size=1):
+            yield finding
+
+    async def audit(self, ids: Sequence[str] = (), *, repair: bool = False) -> AsyncIterator[RunAudit]:
+        """Check that every open run has something that will move it, see :meth:`Client.audit`."""
+        async for audit in _in_pages(partial(self._client.audit, ids, repair=repair)):
+            yield audit
 
     async def complete_activity(self, token: str, result: Any = None) -> None:
         """Give an activity its result, from anywhere."""

@@ -21,6 +21,7 @@ from orchestration.client.arguments import (
 )
 from orchestration.client.description import Description
 from orchestration.client.handle import WorkflowHandle
+from orchestration.client.health_verbs import HealthVerbs
 from orchestration.client.identity import identity_of
 from orchestration.client.listing import (
     Filters,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 __all__ = ["Client"]
 
 
-class Client(ProcessVerbs, ScheduleVerbs, ServiceVerbs, ActivityVerbs):
+class Client(ProcessVerbs, ScheduleVerbs, ServiceVerbs, ActivityVerbs, HealthVerbs):
     """Starts workflows and processes and finds them again.
 
     Args:

@@ -6,6 +6,7 @@ from orchestration.errors import ConfigError
 from orchestration.store.actors import Actors
 from orchestration.store.archives import Archives
 from orchestration.store.attempts import Attempts
+from orchestration.store.audits import Audits
 from orchestration.store.base import StoreOptions
 from orchestration.store.chains import Chains
 from orchestration.store.connection import Connection
@@ -56,6 +57,7 @@ class Store:
         self.chains = Chains(connection, keyspace, options, claims)
         self.attempts = Attempts(connection, keyspace, options, claims)
         self.repairs = Repairs(connection, keyspace, options, claims)
+        self.audits = Audits(connection, keyspace, options, claims)
         self.timers = Timers(connection, keyspace, options, claims)
         self.schedules = Schedules(connection, keyspace, options, claims)
         self.updates = Updates(connection, keyspace, options, claims)

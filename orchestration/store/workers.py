@@ -43,3 +43,7 @@ class Workers(Aggregate):
         """Become, or stay, the one worker that sweeps."""
         reply = self._run("take_turn", [self._keyspace.turn], owner, turn_ms)
         return text(reply[0]) == "mine"
+
+    def is_swept(self) -> bool:
+        """Whether some worker has the turn to sweep, now or a moment ago."""
+        return bool(int(self._connection.call("EXISTS", self._keyspace.turn)))

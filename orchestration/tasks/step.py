@@ -10,6 +10,7 @@ from celery import Celery, bootsteps
 from orchestration.tasks.consumers.serving import ConsumersStep
 from orchestration.tasks.qos import install_qos
 from orchestration.tasks.revoking import install_revoking
+from orchestration.tasks.self_report import REPORT, self_report
 from orchestration.tasks.unknown import answer_unknown
 
 __all__ = ["SweepStep", "TracerStep", "install_step"]
@@ -55,6 +56,10 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
             self._sweeper = self._archiver = self._states = None
 
     terminate = stop
+
+    def info(self, obj: Any) -> dict[str, Any]:
+        """What `celery inspect stats` shows of this worker beside what it shows of any."""
+        return {REPORT: self_report(obj.app.orchestration)}
 
 
 class TracerStep(bootsteps.StartStopStep):  # type: ignore[misc]

@@ -11,6 +11,7 @@ import pytest
 from lupa import lua51
 
 from orchestration.store.attempts import AttemptId, first_state
+from orchestration.store.audits import Mend
 from orchestration.store.memory import MemoryConnection
 from orchestration.store.results import Copy, Following, Lease, Step
 from orchestration.store.scripts import Script, load_script, script_names
@@ -112,6 +113,8 @@ def calls() -> list[Call]:
     store.timers.finish(run_id, ["o/1"])
     store.runs.park(run_id, fence=2, kind="k", reason="r")
     store.runs.unpark(run_id)
+    (inspected,) = store.audits.inspect([run_id])
+    store.audits.mend(inspected, Mend([["ready"]]))
     store.repairs.pause(run_id, by="ana", note="n")
     store.repairs.resume(run_id)
     store.chains.watch(run_id, "default/other/1", pid="{a|b}")

@@ -56,6 +56,12 @@ def _hgetall(session: Session, args: Args) -> Any:
     return [part for pair in (session.db.find(args[0], dict) or {}).items() for part in pair]
 
 
+@command("HSCAN", 2)
+def _hscan(session: Session, args: Args) -> Any:
+    """The whole hash in one page, as Redis does with a small one."""
+    return [b"0", _hgetall(session, args[:1])]
+
+
 @command("HKEYS", 1)
 def _hkeys(session: Session, args: Args) -> Any:
     return list(session.db.find(args[0], dict) or {})

@@ -1,0 +1,125 @@
+"""``orchestration audit``: has every open run something that will move it?"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestration.cli.application import Application, load_application
+from orchestration.cli.exits import Exit
+from orchestration.cli.output import ago, console, note, print_json
+from orchestration.cli.session import session_of, shared_options
+
+if TYPE_CHECKING:
+    from orchestration.health.audit import RunAudit
+
+__all__ = ["audit"]
+
+_WORTH_A_BAR = 200
+
+
+@click.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--repair", is_flag=True, help="Put back what is lost and can be made again.")
+@shared_options
+@click.pass_context
+def audit(context: click.Context, ids: tuple[str, ...], repair: bool) -> None:
+    """Check that every open run has something that will move it, and each of its open commands something too.
+
+    Without IDs every open run is looked at, and those with a fault are told; with IDs these runs, and what moves each.
+    Each run is read at one moment, so runs may go on meanwhile. What the workers' sweep puts right by itself is told
+    from what nobody does. --repair puts that back: timers, wake-ups, messages, code. It is safe while workers run and
+    safe to repeat. Exit code 1 when faults are left.
+
+    With --json one object for each run that is told, each on a line, then one with the numbers.
+
+    \b
+    Examples:
+      orchestration audit
+      orchestration audit --repair
+      orchestration audit order-7
+    """
+    session = session_of(context)
+    application = load_application(session)
+    counts = {"runs": 0, "faulty": 0, "mended": 0}
+    for seen in _audits(application, ids, repair=repair):
+        counts["runs"] += 1
+        counts["faulty"] += bool(seen.faults)
+        counts["mended"] += bool(seen.mended)
+        if ids or seen.faults or seen.mended:
+            if session.json:
+                print_json(_plain(seen), pretty=False)
+            else:
+                _print(seen, with_wakes=bool(ids))
+    if session.json:
+        print_json(counts, pretty=False)
+    else:
+        note(_summary(counts, ids))
+    if counts["faulty"]:
+        context.exit(Exit.FAILED)
+
+
+def _audits(application: Application, ids: tuple[str, ...], *, repair: bool) -> Iterator[RunAudit]:
+    if ids:
+        for workflow_id in ids:
+            namespace = application.find(workflow_id).namespace
+            yield from application.client(namespace).audit([workflow_id], repair=repair)
+        return
+    clients = [application.client(namespace) for namespace in application.namespaces()]
+    total = sum(client.count_workflows()["open"] for client in clients)
+    yield from _with_bar((seen for client in clients for seen in client.audit(repair=repair)), total)
+
+
+def _with_bar(audits: Iterable[RunAudit], total: int) -> Iterator[RunAudit]:
+    if total < _WORTH_A_BAR or not sys.stderr.isatty():
+        yield from audits
+        return
+    from rich.progress import Progress
+
+    with Progress(console=console(stderr=True), transient=True) as progress:
+        task = progress.add_task("auditing", total=total)
+        for seen in audits:
+            yield seen
+            progress.advance(task)
+
+
+def _summary(counts: dict[str, int], ids: tuple[str, ...]) -> str:
+    runs = f"{counts['runs']} open run{'s'[: counts['runs'] != 1]}"
+    if ids and not counts["runs"]:
+        return "no open run: what has ended needs nothing that moves it"
+    mended = f", {counts['mended']} mended" if counts["mended"] else ""
+    if counts["faulty"]:
+        return f"{runs}{mended}, {counts['faulty']} with faults"
+    return f"{runs}{mended}: each has something that will move it" if counts["runs"] else "no open runs"
+
+
+def _plain(seen: RunAudit) -> dict[str, Any]:
+    return {
+        "id": seen.workflow_id, "run_id": seen.run_id, "type": seen.type, "namespace": seen.namespace,
+        "status": seen.status, "wakes": [dataclasses.asdict(wake) for wake in seen.wakes],
+        "faults": [{**dataclasses.asdict(fault), "by": fault.by.value} for fault in seen.faults],
+        "mended": list(seen.mended),
+    }  # fmt: skip
+
+
+def _print(seen: RunAudit, *, with_wakes: bool) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    out = console()
+    out.print(Text(seen.workflow_id, "bold") + Text(f"  {seen.type}  {seen.status}"), overflow="fold")
+    lines = [
+        Text(f"moved by {wake.source}" + (f", {ago(wake.due_ms)}" if wake.due_ms else ""))
+        for wake in (seen.wakes if with_wakes else ())
+    ]
+    lines += [Text("mended: ", "bold green") + Text(done) for done in seen.mended]
+    for fault in seen.faults:
+        style = "bold yellow" if fault.by.value == "sweep" else "bold red"
+        lines.append(Text("late: " if fault.kind == "late" else "fault: ", style) + Text(fault.message))
+        lines.append(Text("  cure: ", "bold") + Text(fault.cure.replace("ID", seen.workflow_id)))
+    for line in lines:
+        out.print(Padding(line, (0, 0, 0, 2)), overflow="fold")

@@ -1,0 +1,219 @@
+"""Puts back what should move a run: out of what its record, its open commands and its history still say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgpack
+
+from orchestration.core import events
+from orchestration.core.events import Code
+from orchestration.core.identity import Identity
+from orchestration.core.pid import parse_pid
+from orchestration.core.prefix import OpenCommand, open_at
+from orchestration.health.bundles import code_here
+from orchestration.health.judging import Fault, Mender
+from orchestration.store.audits import Mend, OpenEntry, Snapshot
+from orchestration.store.results import RunRecord
+from orchestration.store.store import Store
+from orchestration.tasks.chain_options import facts_of
+from orchestration.tasks.children import child_id
+from orchestration.tasks.effects import read_activity
+from orchestration.tasks.runtime import Runtime
+
+__all__ = ["Mending", "mend_run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mending:
+    """What came of mending a run.
+
+    Attributes:
+        status: ``mended``, ``moved`` (it has changed meanwhile: look again), ``closed`` (it has ended), or ``nothing``.
+        done: What was done, for people.
+    """
+
+    status: str
+    done: tuple[str, ...] = ()
+
+
+def mend_run(runtime: Runtime, namespace: str, seen: Snapshot, faults: Iterable[Fault]) -> Mending:
+    """Put back what is lost, if nothing has changed the run since it was inspected. Safe to repeat.
+
+    Args:
+        runtime: Of this process.
+        namespace: Of the run.
+        seen: The run as it was inspected.
+        faults: What is wrong with it.
+
+    Raises:
+        CorruptHistoryError: What is lost cannot be made of the history, which cannot be read.
+    """
+    mender = _Mender(runtime, namespace, seen)
+    for fault in faults:
+        if fault.by is Mender.AUDIT:
+            mender.mend(fault)
+    if not mender.ops and not mender.code:
+        return Mending("nothing")
+    answer = mender.store.audits.mend(seen, Mend(mender.ops, mender.code))
+    return Mending(answer.status, tuple(mender.done) if answer.status == "mended" else ())
+
+
+def child_name(store: Store, seen: Snapshot, seq: int) -> str:
+    """Workflow id of a child, as the history has it; empty when it says nothing."""
+    past = _Past(store, seen)
+    address = parse_pid(past.started.get(seq, ""))
+    if address is not None:
+        return address.unique
+    command = past.open.get(seq)
+    event = events.decode(command.command) if command else None
+    return child_id(seen.run_id, seq, event.options) if isinstance(event, events.StartChild) else ""
+
+
+class _Past:
+    """The history of a run, read when it is needed."""
+
+    def __init__(self, store: Store, seen: Snapshot) -> None:
+        self._store = store
+        self._seen = seen
+        self.started: dict[int, str] = {}
+        """Addresses of its children."""
+        self.first = b""
+
+    def _history(self) -> Iterable[bytes]:
+        for event in self._store.runs.history(self._seen.run_id, stop=self._seen.number("length")):
+            self.first = self.first or event
+            if event[1] == Code.CHILD_STARTED:
+                started = events.decode(event)
+                assert isinstance(started, events.ChildStarted)
+                self.started[started.seq] = started.pid
+            yield event
+
+    @cached_property
+    def open(self) -> dict[int, OpenCommand]:
+        """What it has asked for and not been answered."""
+        return open_at(self._history())
+
+
+class _Mender:
+    def __init__(self, runtime: Runtime, namespace: str, seen: Snapshot) -> None:
+        self._runtime = runtime
+        self._namespace = namespace
+        self._seen = seen
+        self.store = runtime.store(namespace)
+        self.ops: list[list[Any]] = []
+        self.code = b""
+        self.done: list[str] = []
+        self._past = _Past(self.store, seen)
+
+    @property
+    def _member(self) -> str:
+        return self._seen.run_id
+
+    def mend(self, fault: Fault) -> None:
+        """Add what puts one thing right; nothing, when what it takes is not known any more."""
+        seen = self._seen
+        if fault.kind == "inbox":
+            self._op("it will be looked after", "ready")
+        elif fault.kind == "listing":
+            self._op("it is on the list of parked runs again", "parked")
+        elif fault.kind == "delay":
+            self._timer("its start delay is set again", "delay", seen.number("delayed"))
+        elif fault.kind == "deadline":
+            self._timer("its execution timeout is set again", "exec", seen.number("deadline"))
+        elif fault.kind == "bundle":
+            self.code = code_here(self._runtime, seen.fields.get("bundle", ""))
+            if self.code:
+                self.done.append("its code is in the store again")
+        else:
+            command = next((entry for entry in seen.commands if entry.seq == fault.seq), None)
+            handler = _BY_KIND.get(fault.kind)
+            if command is not None and handler is not None:
+                handler(self, command)
+
+    def _op(self, done: str, *op: Any) -> None:
+        self.ops.append(list(op))
+        self.done.append(done)
+
+    def _timer(self, done: str, last: str, due_ms: int, seq: str = "", packed: bytes = b"") -> None:
+        self._op(done, "timer", f"{self._member}/{last}", due_ms, seq, packed)
+
+    def _lost_timer(self, command: OpenEntry) -> None:
+        asked = self._past.open.get(command.seq)
+        event = events.decode(asked.command) if asked else None
+        if asked is not None and isinstance(event, events.StartTimer):
+            done = f"timer {command.seq} is set again"
+            self._timer(done, f"{command.seq}/timer", asked.time_ms + event.delay_ms, str(command.seq))
+
+    def _lost_attempt(self, command: OpenEntry) -> None:
+        seq, state = command.seq, command.state
+        assert state is not None  # else nobody but an operator mends it
+        if state.state == "scheduled":
+            member = f"{self._member}/{seq}"
+            done = f"the message of activity {seq} is looked after again"
+            self._op(done, "pending", member, str(seq), command.packed)
+        elif state.state == "backoff":
+            done = f"the next attempt of activity {seq} is set again"
+            self._timer(done, f"{seq}/retry", state.since_ms, str(seq), command.packed)
+        else:
+            found = self.store.attempts.read(self._seen.run_id, seq)
+            activity = read_activity(found[0]) if found else None
+            if activity is not None:
+                due_ms = state.since_ms + activity.close_ms(self._runtime.settings.start_to_close_ms)
+                done = f"the start-to-close timeout of activity {seq} is set again"
+                self._timer(done, f"{seq}/close", due_ms, str(seq), command.packed)
+
+    def _unmarked(self, command: OpenEntry) -> None:
+        self._op(f"the outbox entry {command.outbox} will be taken up", "due", command.outbox)
+
+    def _lost_request(self, command: OpenEntry) -> None:
+        seq, asked = command.seq, self._past.open.get(command.seq)
+        event = events.decode(asked.command) if asked else None
+        head = [self._namespace, self._seen.run_id, seq, self._pid]
+        if isinstance(event, events.SendSignal):
+            self._out(seq, "m", f"message {seq} is sent again", ["signal", *head, event.pid, event.topic, event.args])
+        elif isinstance(event, events.CancelExternal):
+            entry = ["cancel", *head, event.pid, event.reason, event.terminate]
+            self._out(seq, "x", f"request {seq} is sent again", entry)
+
+    def _lost_child(self, command: OpenEntry) -> None:
+        seq, asked = command.seq, self._past.open.get(command.seq)
+        event = events.decode(asked.command) if asked else None
+        if not isinstance(event, events.StartChild):
+            return
+        if seq in self._past.started:
+            entry: list[Any] = ["watch", self._namespace, self._seen.run_id, seq, self._past.started[seq]]
+            self._out(seq, "w", f"child {seq} is asked for its end again", entry)
+            return
+        facts = facts_of(self._namespace, self._record, self._meta)
+        context = {**dict(facts.meta.get("ctx") or {}), **event.options.get("ctx", {})}
+        options = {**event.options, **Identity.of(event.options, Identity.of(facts.meta)).fields()}
+        queue = self._seen.fields.get("queue", "")
+        entry = ["child", self._namespace, self._seen.run_id, seq, self._pid, queue, event.type, event.host]
+        self._out(seq, "k", f"child {seq} is asked for again", [*entry, event.args, options, context])
+
+    def _out(self, seq: int, letter: str, done: str, entry: list[Any]) -> None:
+        self._op(done, "out", f"{letter}/{self._member}/{seq}", msgpack.packb(entry), str(seq), b"")
+
+    @cached_property
+    def _record(self) -> RunRecord:
+        return self.store.runs.record(self._seen.run_id, extra=True)
+
+    @property
+    def _meta(self) -> dict[str, Any]:
+        _ = self._past.open  # reads the history
+        started = events.decode(self._past.first)
+        return started.meta if isinstance(started, events.Started) else {}
+
+    @property
+    def _pid(self) -> str:
+        return str(facts_of(self._namespace, self._record, self._meta).meta.get("pid", ""))
+
+
+_BY_KIND = {
+    "timer": _Mender._lost_timer, "activity": _Mender._lost_attempt, "outbox": _Mender._unmarked,
+    "request": _Mender._lost_request, "child": _Mender._lost_child,
+}  # fmt: skip
