@@ -107,6 +107,10 @@ class ShardKeys:
         """Channel: told when the run has begun, and when an update has its answer."""
         return f"{self.tag}:told:{run_id}"
 
+    def changes_channel(self, run_id: str) -> str:
+        """Channel, of the name of the record: told of every change of the run while somebody follows it."""
+        return self.record(run_id)
+
     @property
     def bundles(self) -> str:
         """Hash: how many open runs use a bundle."""

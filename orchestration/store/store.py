@@ -11,6 +11,7 @@ from orchestration.store.base import StoreOptions
 from orchestration.store.chains import Chains
 from orchestration.store.connection import Connection
 from orchestration.store.effects import Effects
+from orchestration.store.followers import Followers
 from orchestration.store.items import Items
 from orchestration.store.keys import Keyspace
 from orchestration.store.offload.claim_check import ClaimCheck
@@ -61,6 +62,7 @@ class Store:
         self.timers = Timers(connection, keyspace, options, claims)
         self.schedules = Schedules(connection, keyspace, options, claims)
         self.updates = Updates(connection, keyspace, options, claims)
+        self.followers = Followers(connection, keyspace, options, claims)
         self.workers = Workers(connection, keyspace, options, claims)
         self.shown = Shown(connection, keyspace, options, claims)
         self.archives = Archives(connection, keyspace, options, claims)

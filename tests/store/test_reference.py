@@ -70,6 +70,7 @@ def test_the_page_has_the_fields_of_a_record() -> None:
     runs.report(attempt)
     runs.report(attempt)
     backend.store.repairs.pause(attempt.run_id, by="b", note="n")
+    backend.store.followers.follow(attempt.run_id, for_ms=5)
     fields = set(backend.store.runs.record(attempt.run_id).fields)
     backend.store.repairs.resume(attempt.run_id)
     backend.store.repairs.change_bundle(attempt.run_id, fence=4, old=DIGEST, new="e" * 64, code=b"other")

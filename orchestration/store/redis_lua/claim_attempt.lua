@@ -58,4 +58,5 @@ redis.call('ZADD', timers, int(now + ARGV[7]), member .. '/close')
 if tonumber(ARGV[8]) > 0 then redis.call('ZADD', timers, int(now + ARGV[8]), member .. '/beat') end
 redis.call('SADD', claims, member)
 keep_for(claims, tonumber(ARGV[10]))
+tell_followers(record)
 return {'claimed', int(now), redis.call('HGET', open, seq .. ':h') or ''}

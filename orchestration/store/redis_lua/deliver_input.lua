@@ -33,6 +33,7 @@ if bad then return redis.error_reply('ERR the broker key ' .. bad .. ' is no lis
 
 if request_id ~= '' then redis.call('SET', request, run, 'PX', ARGV[3]) end
 redis.call('RPUSH', inbox, input)
+tell_followers(record)
 if owner ~= '' then
   local lease = grant(record, inbox, ready, run, owner, tonumber(ARGV[8]), tonumber(ARGV[9]))
   if lease[1] == 'lease' then return lease end

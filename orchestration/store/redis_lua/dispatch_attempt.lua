@@ -46,6 +46,7 @@ redis.call('ZADD', pending, int(now), member)
 if ARGV[5] == 'backoff' and tonumber(ARGV[8]) > 0 then
   redis.call('ZADD', timers, int(now + ARGV[8]), member .. '/start')
 end
+tell_followers(record)
 if #push[3] > 0 then return {'sent'} end
 local id = 'a/' .. member .. '/' .. attempt
 redis.call('HSET', outbox, id, ARGV[7])

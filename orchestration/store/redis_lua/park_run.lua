@@ -18,4 +18,5 @@ redis.call('HSET', record, 'status', 'parked', 'owner', '', 'until', 0, 'parked'
 redis.call('HSET', extra, 'parked', ARGV[4])
 redis.call('ZREM', ready, ARGV[1])
 redis.call('ZADD', parked_runs, int(now_ms()), ARGV[1])
+tell_followers(record)
 return {'parked', int(redis.call('HINCRBY', record, 'fence', 1))}

@@ -14,4 +14,5 @@ redis.call('HSET', extra, 'paused', ARGV[2])
 if status == 'paused' then return {'paused', redis.call('HGET', record, 'fence')} end
 redis.call('HSET', record, 'status', 'paused', 'owner', '', 'until', 0, 'paused', int(now_ms()))
 redis.call('ZREM', ready, ARGV[1])
+tell_followers(record)
 return {'paused', int(redis.call('HINCRBY', record, 'fence', 1))}

@@ -81,6 +81,7 @@ if request_id ~= '' then redis.call('SET', request, outcome, 'PX', ARGV[19]) end
 if not over then redis.call('SREM', claims, member) end
 if outcome == 'external' then -- its deadlines go on
   redis.call('HSET', open, seq .. ':s', cmsgpack.pack({attempt, token, 'external', '', '', int(now)}))
+  tell_followers(record)
   return {'external'}
 end
 redis.call('ZREM', timers, member .. '/close', member .. '/beat', member .. '/start', member .. '/retry')
@@ -89,11 +90,13 @@ if outcome == 'retry' then
   local due = int(now + ARGV[7])
   redis.call('HSET', open, seq .. ':s', cmsgpack.pack({attempt + 1, token, 'backoff', '', '', due}), seq .. ':e', ARGV[6])
   redis.call('ZADD', timers, due, member .. '/retry')
+  tell_followers(record)
   return {'retry', int(attempt + 1), due}
 end
 if outcome == 'waiting' then
   redis.call('HSET', open, seq .. ':s', cmsgpack.pack({attempt, token, 'waiting', '', '', int(now), tonumber(ARGV[16])}), seq .. ':e', ARGV[6])
   redis.call('ZADD', timers, int(now + ARGV[7]), member .. '/close')
+  tell_followers(record)
   return {'waiting'}
 end
 redis.call('ZREM', timers, member .. '/whole')

@@ -15,4 +15,5 @@ redis.call('HINCRBY', record, 'fence', 1)
 redis.call('HDEL', record, 'paused')
 redis.call('HDEL', extra, 'paused')
 redis.call('ZADD', ready, int(now_ms()), ARGV[1])
+tell_followers(record)
 return {'running'}

@@ -15,4 +15,5 @@ redis.call('HDEL', record, 'parked')
 redis.call('HDEL', extra, 'parked')
 redis.call('ZREM', parked_runs, ARGV[1])
 redis.call('ZADD', ready, int(now_ms()), ARGV[1])
+tell_followers(record)
 return {'running'}

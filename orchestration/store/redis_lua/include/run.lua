@@ -15,6 +15,12 @@ local function keep_for(key, ms)
   if redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, int(ms)) end
 end
 
+-- Tells those who follow a run, on the channel of its record's name, of a change. See follow_run.
+local function tell_followers(record)
+  local followed = redis.call('HGET', record, 'followed')
+  if followed and tonumber(followed) > now_ms() then redis.call('PUBLISH', record, 'changed') end
+end
+
 -- A run that takes inputs: running, paused or parked (these two keep them for later).
 local function is_open(status)
   return status == 'running' or status == 'paused' or status == 'parked'

@@ -136,5 +136,6 @@ local function write_step(keys, s, old)
     if s.next then begin_next(keys, s.run, s.next, now, s.grace_ms) end
     redis.call('PUBLISH', s.channel, s.ending)
   end
+  tell_followers(keys.record)
   return answer_step(keys, s)
 end
