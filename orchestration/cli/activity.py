@@ -7,7 +7,7 @@ import click
 from orchestration.cli.application import load_application
 from orchestration.cli.commands import Commands
 from orchestration.cli.exits import CliError
-from orchestration.cli.output import print_json
+from orchestration.cli.output import print_json, say
 from orchestration.cli.session import session_of, shared_options
 from orchestration.cli.values import JSON, SECONDS, Parsed
 from orchestration.errors import ApplicationError
@@ -15,7 +15,7 @@ from orchestration.errors import ApplicationError
 __all__ = ["activity"]
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, short_help="complete or fail an activity from outside")
 @shared_options
 def activity() -> None:
     """Complete or fail an activity whose body has left that to somebody else.
@@ -25,11 +25,11 @@ def activity() -> None:
     \b
     Examples:
       orchestration activity complete "$TOKEN" '{"approved": true}'
-      orchestration activity fail "$TOKEN" "the supplier says no" --kind Declined --no-retry
+      orchestration activity fail "$TOKEN" "they say no" --kind Declined
     """
 
 
-@activity.command()
+@activity.command(short_help="give an activity its result")
 @click.argument("token")
 @click.argument("result", type=JSON, required=False, metavar="[JSON]")
 @shared_options
@@ -40,6 +40,10 @@ def complete(context: click.Context, token: str, result: Parsed | None) -> None:
     \b
     Example:
       orchestration activity complete "$TOKEN" '{"approved": true}'
+
+    \b
+    Next:
+      orchestration show ID                  where its workflow stands now
     """
     application = load_application(session_of(context))
     application.reach_store()
@@ -47,7 +51,7 @@ def complete(context: click.Context, token: str, result: Parsed | None) -> None:
     _say(context, "completed")
 
 
-@activity.command()
+@activity.command(short_help="report that an activity attempt has failed")
 @click.argument("token")
 @click.argument("message")
 @click.option("--kind", default="", metavar="WORD", help="Of the error, as workflow code reads it.")
@@ -64,7 +68,11 @@ def fail(
 
     \b
     Example:
-      orchestration activity fail "$TOKEN" "the supplier says no" --kind Declined --no-retry
+      orchestration activity fail "$TOKEN" "they say no" --kind Declined
+
+    \b
+    Next:
+      orchestration show ID                  when it is tried again
     """
     if details is not None and not isinstance(details.value, dict):
         raise CliError("--details wants a JSON object")
@@ -81,4 +89,4 @@ def _say(context: click.Context, outcome: str) -> None:
     if session_of(context).json:
         print_json({"outcome": outcome})
     else:
-        print(f"the activity attempt is reported as {outcome}")
+        say(f"the activity attempt is reported as {outcome}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from orchestration.cli.application import Application, load_application
+from orchestration.cli.completion import complete_workflows
 from orchestration.cli.exits import CliError, Exit
-from orchestration.cli.output import note, print_json
+from orchestration.cli.output import note, print_json, say
 from orchestration.cli.session import session_of
 from orchestration.cli.where import WHERE
 from orchestration.errors import OrchestrationError, StoreUnavailableError
@@ -85,10 +85,10 @@ class Bulk:
 def bulk_options(command: _Command) -> _Command:
     """Give a command the argument and options of :class:`Bulk`."""
     options = (
-        click.argument("ids", nargs=-1, metavar="[ID]..."),
+        click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=complete_workflows),
         click.option("--run", "run_id", metavar="RUN_ID", help="One run of the ID. Default: the latest."),
         click.option("--all", is_flag=True, help="Instead of IDs: every run that the filters find."),
-        click.option("--status", "-s", type=click.Choice(STATUSES), help="With --all: only these."),
+        click.option("--status", "-s", type=click.Choice(STATUSES), metavar="STATUS", help="With --all: only these."),
         click.option("--type", "-t", metavar="ENTRY", help="With --all: only runs of this entry."),
         click.option("--where", "-w", type=WHERE, metavar="TEXT", help="With --all: only these, as for `list`."),
         click.option("--rate", type=Rate(), metavar="RATE", help="Most runs in a time, as 10/s or 100/m."),
@@ -129,7 +129,7 @@ def act_on_runs(
         if session.json:
             print_json({"id": handle.id, "run_id": handle.run_id, "status": handle.describe().status, **facts})
         else:
-            print(done.format(id=handle.id, **facts))
+            say(done.format(id=handle.id, **facts))
         return
     count = failed = 0
     next_at = time.monotonic()
@@ -151,9 +151,9 @@ def act_on_runs(
             print_json({**line, **({"dry_run": True} if bulk.dry_run else {})}, pretty=False)
         elif "error" in line:
             where = "" if line["id"] in line["error"] else f"{line['id']}: "
-            print(f"error: {where}{line['error']}", file=sys.stderr)
+            note(f"error: {where}{line['error']}")
         else:
-            print((would if bulk.dry_run else done).format(**line))
+            say((would if bulk.dry_run else done).format(**line))
     if not session.json:
         note(_summary(bulk, count, failed))
     if failed:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from orchestration.cli.application import load_application
+from orchestration.cli.commands import command
+from orchestration.cli.completion import complete_entries
 from orchestration.cli.exits import CliError, Exit, exit_code_of
 from orchestration.cli.identity import identity_options, read_identity
 from orchestration.cli.outcomes import print_failure, print_result
@@ -15,8 +17,8 @@ from orchestration.errors import ApplicationError
 __all__ = ["call"]
 
 
-@click.command()
-@click.argument("function", metavar="FUNCTION")
+@command(short_help="call a function on a worker, print its result")
+@click.argument("function", metavar="FUNCTION", shell_complete=complete_entries)
 @click.argument("args", type=JSON, nargs=-1, metavar="[JSON]...")
 @click.option("--timeout", type=SECONDS, metavar="TIME", help="Longest wait, as 30s; exit code 5. Default: for ever.")
 @identity_options
@@ -34,6 +36,10 @@ def call(
     \b
     Example:
       orchestration call app.pricing:total '[{"name": "chair", "price": 8900}]'
+
+    \b
+    Next:
+      orchestration check                    which functions there are
     """
     from celery.exceptions import TimeoutError as CeleryTimeoutError
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import click
 
-from orchestration.cli.group import Commands, add_commands
+from orchestration.cli.group import SECTIONS, Commands, add_commands
 from orchestration.cli.session import session_of, shared_options
 
 __all__ = ["workflow"]
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Commands, sections=SECTIONS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @shared_options
 @click.pass_context
 def workflow(context: click.Context) -> None:

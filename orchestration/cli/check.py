@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestration.cli.against_running import find_breaks
 from orchestration.cli.application import app_name, load_application, prepare_environment
+from orchestration.cli.commands import command
 from orchestration.cli.exits import CliError, Exit
-from orchestration.cli.output import print_json, show, table
+from orchestration.cli.output import note, print_json, say, show, table
 from orchestration.cli.session import Session, session_of, shared_options
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 
-@click.command()
+@command(short_help="what is wrong with the definitions, with the cure")
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--quiet", "-q", is_flag=True, help="Do not list the entries.")
 @click.option("--against-running", is_flag=True, help="Also replay every open run against the code; needs the Redis.")
@@ -45,6 +45,10 @@ def check(
       orchestration check
       orchestration check config/workflows --json
       orchestration check --quiet --against-running
+
+    \b
+    Next:
+      orchestration run ENTRY                try one of the entries
     """
     from orchestration.cli.trial import try_loading
     from orchestration.registry import DefinitionsError, load_registry
@@ -73,18 +77,18 @@ def check(
         print_json(_facts(registry, (), warnings) | ({"running": findings.facts()} if findings else {}))
         context.exit(Exit.FAILED if findings and findings.breaks else Exit.OK)
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        note(f"warning: {warning}")
     if not quiet:
         _print_entries(registry)
     told = f", {len(warnings)} warning{'s'[: len(warnings) != 1]}" if warnings else ""
     count = f"{len(registry)} {'entry' if len(registry) == 1 else 'entries'}"
-    print(f"{count} in {', '.join(map(_near, trees))}: no problems{told}")
+    say(f"{count} in {', '.join(map(_near, trees))}: no problems{told}")
     if findings is None:
         return
     if findings.breaks:
-        print("error: " + "\n".join(findings.lines()), file=sys.stderr)
+        note("error: " + "\n".join(findings.lines()))
         context.exit(Exit.FAILED)
-    print(findings.summary())
+    say(findings.summary())
 
 
 def _default_trees() -> list[str]:
@@ -97,9 +101,9 @@ def _refuse(session: Session, problems: tuple[Problem, ...] | list[Problem], reg
         print_json(_facts(registry, problems, registry.warnings if registry else ()))
     else:
         for problem in problems:
-            print(problem, file=sys.stderr)
+            note(str(problem))
         count = len(problems)
-        print(f"error: {count} problem{'s'[: count != 1]} in the definitions; nothing was loaded", file=sys.stderr)
+        note(f"error: {count} problem{'s'[: count != 1]} in the definitions; nothing was loaded")
     return Exit.FAILED
 
 
@@ -121,7 +125,7 @@ def _queue(registry: Registry | None, entry_id: str) -> str | None:
 
 def _print_entries(registry: Registry) -> None:
     if not registry.entries:
-        print("there are no entries yet; docs/quickstart.md shows a first one")
+        say("there are no entries yet; docs/quickstart.md shows a first one")
         return
     made = table("entry", "kind", "queue", "defined at", fold="entry")
     for entry in registry.entries:

@@ -1,24 +1,70 @@
-"""Groups of commands: their order, their errors, and what is close to a word that is none of them."""
+"""Commands and groups of commands: how they explain themselves, their order, their errors, and words that are none."""
 
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import click
 
 from orchestration.cli.exits import report
-from orchestration.cli.session import session_of
+from orchestration.cli.session import SharedOption, session_of
 
-__all__ = ["Commands"]
+__all__ = ["Command", "Commands", "command"]
+
+_MORE: Final = "Other"
+
+
+class Command(click.Command):
+    """A command whose help has its own options; those of every command are on one line."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options."""
+        _write_options(self, ctx, formatter)
+
+
+def command(name: str | None = None, **attrs: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a command of a function, as :func:`click.command` does."""
+    return click.command(name, cls=Command, **attrs)
 
 
 class Commands(click.Group):
-    """Commands in the order in which people meet them; errors as one line and an exit code."""
+    """Commands in the order in which people meet them; errors as one line and an exit code.
+
+    Attributes:
+        sections: Headings, and the names of the commands below each; without any, all are below one.
+    """
+
+    command_class = Command
+
+    def __init__(self, *args: Any, sections: Mapping[str, Sequence[str]] | None = None, **attrs: Any) -> None:
+        super().__init__(*args, **attrs)
+        self.sections = dict(sections or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order in which they were added."""
         return list(self.commands)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, and the commands."""
+        _write_options(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands, below the headings of their sections."""
+        sections = {
+            heading: [name for name in names if name in self.commands] for heading, names in self.sections.items()
+        }
+        rest = [name for name in self.commands if not any(name in names for names in sections.values())]
+        if rest:
+            sections[_MORE if sections else "Commands"] = rest
+        longest = max(map(len, self.commands), default=0)
+        for heading, names in sections.items():
+            room = formatter.width - longest - 6
+            rows = [(name.ljust(longest), self.commands[name].get_short_help_str(room)) for name in names]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -43,3 +89,24 @@ class Commands(click.Group):
             shown = KeyboardInterrupt() if isinstance(error, click.Abort) else error
             session = session_of(ctx)
             ctx.exit(report(shown, debug=session.debug, as_json=session.json))
+
+
+def _write_options(of: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    """The options of a command; below the root those of every command are only named."""
+    own, shared = [], []
+    for param in of.get_params(ctx):
+        record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+        if record is None:
+            continue
+        if isinstance(param, SharedOption) and ctx.parent is not None:
+            short = min(param.opts, key=len)
+            shared.append(f"{short} {param.metavar}" if param.metavar else short)
+        else:
+            own.append(record)
+    if own:
+        with formatter.section("Options"):
+            formatter.write_dl(own)
+    if shared:
+        root = ctx.find_root().command_path if ctx.find_root().info_name != "celery" else "orchestration"
+        formatter.write_paragraph()
+        formatter.write_text(f"As every command it takes {', '.join(shared)}: `{root} --help` explains them.")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from orchestration.cli.application import load_application
+from orchestration.cli.commands import command
 from orchestration.cli.filters import filter_options, filters_of
 from orchestration.cli.output import print_json, show, table
 from orchestration.cli.session import session_of, shared_options
@@ -14,7 +15,7 @@ from orchestration.cli.session import session_of, shared_options
 __all__ = ["count"]
 
 
-@click.command()
+@command(short_help="how many runs there are")
 @filter_options
 @click.option("--by", type=click.Choice(["status", "type"]), help="A number for each status or entry that there is.")
 @shared_options
@@ -25,7 +26,11 @@ def count(context: click.Context, /, by: str | None, **given: Any) -> None:
     \b
     Examples:
       orchestration count --status failed --started-after 24h
-      orchestration count --by type --where 'status = "open" and region in ("eu", "us")'
+      orchestration count --by type --where 'region in ("eu", "us")'
+
+    \b
+    Next:
+      orchestration list --status failed     which ones
     """
     session = session_of(context)
     application = load_application(session)

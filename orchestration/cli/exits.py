@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from orchestration.cli.output import note
 from orchestration.errors import (
     ActivityClosedError,
     ActivityTokenError,
@@ -139,7 +140,7 @@ def report(error: BaseException, *, debug: bool = False, as_json: bool = False) 
         fact = {"error": {"type": type(error).__name__, "message": message, "exit_code": int(code)}}
         print(json.dumps(fact, ensure_ascii=False), file=sys.stderr)
     elif message:
-        print(f"error: {message}" if code is not Exit.INTERRUPTED else message, file=sys.stderr)
+        note(f"error: {message}" if code is not Exit.INTERRUPTED else message)
     return code
 
 

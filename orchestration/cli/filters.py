@@ -43,7 +43,9 @@ _MOMENT: Final = _Moment()
 def filter_options(command: _Command) -> _Command:
     """Give a command the options of :class:`~orchestration.client.listing.Filters`, and ``--where``."""
     options = (
-        click.option("--status", "-s", type=click.Choice(STATUSES), help="Only these; open and closed are groups."),
+        click.option(
+            "--status", "-s", type=click.Choice(STATUSES), metavar="STATUS", help=f"Only these: {', '.join(STATUSES)}."
+        ),
         click.option("--type", "-t", metavar="ENTRY", help="Only runs of this entry."),
         click.option("--id-prefix", metavar="TEXT", help="Only runs whose ID begins so."),
         click.option("--started-after", type=_MOMENT, metavar="TIME", help="A time, or an age such as 2h."),

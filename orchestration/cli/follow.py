@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from orchestration.client import Description, PendingActivity, WorkflowHandle
+    from orchestration.tasks.runtime import Runtime
 
-__all__ = ["activity_words", "follow"]
+__all__ = ["activity_words", "each_change", "follow", "follow_lines"]
 
 _REFRESH_S = 0.25
 _UNTAKEN_S = 5.0
+_RESULT_S = 30.0
 
 
 class _View(Protocol):
@@ -29,13 +31,41 @@ class _View(Protocol):
         """Leave the terminal as it was."""
 
 
+def each_change(
+    runtime: Runtime, handle: WorkflowHandle, *, timeout_s: float | None, beat_s: float = 1.0
+) -> Iterator[Description]:
+    """Where a run stands at every change until it has ended; the same object again at each beat without one.
+
+    Raises:
+        CliError: It did not end in time.
+    """
+    from orchestration.client.following import follow_run
+
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    beat_s = beat_s if timeout_s is None else min(beat_s, max(timeout_s / 4, 0.01))
+    for seen in follow_run(runtime, handle.namespace, handle.run_id, beat_s=beat_s):
+        yield seen
+        if deadline is not None and time.monotonic() >= deadline and not seen.closed_ms:
+            raise CliError(f"workflow {handle.id!r} has not ended within {timeout_s:g} s", Exit.TIMEOUT)
+
+
+def follow_lines(changes: Iterable[Description]) -> Iterator[Description]:
+    """Write a line on stdout for each change."""
+    view = _Lines(print)
+    for seen in changes:
+        view.show(seen)
+        yield seen
+
+
 def follow(
-    handle: WorkflowHandle, *, timeout_s: float | None, is_quiet: bool, look_after: Callable[[], None], app: str
-) -> Any:
+    handle: WorkflowHandle, runtime: Runtime, *, timeout_s: float | None, is_quiet: bool,
+    look_after: Callable[[], None], app: str,
+) -> Any:  # fmt: skip
     """Wait for the end of a run, showing its present step on stderr, and return its result.
 
     Args:
         handle: The run.
+        runtime: Of this process.
         timeout_s: Longest wait; None for ever.
         is_quiet: Show nothing.
         look_after: Called again and again; raises when there is no point in waiting any longer.
@@ -49,9 +79,7 @@ def follow(
     view: _View = _Silence() if is_quiet else _make_view(handle)
     is_told = is_quiet
     try:
-        while True:
-            elapsed = time.monotonic() - began
-            seen = handle.describe()
+        for seen in each_change(runtime, handle, timeout_s=timeout_s, beat_s=_REFRESH_S):
             view.show(seen)
             look_after()
             if seen.status == "parked":
@@ -60,18 +88,12 @@ def follow(
                     f"{handle.id}`",
                     Exit.FAILED,
                 )
-            if not is_told and elapsed > _UNTAKEN_S and not seen.history_length:
+            if not is_told and time.monotonic() - began > _UNTAKEN_S and not seen.history_length:
                 note(f"note: no worker has taken it yet; start one with `celery -A {app} worker`, or add --worker")
                 is_told = True
-            left = _REFRESH_S if timeout_s is None else min(_REFRESH_S, timeout_s - elapsed)
-            if left <= 0:
-                raise CliError(f"workflow {handle.id!r} has not ended within {timeout_s:g} s", Exit.TIMEOUT)
-            try:
-                return handle.result(timeout=left)
-            except TimeoutError:
-                continue
     finally:
         view.close()
+    return handle.result(timeout=_RESULT_S)
 
 
 def activity_words(activity: PendingActivity) -> str:
@@ -103,7 +125,8 @@ class _Silence:
 class _Lines:
     """A line for every change, for what is no terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
         self._began = time.monotonic()
         self._last = ""
 
@@ -113,7 +136,7 @@ class _Lines:
         text = f"{seen.workflow_id}  {seen.status}" + "".join(f"  {part}" for part in parts)
         if text != self._last:
             self._last = text
-            note(f"{time.monotonic() - self._began:6.1f} s  {text}")
+            self._write(f"{time.monotonic() - self._began:6.1f} s  {text}")
 
     def close(self) -> None:
         pass
@@ -159,4 +182,4 @@ def _make_view(handle: WorkflowHandle) -> _View:
     if console(stderr=True).is_terminal:
         return _Screen()
     note(f"workflow {handle.id}, run {handle.run_id}")
-    return _Lines()
+    return _Lines(note)

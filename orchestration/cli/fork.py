@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestration.cli.application import load_application
+from orchestration.cli.commands import command
+from orchestration.cli.completion import workflow_argument
 from orchestration.cli.exits import CliError
-from orchestration.cli.output import print_json
+from orchestration.cli.output import print_json, say
 from orchestration.cli.session import session_of, shared_options
 from orchestration.cli.values import JSON, event_place
 
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["fork"]
 
 
-@click.command()
-@click.argument("workflow_id", metavar="ID")
+@command(short_help="another workflow with the history of one: what if?")
+@workflow_argument
 @click.option("--from", "where", default="last", metavar="EVENT", show_default=True,
               help="Number of an input, or a name, as for `reset`.")
 @click.option("--edit", metavar="SEQ=JSON", help="Give activity SEQ another result; what came after it is dropped.")
@@ -44,6 +46,10 @@ def fork(
     Examples:
       orchestration fork order-7 --edit '3={"paid": false}' --dry-run
       orchestration fork order-7 --from 12 --id order-7-again
+
+    \b
+    Next:
+      orchestration show order-7-again       where it stands
     """
     session = session_of(context)
     handle = load_application(session).find(workflow_id, run_id)
@@ -58,7 +64,7 @@ def fork(
     if session.json:
         print_json({"id": new.id, "run_id": new.run_id, "status": new.describe().status, "forked_from": handle.run_id})
     else:
-        print(f"{new.id} begins as run {new.run_id}")
+        say(f"{new.id} begins as run {new.run_id}")
 
 
 def _edit(text: str | None) -> tuple[int, Any] | None:
@@ -74,12 +80,12 @@ def _print(preview: Preview, *, as_json: bool) -> None:
     if as_json:
         print_json(dataclasses.asdict(preview))
         return
-    print(f"event {preview.event}: {preview.kept} events kept, {preview.dropped} dropped")
-    for command in preview.commands:
-        print(f"it would ask for {command}")
+    say(f"event {preview.event}: {preview.kept} events kept, {preview.dropped} dropped")
+    for asked in preview.commands:
+        say(f"it would ask for {asked}")
     for item in preview.open:
-        print(f"open: {item}")
+        say(f"open: {item}")
     if preview.closed:
-        print("it would end")
+        say("it would end")
     for place in preview.places:
-        print(f"would stand at {place.file}:{place.line} {place.waits_for}".rstrip())
+        say(f"would stand at {place.file}:{place.line} {place.waits_for}".rstrip())

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestration.cli.application import load_application
-from orchestration.cli.output import local, print_json, show, table
+from orchestration.cli.commands import command
+from orchestration.cli.completion import workflow_argument
+from orchestration.cli.output import clock, print_json, say, show, table
 from orchestration.cli.session import session_of, shared_options
 from orchestration.core.export import as_json, explain_event, history_lines
 
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["history"]
 
 
-@click.command()
-@click.argument("workflow_id", metavar="ID")
+@command(short_help="all that a run was told and asked for")
+@workflow_argument
 @click.option("--run", "run_id", metavar="RUN_ID", help="One run of it. Default: the latest.")
 @shared_options
 @click.pass_context
@@ -33,6 +35,10 @@ def history(context: click.Context, workflow_id: str, run_id: str | None) -> Non
     Examples:
       orchestration history order-7
       orchestration history order-7 --json > order-7.jsonl
+
+    \b
+    Next:
+      orchestration reset order-7 --to 12    go on from an earlier event
     """
     session = session_of(context)
     handle = load_application(session).find(workflow_id, run_id)
@@ -41,14 +47,15 @@ def history(context: click.Context, workflow_id: str, run_id: str | None) -> Non
             print_json(line, pretty=False)
         return
     made = table("#", "time", "event", "facts", shorten="facts")
-    for number, raw in enumerate(handle.raw_history(), 1):
-        name, time_ms, facts = explain_event(raw)
+    explained = [explain_event(raw) for raw in handle.raw_history()]
+    times = clock([time_ms for _, time_ms, _ in explained])
+    for number, (name, time_ms, facts) in enumerate(explained, 1):
         shown = as_json(facts)[1:-1] if facts else ""
-        made.add_row(str(number), local(time_ms) if time_ms else "", name if time_ms else f"  {name}", shown)
+        made.add_row(str(number), times[number - 1], name if time_ms else f"  {name}", shown)
     if made.row_count:
         show(made)
     else:
-        print("no events yet: no worker has taken this run")
+        say("no events yet: no worker has taken this run")
 
 
 def _lines(handle: WorkflowHandle) -> Iterator[dict[str, Any]]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestration.cli.application import Application, load_application
+from orchestration.cli.commands import command
 from orchestration.cli.exits import CliError
 from orchestration.cli.filters import filter_options, filters_of
-from orchestration.cli.output import ago, note, print_json, show, status_text, table
+from orchestration.cli.output import ago, note, print_json, say, status_text
+from orchestration.cli.rows import show_rows
 from orchestration.cli.session import session_of, shared_options
 from orchestration.cli.values import as_json
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["list_runs"]
 
 
-@click.command("list")
+@command("list", short_help="the runs, the latest first")
 @filter_options
 @click.option("--limit", "-l", type=click.IntRange(1, 100_000), default=50, show_default=True, help="Most runs shown.")
 @click.option("--all", "is_all", is_flag=True, help="Every run, however many there are.")
@@ -38,8 +40,12 @@ def list_runs(context: click.Context, /, limit: int, is_all: bool, cursor: str, 
     \b
     Examples:
       orchestration list --status parked
-      orchestration list --where 'status = "failed" and amount > 100 and customer prefix "an"'
+      orchestration list --where 'status = "failed" and amount > 100'
       orchestration list --type app.workflows:approval --json | jq -r .workflow_id
+
+    \b
+    Next:
+      orchestration show ID                  where one of them stands
     """
     session = session_of(context)
     application = load_application(session)
@@ -53,20 +59,20 @@ def list_runs(context: click.Context, /, limit: int, is_all: bool, cursor: str, 
             note(as_json({"cursor": cursor}))
         return
     if not found:
-        print(_nothing(application, is_filtered=bool(where or filters)))
+        say(_nothing(application, is_filtered=bool(where or filters)))
         return
     several = len({item.namespace for item in found}) > 1
-    columns = ["id", "type", "status", "stands at", "waits for", "started", "events"]
-    made = table(*columns, *(["namespace"] if several else []), fold="id")
+    rows = []
     for item in found:
         stands_at, waits_for = _stand(item)
         row = [item.workflow_id, item.type, status_text(item.status), stands_at, waits_for, ago(item.started_ms)]
-        made.add_row(*row, str(item.history_length), *([item.namespace] if several else []))
-    show(made)
+        rows.append([*row, str(item.history_length), item.namespace if several else ""])
+    columns = ["id", "type", "status", "stands at", "waits for", "started", "events", "namespace"]
+    show_rows(columns, rows, below=("type", "namespace", "stands at", "waits for"))
     if status == "parked":
-        print(_parked(application))
+        say(_parked(application))
     if cursor:
-        print(f"the latest {len(found)}; --cursor {cursor} goes on, --limit and --all show more")
+        say(f"the latest {len(found)}; --cursor {cursor} goes on, --limit and --all show more")
 
 
 def _collect(

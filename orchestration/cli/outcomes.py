@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from orchestration.cli.exits import Exit
-from orchestration.cli.output import print_json
+from orchestration.cli.output import note, print_json
 from orchestration.cli.values import as_json
 from orchestration.errors import ApplicationError
 
@@ -35,7 +34,7 @@ def print_result(value: Any, *, facts: dict[str, Any] | None) -> Exit:
 def print_failure(error: ApplicationError, what: str, *, facts: dict[str, Any] | None) -> Exit:
     """Print a failure: one line on stderr for people, an object on stdout for programs."""
     if facts is None:
-        print(f"error: {what}: {failure_line(error)}", file=sys.stderr, flush=True)
+        note(f"error: {what}: {failure_line(error)}")
     else:
         print_json({**facts, "failure": failure_facts(error)})
     return Exit.FAILED

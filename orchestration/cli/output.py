@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime
 import os
 import sys
+import textwrap
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import IO, TYPE_CHECKING, Any
 
 from orchestration.cli.values import as_json
 
@@ -14,13 +16,18 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-__all__ = ["ago", "console", "note", "print_json", "show", "size", "status_text", "table", "when"]
+__all__ = [
+    "NUMBERS", "ago", "clock", "console", "local", "note", "print_json", "say", "show", "size", "status_text", "table",
+    "when", "wrapped",
+]  # fmt: skip
 
 _STATUS_STYLE = {
     "running": "cyan", "completed": "green", "failed": "red", "parked": "bold yellow", "cancelled": "yellow",
     "paused": "blue", "terminated": "magenta", "timed_out": "red",
 }  # fmt: skip
 _WIDTH_OF_FILES = 10_000
+NUMBERS = frozenset(("#", "attempt", "attempts", "events", "restarts", "running", "runs"))
+"""Columns that stand to the right."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -44,7 +51,7 @@ def table(*columns: str, fold: str = "", shorten: str = "") -> Table:
 
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), expand=bool(shorten))
     for column in columns:
-        is_number = column in ("#", "events", "attempt")
+        is_number = column in NUMBERS
         made.add_column(
             column, overflow="fold" if column == fold else "ellipsis", no_wrap=column != fold,
             justify="right" if is_number else "left", ratio=1 if column == shorten else None,
@@ -56,7 +63,7 @@ def show(shown: RenderableType) -> None:
     """Print something to stdout, without blanks at the ends of lines."""
     out = console()
     with out.capture() as captured:
-        out.print(shown)
+        out.print(shown, crop=False)
     print("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")), flush=True)
 
 
@@ -66,9 +73,26 @@ def print_json(value: Any, *, pretty: bool | None = None) -> None:
     print(as_json(value, indent=2 if is_pretty else None), flush=True)
 
 
+def say(text: str) -> None:
+    """Say what was done, on stdout."""
+    print(wrapped(text, sys.stdout), flush=True)
+
+
 def note(text: str) -> None:
     """Say something beside the result."""
-    print(text, file=sys.stderr, flush=True)
+    print(wrapped(text, sys.stderr), file=sys.stderr, flush=True)
+
+
+def wrapped(text: str, stream: IO[str]) -> str:
+    """A text for people: broken between words for a terminal, as it stands for a file."""
+    if not stream.isatty():
+        return text
+    width = console(stderr=stream is sys.stderr).width
+    return "\n".join(
+        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False, drop_whitespace=True)
+        if len(line) > width else line
+        for line in text.split("\n")
+    )  # fmt: skip
 
 
 def when(time_ms: int) -> str:
@@ -79,6 +103,20 @@ def when(time_ms: int) -> str:
 def local(time_ms: int) -> str:
     """A time of the store in local ISO form, to the second."""
     return datetime.datetime.fromtimestamp(time_ms / 1000).astimezone().isoformat(timespec="seconds")
+
+
+def clock(times_ms: Sequence[int]) -> list[str]:
+    """Times of the store for a column of a table: of one day, they need no date; in a file they are in full."""
+    if not sys.stdout.isatty():
+        return [local(time_ms) if time_ms else "" for time_ms in times_ms]
+    moments = [datetime.datetime.fromtimestamp(time_ms / 1000).astimezone() for time_ms in times_ms]
+    days = {moment.date() for moment, time_ms in zip(moments, times_ms, strict=True) if time_ms}
+    form = "%H:%M:%S.%f" if len(days) <= 1 else "%Y-%m-%d %H:%M:%S"
+    texts = [moment.strftime(form) for moment in moments]
+    return [
+        (text[:-3] if len(days) <= 1 else text) if time_ms else ""
+        for text, time_ms in zip(texts, times_ms, strict=True)
+    ]
 
 
 def ago(time_ms: int) -> str:

@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from orchestration.cli.bulk import act_on_runs, bulk_options
+from orchestration.cli.commands import command
 from orchestration.cli.session import shared_options
 
 __all__ = ["pause"]
 
 
-@click.command()
+@command(short_help="let runs make no more steps for now")
 @bulk_options
 @click.option("--note", default="", metavar="TEXT", help="Why; `show` tells it, with your name.")
 @shared_options
@@ -28,6 +29,11 @@ def pause(context: click.Context, /, note: str, **chosen: Any) -> None:
     Examples:
       orchestration pause order-7 --note "the bank is away"
       orchestration pause --all --type app.workflows:approval --rate 50/s
+
+    \b
+    Next:
+      orchestration list --status paused     those that are
+      orchestration resume order-7           let it go on
     """
     by = _user()
     act_on_runs(

@@ -7,13 +7,15 @@ import dataclasses
 import click
 
 from orchestration.cli.application import load_application
-from orchestration.cli.output import ago, note, print_json, show, table
+from orchestration.cli.commands import command
+from orchestration.cli.output import ago, note, print_json
+from orchestration.cli.rows import show_rows
 from orchestration.cli.session import session_of, shared_options
 
 __all__ = ["processes"]
 
 
-@click.command()
+@command(short_help="the processes: address, names, worker")
 @click.option("--host", metavar="ID", help="Only the processes of this host.")
 @shared_options
 @click.pass_context
@@ -26,6 +28,10 @@ def processes(context: click.Context, host: str | None) -> None:
     \b
     Example:
       orchestration processes --host app:processes
+
+    \b
+    Next:
+      orchestration send NAME TOPIC          speak to one
     """
     session = session_of(context)
     found = load_application(session).client().list_processes(host=host)
@@ -36,9 +42,9 @@ def processes(context: click.Context, host: str | None) -> None:
     if not found:
         note("no processes")
         return
-    rows = table("pid", "names", "entry", "worker", "since", fold="pid")
+    rows = []
     for process in found:
         where = f"{process.machine}:{process.os_pid}"
         names, entry = ", ".join(process.names), process.entry_id or "(Python)"
-        rows.add_row(process.pid, names, entry, where, ago(process.since_ms))
-    show(rows)
+        rows.append([process.pid, names, entry, where, ago(process.since_ms)])
+    show_rows(["pid", "names", "entry", "worker", "since"], rows, below=("names", "entry"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from orchestration.cli.application import load_application
+from orchestration.cli.commands import command
+from orchestration.cli.completion import workflow_argument
 from orchestration.cli.exits import CliError, Exit
 from orchestration.cli.outcomes import print_failure, print_result
 from orchestration.cli.session import session_of, shared_options
@@ -14,8 +16,8 @@ from orchestration.errors import QueryFailedError
 __all__ = ["query"]
 
 
-@click.command()
-@click.argument("workflow_id", metavar="ID")
+@command(short_help="ask a run something")
+@workflow_argument
 @click.argument("name", metavar="[NAME]", default="@handlers")
 @click.argument("args", type=JSON, nargs=-1, metavar="[JSON]...")
 @click.option("--run", "run_id", metavar="RUN_ID", help="One run of it. Default: the latest.")
@@ -39,6 +41,10 @@ def query(
       orchestration query order-7
       orchestration query order-7 state
       orchestration query order-7 price 50
+
+    \b
+    Next:
+      orchestration update order-7 NAME      ask it to change
     """
     session = session_of(context)
     handle = load_application(session).find(workflow_id, run_id)

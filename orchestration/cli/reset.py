@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestration.cli.bulk import act_on_runs, bulk_options
+from orchestration.cli.commands import command
 from orchestration.cli.exits import CliError, Exit
 from orchestration.cli.session import shared_options
 from orchestration.cli.values import event_place
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["reset", "told"]
 
 
-@click.command()
+@command(short_help="go on from an earlier event, as a new run")
 @bulk_options
 @click.option("--to", "event", required=True, metavar="EVENT", help="Number of an input, or a name, see above.")
 @click.option("--reason", "-r", default="", metavar="TEXT", help="Kept in the history of the old run.")
@@ -37,9 +38,13 @@ def reset(
 
     \b
     Examples:
-      orchestration reset order-7 --to 12 --reason "the bank had answered nonsense"
+      orchestration reset order-7 --to 12 --reason "a wrong answer"
       orchestration reset order-7 --to last-activity --new-code
-      orchestration reset --all --status failed --type app.workflows:order_processor --to first-failure --dry-run
+      orchestration reset --all --status failed --to first-failure --dry-run
+
+    \b
+    Next:
+      orchestration show order-7             where the new run stands
     """
     place = event_place(event)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from orchestration.cli.application import load_application
+from orchestration.cli.commands import command
+from orchestration.cli.completion import workflow_argument
 from orchestration.cli.exits import CliError, Exit
 from orchestration.cli.outcomes import print_failure, print_result
 from orchestration.cli.session import session_of, shared_options
@@ -14,8 +16,8 @@ from orchestration.errors import WorkflowFailedError
 __all__ = ["result"]
 
 
-@click.command()
-@click.argument("workflow_id", metavar="ID")
+@command(short_help="wait for the end of a run, print its result")
+@workflow_argument
 @click.option("--timeout", type=SECONDS, metavar="TIME", help="Longest wait, as 30s; exit code 5. Default: for ever.")
 @click.option("--run", "run_id", metavar="RUN_ID", help="One run of it. Default: the latest.")
 @shared_options
@@ -26,6 +28,10 @@ def result(context: click.Context, workflow_id: str, timeout: float | None, run_
     \b
     Example:
       orchestration result order-7 --timeout 30s
+
+    \b
+    Next:
+      orchestration timeline order-7         what took so long
     """
     session = session_of(context)
     handle = load_application(session).find(workflow_id, run_id)

@@ -7,12 +7,13 @@ from typing import Any
 import click
 
 from orchestration.cli.bulk import act_on_runs, bulk_options
+from orchestration.cli.commands import command
 from orchestration.cli.session import shared_options
 
 __all__ = ["retry"]
 
 
-@click.command()
+@command(short_help="let parked runs try again")
 @bulk_options
 @shared_options
 @click.pass_context
@@ -27,6 +28,10 @@ def retry(context: click.Context, /, **chosen: Any) -> None:
       orchestration list --status parked
       orchestration retry order-7
       orchestration retry --all --type app.workflows:order_processor --rate 10/s
+
+    \b
+    Next:
+      orchestration list --status parked     whether any is left
     """
     act_on_runs(
         context, lambda handle: handle.retry(), done="{id} tries again as soon as a worker takes it",

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from orchestration.cli.children import Child, ending_on_signals
+from orchestration.cli.commands import command
 from orchestration.cli.exits import CliError, Exit
 from orchestration.cli.follow import follow
 from orchestration.cli.handover import hand_over_from_celery
@@ -24,7 +25,7 @@ from orchestration.errors import WorkflowFailedError
 __all__ = ["run"]
 
 
-@click.command()
+@command(short_help="start a workflow, show its steps, print its result")
 @start_options
 @click.option("--timeout", type=SECONDS, metavar="TIME", help="Stop waiting after this, as 30s; exit code 5.")
 @click.option(
@@ -52,7 +53,12 @@ def run(
     \b
     Examples:
       orchestration run app:hello --input '"Ana"'
-      orchestration run app.workflows:order_processor --input @order.json --id order-7 --timeout 5m
+      orchestration run app.workflows:order_processor \\
+          --input @order.json --id order-7 --timeout 5m
+
+    \b
+    Next:
+      orchestration dev                      a Redis and a worker that stay
     """
     session = session_of(context)
     hand_over_from_celery(session)
@@ -72,8 +78,9 @@ def run(
         facts = {"id": handle.id, "run_id": handle.run_id} if session.json else None
         try:
             value = follow(
-                handle, timeout_s=timeout, is_quiet=session.json, look_after=look_after, app=stack.application.name
-            )
+                handle, stack.application.orchestration.runtime, timeout_s=timeout, is_quiet=session.json,
+                look_after=look_after, app=stack.application.name,
+            )  # fmt: skip
         except WorkflowFailedError as error:
             status = handle.describe().status
             code = print_failure(

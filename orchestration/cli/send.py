@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from orchestration.cli.application import load_application
+from orchestration.cli.commands import command
 from orchestration.cli.exits import CliError
-from orchestration.cli.output import print_json
+from orchestration.cli.output import print_json, say
 from orchestration.cli.session import session_of, shared_options
 from orchestration.cli.values import JSON, Parsed
 from orchestration.core.pid import parse_pid
@@ -14,7 +15,7 @@ from orchestration.core.pid import parse_pid
 __all__ = ["send"]
 
 
-@click.command()
+@command(short_help="send a message to a process")
 @click.argument("dest", metavar="PID_OR_NAME")
 @click.argument("topic")
 @click.argument("payloads", type=JSON, nargs=-1, metavar="[JSON]...")
@@ -29,6 +30,10 @@ def send(context: click.Context, dest: str, topic: str, payloads: tuple[Parsed, 
     \b
     Example:
       orchestration send lobby say '{"text": "maintenance at six"}'
+
+    \b
+    Next:
+      orchestration processes                whom there is to speak to
     """
     from orchestration.client.processes import is_workflow
 
@@ -46,4 +51,4 @@ def send(context: click.Context, dest: str, topic: str, payloads: tuple[Parsed, 
     if session.json:
         print_json({"to": dest, "topic": topic})
     else:
-        print(f"{topic} is in the mailbox of {dest}")
+        say(f"{topic} is in the mailbox of {dest}")

@@ -10,7 +10,7 @@ import click
 
 from orchestration.cli.values import SECONDS
 
-__all__ = ["Session", "session_of", "shared_options"]
+__all__ = ["Session", "SharedOption", "session_of", "shared_options"]
 
 _KEY: Final = "orchestration.cli"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -39,6 +39,10 @@ class Session:
     debug: bool = False
 
 
+class SharedOption(click.Option):
+    """An option that every command takes."""
+
+
 def session_of(context: click.Context) -> Session:
     """The session that a command belongs to."""
     return cast("Session", context.meta.setdefault(_KEY, Session()))
@@ -52,7 +56,7 @@ def _keep(context: click.Context, option: click.Parameter, value: Any) -> None:
 
 def shared_options(command: _Command) -> _Command:
     """Give a command the options of :class:`Session`."""
-    facts: dict[str, Any] = {"expose_value": False, "callback": _keep}
+    facts: dict[str, Any] = {"expose_value": False, "callback": _keep, "cls": SharedOption}
     options = (
         click.option(
             "-A", "--app", metavar="APP",

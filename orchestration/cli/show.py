@@ -1,140 +1,118 @@
-"""``orchestration show``: where a run stands, read from the store alone."""
+"""``orchestration show``: where a run stands, read from the store alone; with ``--follow`` until it has ended."""
 
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestration.cli.application import load_application
+from orchestration.cli.commands import command
+from orchestration.cli.completion import workflow_argument
+from orchestration.cli.exits import CliError, Exit
+from orchestration.cli.follow import each_change, follow_lines
 from orchestration.cli.outcomes import failure_facts, failure_line
-from orchestration.cli.output import ago, print_json, size, status_text, table, when
+from orchestration.cli.output import console, note, print_json
 from orchestration.cli.output import show as show_text
+from orchestration.cli.run_picture import run_picture
 from orchestration.cli.session import session_of, shared_options
-from orchestration.cli.values import as_json
+from orchestration.cli.values import SECONDS
 from orchestration.errors import ApplicationError
 
 if TYPE_CHECKING:
+    from orchestration.cli.application import Application
     from orchestration.client import Description, WorkflowHandle
 
 __all__ = ["show"]
 
 
-@click.command()
-@click.argument("workflow_id", metavar="ID")
+@command(short_help="where a run stands, and why it does not go on")
+@workflow_argument
 @click.option("--run", "run_id", metavar="RUN_ID", help="One run of it. Default: the latest.")
+@click.option("--follow", "-f", is_flag=True, help="Go on showing it until it has ended; exit codes as `result`.")
+@click.option("--timeout", type=SECONDS, metavar="TIME", help="With --follow: longest wait; exit code 5.")
 @shared_options
 @click.pass_context
-def show(context: click.Context, workflow_id: str, run_id: str | None) -> None:
+def show(context: click.Context, workflow_id: str, run_id: str | None, follow: bool, timeout: float | None) -> None:
     """Show where a run stands: each coroutine's file and line, what it waits for, since when.
 
-    Everything is read from Redis; no worker needs to be up.
+    Everything is read from Redis; no worker needs to be up. With --follow the terminal shows every change until the run
+    has ended, what is no terminal gets a line for each, and --json an object.
 
     \b
-    Example:
+    Examples:
       orchestration show order-7
+      orchestration show order-7 --follow
+      orchestration show order-7 --json | jq .places
+
+    \b
+    Next:
+      orchestration history order-7      what it was told and what it asked for
+      orchestration timeline order-7     how long each step took
     """
     session = session_of(context)
-    handle = load_application(session).find(workflow_id, run_id)
+    if timeout is not None and not follow:
+        raise CliError("--timeout is for --follow: give that too")
+    application = load_application(session)
+    handle = application.find(workflow_id, run_id)
+    if follow:
+        context.exit(_follow(application, handle, timeout, as_json=session.json))
     seen = handle.describe()
     outcome = _outcome(handle) if seen.closed_ms else {}
     if session.json:
-        facts = {"failure": failure_facts(outcome["failure"])} if "failure" in outcome else outcome
-        print_json({**dataclasses.asdict(seen), **facts})
+        print_json(_facts(seen, outcome))
     else:
-        _print(seen, outcome)
+        show_text(run_picture(seen, **outcome))
+
+
+def _follow(application: Application, handle: WorkflowHandle, timeout: float | None, *, as_json: bool) -> Exit:
+    changes = each_change(application.orchestration.runtime, handle, timeout_s=timeout)
+    last = None
+    if not as_json and console().is_terminal:
+        last = _follow_live(changes)
+    else:
+        for seen in changes if as_json else follow_lines(changes):
+            if seen is not last and as_json and not (seen.closed_ms and not seen.next_run_id):
+                print_json(_facts(seen, {}), pretty=False)
+            last = seen
+    assert last is not None  # a run that is not known has been told before
+    outcome = _outcome(handle)
+    if as_json:
+        print_json(_facts(last, outcome), pretty=False)
+    elif console().is_terminal:
+        show_text(run_picture(last, **outcome))
+    if "failure" in outcome:
+        if not as_json:
+            note(f"error: workflow {handle.id!r} {last.status}: {failure_line(outcome['failure'])}")
+        return Exit.FAILED
+    return Exit.OK
+
+
+def _follow_live(changes: Any) -> Description | None:
+    """Show the run in place, as long as it is open."""
+    from rich.live import Live
+
+    last = None
+    with Live(console=console(), transient=True, auto_refresh=False, vertical_overflow="ellipsis") as live:
+        for last in changes:
+            live.update(run_picture(last), refresh=True)
+    return last
 
 
 def _outcome(handle: WorkflowHandle) -> dict[str, Any]:
     try:
-        return {"result": handle.result(timeout=0)}
+        return {"result": (handle.result(timeout=0),)}
     except ApplicationError as error:
         return {"failure": error}
+    except TimeoutError:  # another run has taken its place, and is open
+        return {}
 
 
-def _print(seen: Description, outcome: dict[str, Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="bold", no_wrap=True)
-    facts.add_column(overflow="fold")
-    facts.add_row("workflow", seen.workflow_id)
-    facts.add_row("status", status_text(seen.status))
-    facts.add_row("type", seen.type)
-    facts.add_row("run", seen.run_id)
-    for name, origin in (("reset of", seen.reset_of), ("forked from", seen.forked_from)):
-        if origin:
-            facts.add_row(name, "run {} at event {}".format(*origin.split("/")))
-    if seen.next_run_id:
-        facts.add_row("goes on as", f"run {seen.next_run_id}")
-    if seen.attempt > 1:
-        facts.add_row("attempt", str(seen.attempt))
-    facts.add_row("started", when(seen.started_ms))
-    for name, time_ms in (("begins", seen.starts_ms), ("ends by", seen.deadline_ms if not seen.closed_ms else 0)):
-        if time_ms:
-            facts.add_row(name, when(time_ms))
-    for name, text in (("cron", seen.cron), ("summary", seen.summary), ("details", seen.details)):
-        if text:
-            facts.add_row(name, Text(text))
-    if seen.closed_ms:
-        facts.add_row("ended", when(seen.closed_ms))
+def _facts(seen: Description, outcome: dict[str, Any]) -> dict[str, Any]:
+    facts = dataclasses.asdict(seen)
     if "result" in outcome:
-        facts.add_row("result", as_json(outcome["result"]))
+        facts["result"] = outcome["result"][0]
     if "failure" in outcome:
-        facts.add_row("failure", Text(failure_line(outcome["failure"]), "red"))
-    if seen.parked:
-        cure = f"mend the cause, then `orchestration retry {seen.workflow_id}`"
-        facts.add_row("parked", Text(f"{seen.parked} ({cure})", "yellow"))
-    if seen.status == "paused":
-        told = f"{seen.paused} " if seen.paused else ""
-        facts.add_row("paused", Text(f"{told}(`orchestration resume {seen.workflow_id}` lets it go on)", "blue"))
-    unread = f", {seen.unread} input{'s'[: seen.unread != 1]} not taken yet" if seen.unread else ""
-    facts.add_row("history", f"{seen.history_length} events, {size(seen.history_bytes)}{unread}")
-    for warning in seen.warnings:
-        facts.add_row("near", Text(warning, "yellow"))
-    facts.add_row("queue", f"{seen.task_queue or 'default'} (namespace {seen.namespace})")
-    facts.add_row("code", f"sha256 {seen.bundle[:16]}")
-    for name, values in (("search", seen.search), ("memo", seen.memo)):
-        if values:
-            facts.add_row(name, as_json(values))
-    if seen.counters:
-        facts.add_row("counters", ", ".join(f"{name} {count}" for name, count in sorted(seen.counters.items())))
-    show_text(facts)
-    _print_places(seen)
-    _print_pending(seen)
-
-
-def _print_places(seen: Description) -> None:
-    if not seen.places:
-        if not seen.closed_ms:
-            print(f"\n{_why_nowhere(seen)}")
-        return
-    print("\nstands at")
-    made = table("#", "where", "function", "waits for", "since", fold="where")
-    for place in seen.places:
-        where = f"{place.file}:{place.line}" if place.line else "(not begun)"
-        made.add_row(str(place.task), where, place.function, place.waits_for or "(runs)", when(place.since_ms))
-    show_text(made)
-
-
-def _why_nowhere(seen: Description) -> str:
-    if seen.history_length:
-        return "it is being advanced"
-    return f"it begins {ago(seen.starts_ms)}" if seen.starts_ms > time.time() * 1000 else "no worker has taken it yet"
-
-
-def _print_pending(seen: Description) -> None:
-    if not seen.pending:
-        return
-    print("\npending activities")
-    made = table("#", "activity", "attempt", "state", "since", "last failure", fold="last failure")
-    for activity in seen.pending:
-        failure = activity.last_failure or {}
-        told = ": ".join(str(failure[name]) for name in ("kind", "message") if failure.get(name))
-        owner = f" by {activity.owner}" if activity.owner else ""
-        since = when(activity.since_ms)
-        made.add_row(str(activity.seq), activity.target, str(activity.attempt), f"{activity.state}{owner}", since, told)
-    show_text(made)
+        facts["failure"] = failure_facts(outcome["failure"])
+    return facts

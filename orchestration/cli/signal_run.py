@@ -5,16 +5,18 @@ from __future__ import annotations
 import click
 
 from orchestration.cli.application import load_application
+from orchestration.cli.commands import command
+from orchestration.cli.completion import workflow_argument
 from orchestration.cli.exits import CliError
-from orchestration.cli.output import print_json
+from orchestration.cli.output import print_json, say
 from orchestration.cli.session import session_of, shared_options
 from orchestration.cli.values import JSON, Parsed
 
 __all__ = ["signal_run"]
 
 
-@click.command("signal")
-@click.argument("workflow_id", metavar="ID")
+@command("signal", short_help="send a message to a run")
+@workflow_argument
 @click.argument("topic")
 @click.argument("payloads", type=JSON, nargs=-1, metavar="[JSON]...")
 @click.option("--run", "run_id", metavar="RUN_ID", help="One run of it. Default: the latest.")
@@ -33,6 +35,10 @@ def signal_run(
     \b
     Example:
       orchestration signal approval-7 decision '{"approved": true, "by": "Ana"}'
+
+    \b
+    Next:
+      orchestration show order-7             what it made of it
     """
     session = session_of(context)
     handle = load_application(session).find(workflow_id, run_id)
@@ -43,4 +49,4 @@ def signal_run(
     if session.json:
         print_json({"id": handle.id, "run_id": handle.run_id, "topic": topic})
     else:
-        print(f"{topic} is in the inbox of {handle.id}")
+        say(f"{topic} is in the inbox of {handle.id}")

@@ -71,6 +71,12 @@ class Stack:
         self.children.append(child)
         return child
 
+    def end(self, child: Child) -> None:
+        """End one process in order, while the others go on."""
+        self.children.remove(child)
+        child.ask_to_stop()
+        child.stop(grace_s=_GRACE_S)
+
     def stop(self) -> None:
         """End everything, workers before Redis; a Ctrl-C meanwhile ends it at once. Safe to repeat."""
         grace_s = _GRACE_S

@@ -7,14 +7,15 @@ from typing import Any
 import click
 
 from orchestration.cli.application import load_application
-from orchestration.cli.output import print_json
+from orchestration.cli.commands import command
+from orchestration.cli.output import print_json, say
 from orchestration.cli.session import session_of, shared_options
 from orchestration.cli.starting import start_options, start_workflow
 
 __all__ = ["start"]
 
 
-@click.command()
+@command(short_help="start a workflow and return")
 @start_options
 @shared_options
 @click.pass_context
@@ -23,9 +24,15 @@ def start(context: click.Context, /, **options: Any) -> None:
 
     \b
     Example:
-      orchestration start app.workflows:approval --id approval-7 --input '{"order_id": "7"}'
+      orchestration start app.workflows:approval --id approval-7 \\
+          --input '{"order_id": "7"}'
       orchestration signal approval-7 decision '{"approved": true}'
       orchestration result approval-7
+
+    \b
+    Next:
+      orchestration show order-7 --follow    watch it
+      orchestration result order-7           wait for its result
     """
     session = session_of(context)
     application = load_application(session)
@@ -33,4 +40,4 @@ def start(context: click.Context, /, **options: Any) -> None:
     if session.json:
         print_json({"id": handle.id, "run_id": handle.run_id, "pid": handle.pid})
     else:
-        print(f"started {handle.id} (run {handle.run_id}); `orchestration show {handle.id}` says where it stands")
+        say(f"started {handle.id} (run {handle.run_id}); `orchestration show {handle.id}` says where it stands")

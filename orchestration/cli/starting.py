@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from orchestration.cli.application import Application
+from orchestration.cli.completion import complete_entries
 from orchestration.cli.exits import CliError
 from orchestration.cli.identity import identity_options, read_identity
 from orchestration.cli.values import JSON, SECONDS, Parsed
@@ -18,27 +19,27 @@ if TYPE_CHECKING:
 
 __all__ = ["start_options", "start_workflow"]
 
+_CONFLICT: Final = ("fail", "use_existing", "terminate_existing")
+_REUSE: Final = ("allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate", "terminate_if_running")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def start_options(command: _Command) -> _Command:
     """Give a command the arguments of a start; they arrive as keyword arguments for :func:`start_workflow`."""
     options = (
-        click.argument("entry", metavar="ENTRY"),
+        click.argument("entry", metavar="ENTRY", shell_complete=complete_entries),
         click.option(
             "--input", "-i", "inputs", type=JSON, multiple=True, metavar="JSON",
             help="An argument of the workflow, as JSON, @FILE or - for standard input. Once for each argument.",
         ),
         click.option("--id", "workflow_id", metavar="ID", help="Name of the workflow. Default: a new UUID."),
         click.option(
-            "--conflict", type=click.Choice(["fail", "use_existing", "terminate_existing"]), default="fail",
-            help="When a run of this id is open.", show_default=True,
+            "--conflict", type=click.Choice(_CONFLICT), default="fail", show_default=True, metavar="POLICY",
+            help=f"When a run of this id is open: {', '.join(_CONFLICT)}.",
         ),
         click.option(
-            "--reuse", default="allow_duplicate", help="When a run of this id has ended.", show_default=True,
-            type=click.Choice(
-                ["allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate", "terminate_if_running"]
-            ),
+            "--reuse", type=click.Choice(_REUSE), default="allow_duplicate", show_default=True, metavar="POLICY",
+            help=f"When a run of this id has ended: {', '.join(_REUSE)}.",
         ),
         click.option("--queue", metavar="NAME", help="Another task queue than the entry's."),
         click.option("--run-timeout", type=SECONDS, metavar="TIME", help="A run is ended after this, as 1h30m."),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from orchestration.cli.application import load_application
+from orchestration.cli.commands import command
+from orchestration.cli.completion import workflow_argument
 from orchestration.cli.exits import CliError, Exit
 from orchestration.cli.outcomes import print_failure, print_result
 from orchestration.cli.session import session_of, shared_options
@@ -14,8 +16,8 @@ from orchestration.errors import UpdateFailedError, UpdateRejectedError
 __all__ = ["update"]
 
 
-@click.command()
-@click.argument("workflow_id", metavar="ID")
+@command(short_help="ask a run to change, and wait for its answer")
+@workflow_argument
 @click.argument("name")
 @click.argument("args", type=JSON, nargs=-1, metavar="[JSON]...")
 @click.option("--update-id", metavar="TEXT", help="The same update id is carried out once, and answered alike.")
@@ -36,6 +38,10 @@ def update(
     \b
     Example:
       orchestration update account-7 withdraw 50 --update-id invoice-12
+
+    \b
+    Next:
+      orchestration query order-7            what it can be asked
     """
     session = session_of(context)
     handle = load_application(session).find(workflow_id, run_id)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestration.cli.bulk import act_on_runs, bulk_options
+from orchestration.cli.commands import command
 from orchestration.cli.exits import CliError, Exit
+from orchestration.cli.output import note
 from orchestration.cli.session import session_of, shared_options
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["upgrade"]
 
 
-@click.command()
+@command(short_help="move runs to the code of this checkout")
 @bulk_options
 @shared_options
 @click.pass_context
@@ -33,6 +34,10 @@ def upgrade(context: click.Context, /, **chosen: Any) -> None:
     Examples:
       orchestration upgrade order-7 --dry-run
       orchestration upgrade --all --type app.workflows:order_processor --rate 50/s
+
+    \b
+    Next:
+      orchestration retry order-7            when it was parked
     """
     as_json = session_of(context).json
 
@@ -56,7 +61,7 @@ def _told(handle: WorkflowHandle, move: Move, *, as_json: bool) -> dict[str, Any
     for warning in move.warnings:
         at = f" at {warning.line}" if warning.line else ""
         text = f"event {warning.event_number}: the history says {warning.expected}, the code asks for {warning.actual}"
-        print(f"warning: {handle.id}: {text}{at}", file=sys.stderr)
+        note(f"warning: {handle.id}: {text}{at}")
     is_same = move.fit is Fit.SAME
     return {
         **facts, "what": "is on this code already" if is_same else "goes on with this code",

@@ -7,19 +7,23 @@ import datetime as dt
 import click
 
 from orchestration.cli.application import load_application
+from orchestration.cli.commands import command
+from orchestration.cli.completion import complete_schedules
 from orchestration.cli.exits import CliError
-from orchestration.cli.output import print_json
+from orchestration.cli.output import print_json, say
 from orchestration.cli.schedules.options import OVERLAP, TIME, find_schedule
 from orchestration.cli.session import session_of, shared_options
 
 __all__ = ["backfill"]
 
 
-@click.command()
-@click.argument("schedule_id", metavar="ID")
+@command(short_help="start it for a stretch of the past")
+@click.argument("schedule_id", metavar="ID", shell_complete=complete_schedules)
 @click.argument("start", metavar="FROM", type=TIME)
 @click.argument("end", metavar="TO", type=TIME)
-@click.option("--overlap", type=OVERLAP, default="buffer_all", show_default=True, help="For these times.")
+@click.option(
+    "--overlap", type=OVERLAP, metavar="POLICY", default="buffer_all", show_default=True, help="For these times."
+)
 @shared_options
 @click.pass_context
 def backfill(context: click.Context, schedule_id: str, start: dt.datetime, end: dt.datetime, overlap: str) -> None:
@@ -31,7 +35,11 @@ def backfill(context: click.Context, schedule_id: str, start: dt.datetime, end: 
     \b
     Example:
       orchestration schedule backfill nightly 2026-03-01 2026-03-08
-      orchestration schedule backfill nightly 2026-03-01T00:00+01:00 2026-03-02T00:00+01:00 --overlap allow_all
+      orchestration schedule backfill nightly 2026-03-01 2026-03-02 --overlap skip
+
+    \b
+    Next:
+      orchestration schedule show nightly    how many are still to come
     """
     session = session_of(context)
     handle = find_schedule(load_application(session), schedule_id)
@@ -42,4 +50,4 @@ def backfill(context: click.Context, schedule_id: str, start: dt.datetime, end: 
     if session.json:
         print_json({"id": schedule_id, "done": "backfill", "from": start.isoformat(), "to": end.isoformat()})
     else:
-        print(f"{schedule_id} is started for every time from {start.isoformat()} to {end.isoformat()}")
+        say(f"{schedule_id} is started for every time from {start.isoformat()} to {end.isoformat()}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from orchestration.cli.application import load_application
-from orchestration.cli.output import print_json
+from orchestration.cli.commands import command
+from orchestration.cli.completion import complete_schedules
+from orchestration.cli.output import print_json, say
 from orchestration.cli.schedules.options import OVERLAP, find_schedule
 from orchestration.cli.schedules.texts import next_text
 from orchestration.cli.session import session_of, shared_options
@@ -13,8 +15,8 @@ from orchestration.cli.session import session_of, shared_options
 __all__ = ["delete", "pause", "resume", "trigger"]
 
 
-@click.command()
-@click.argument("schedule_id", metavar="ID")
+@command(short_help="start nothing more for now")
+@click.argument("schedule_id", metavar="ID", shell_complete=complete_schedules)
 @click.option("--note", default="", metavar="TEXT", help="Why; `show` and `list` tell it.")
 @shared_options
 @click.pass_context
@@ -24,14 +26,18 @@ def pause(context: click.Context, schedule_id: str, note: str) -> None:
     \b
     Example:
       orchestration schedule pause nightly --note "the warehouse is being moved"
+
+    \b
+    Next:
+      orchestration schedule resume nightly  let it go on
     """
     session = session_of(context)
     find_schedule(load_application(session), schedule_id).pause(note)
     _done(context, schedule_id, f"{schedule_id} is paused")
 
 
-@click.command()
-@click.argument("schedule_id", metavar="ID")
+@command(short_help="let it go on")
+@click.argument("schedule_id", metavar="ID", shell_complete=complete_schedules)
 @click.option("--note", default="", metavar="TEXT", help="Why; `show` tells it.")
 @shared_options
 @click.pass_context
@@ -41,6 +47,10 @@ def resume(context: click.Context, schedule_id: str, note: str) -> None:
     \b
     Example:
       orchestration schedule resume nightly
+
+    \b
+    Next:
+      orchestration schedule show nightly    its next times
     """
     session = session_of(context)
     handle = find_schedule(load_application(session), schedule_id)
@@ -48,9 +58,9 @@ def resume(context: click.Context, schedule_id: str, note: str) -> None:
     _done(context, schedule_id, f"{schedule_id} goes on: {next_text(handle.describe())}")
 
 
-@click.command()
-@click.argument("schedule_id", metavar="ID")
-@click.option("--overlap", type=OVERLAP, help="For this once. Default: the schedule's own.")
+@command(short_help="start it once, now")
+@click.argument("schedule_id", metavar="ID", shell_complete=complete_schedules)
+@click.option("--overlap", type=OVERLAP, metavar="POLICY", help="For this once. Default: the schedule's own.")
 @shared_options
 @click.pass_context
 def trigger(context: click.Context, schedule_id: str, overlap: str | None) -> None:
@@ -59,6 +69,10 @@ def trigger(context: click.Context, schedule_id: str, overlap: str | None) -> No
     \b
     Example:
       orchestration schedule trigger nightly --overlap allow_all
+
+    \b
+    Next:
+      orchestration schedule show nightly    what became of it
     """
     session = session_of(context)
     find_schedule(load_application(session), schedule_id).trigger(overlap)
@@ -66,8 +80,8 @@ def trigger(context: click.Context, schedule_id: str, overlap: str | None) -> No
     _done(context, schedule_id, said)
 
 
-@click.command()
-@click.argument("schedule_id", metavar="ID")
+@command(short_help="forget a schedule; its runs are left alone")
+@click.argument("schedule_id", metavar="ID", shell_complete=complete_schedules)
 @shared_options
 @click.pass_context
 def delete(context: click.Context, schedule_id: str) -> None:
@@ -76,6 +90,10 @@ def delete(context: click.Context, schedule_id: str) -> None:
     \b
     Example:
       orchestration schedule delete nightly
+
+    \b
+    Next:
+      orchestration list --id-prefix nightly the runs that it started
     """
     session = session_of(context)
     find_schedule(load_application(session), schedule_id).delete()
@@ -86,4 +104,4 @@ def _done(context: click.Context, schedule_id: str, said: str) -> None:
     if session_of(context).json:
         print_json({"id": schedule_id, "done": context.info_name})
     else:
-        print(said)
+        say(said)

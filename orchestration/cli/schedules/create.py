@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from orchestration.cli.application import load_application
+from orchestration.cli.commands import command
+from orchestration.cli.completion import complete_entries
 from orchestration.cli.exits import CliError
-from orchestration.cli.output import print_json
+from orchestration.cli.output import print_json, say
 from orchestration.cli.schedules.options import action_of, definition_options, policy_of, spec_of
 from orchestration.cli.schedules.texts import facts, next_text
 from orchestration.cli.session import session_of, shared_options
@@ -16,9 +18,9 @@ from orchestration.cli.session import session_of, shared_options
 __all__ = ["create"]
 
 
-@click.command()
+@command(short_help="make a schedule")
 @click.argument("schedule_id", metavar="ID")
-@click.argument("entry", metavar="ENTRY")
+@click.argument("entry", metavar="ENTRY", shell_complete=complete_entries)
 @definition_options
 @click.option("--paused", is_flag=True, help="Start nothing before it is resumed.")
 @click.option("--note", default="", metavar="TEXT", help="Why it is there, or why it is paused.")
@@ -31,9 +33,16 @@ def create(context: click.Context, /, schedule_id: str, entry: str, paused: bool
 
     \b
     Examples:
-      orchestration schedule create nightly app.workflows:report --cron "0 2 * * *" --zone Europe/Berlin
-      orchestration schedule create poll app.workflows:poll --every 30s --jitter 5s --overlap buffer_one
-      orchestration schedule create once app.workflows:report --cron "0 9 1 3 *" --max-actions 1
+      orchestration schedule create nightly app.workflows:report \\
+          --cron "0 2 * * *" --zone Europe/Berlin
+      orchestration schedule create poll app.workflows:poll --every 30s
+      orchestration schedule create once app.workflows:report \\
+          --cron "0 9 1 3 *" --max-actions 1
+
+    \b
+    Next:
+      orchestration schedule show nightly    its next times
+      orchestration schedule trigger nightly start it once, now
     """
     session = session_of(context)
     spec, action, policy = spec_of(None, given), action_of(None, entry, given), policy_of(None, given)
@@ -50,4 +59,4 @@ def create(context: click.Context, /, schedule_id: str, entry: str, paused: bool
     if session.json:
         print_json(facts(seen))
     else:
-        print(f"made {schedule_id}: {next_text(seen)}")
+        say(f"made {schedule_id}: {next_text(seen)}")

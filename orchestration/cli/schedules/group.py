@@ -16,7 +16,10 @@ from orchestration.cli.session import shared_options
 __all__ = ["schedule"]
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Commands, short_help="start workflows again and again",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)  # fmt: skip
 @shared_options
 def schedule() -> None:
     """Start workflows again and again: by the calendar, or at an interval.
@@ -25,7 +28,8 @@ def schedule() -> None:
 
     \b
     Example:
-      orchestration schedule create nightly app.workflows:report --cron "0 2 * * *" --zone Europe/Berlin
+      orchestration schedule create nightly app.workflows:report \\
+          --cron "0 2 * * *" --zone Europe/Berlin
       orchestration schedule show nightly
       orchestration schedule pause nightly --note "the warehouse is being moved"
     """

@@ -76,7 +76,10 @@ def definition_options(command: _Command) -> _Command:
         ),
         click.option("--search", type=JSON, metavar="JSON", help="Search attributes of the runs, a JSON object."),
         click.option("--memo", type=JSON, metavar="JSON", help="What else is shown of the runs, a JSON object."),
-        click.option("--overlap", type=OVERLAP, help="When it is due and a run of it is open. Default: skip."),
+        click.option(
+            "--overlap", type=OVERLAP, metavar="POLICY",
+            help=f"When it is due and a run of it is open: {', '.join(OVERLAPS)}. Default: skip.",
+        ),
         click.option(
             "--catchup-window", type=SECONDS, metavar="TIME",
             help="Times missed in an outage are made good if they are not older. Default: 1h.",

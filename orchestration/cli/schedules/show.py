@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestration.cli.application import load_application
-from orchestration.cli.output import print_json, table, when
+from orchestration.cli.commands import command
+from orchestration.cli.completion import complete_schedules
+from orchestration.cli.output import print_json, say, when
 from orchestration.cli.output import show as show_text
+from orchestration.cli.rows import show_rows
 from orchestration.cli.schedules.options import find_schedule
 from orchestration.cli.schedules.texts import facts, rules_text, state_text
 from orchestration.cli.session import session_of, shared_options
@@ -22,8 +25,8 @@ __all__ = ["show"]
 _TIMES = 3
 
 
-@click.command()
-@click.argument("schedule_id", metavar="ID")
+@command(short_help="its next times, open runs, last actions")
+@click.argument("schedule_id", metavar="ID", shell_complete=complete_schedules)
 @shared_options
 @click.pass_context
 def show(context: click.Context, schedule_id: str) -> None:
@@ -32,6 +35,10 @@ def show(context: click.Context, schedule_id: str) -> None:
     \b
     Example:
       orchestration schedule show nightly
+
+    \b
+    Next:
+      orchestration list --id-prefix nightly the runs that it started
     """
     session = session_of(context)
     seen = find_schedule(load_application(session), schedule_id).describe()
@@ -73,8 +80,7 @@ def _print(seen: ScheduleDescription) -> None:
     for title, runs in (("open runs", seen.running), ("last actions", seen.recent)):
         if not runs:
             continue
-        print(f"\n{title}")
-        made = table("workflow", "by", "status", "since" if title == "open runs" else "at", "problem", fold="workflow")
-        for run in runs:
-            made.add_row(run.workflow_id, run.origin, run.status, when(run.at_ms), run.problem)
-        show_text(made)
+        say(f"\n{title}")
+        columns = ["workflow", "by", "status", "since" if title == "open runs" else "at", "problem"]
+        rows = [[run.workflow_id, run.origin, run.status, when(run.at_ms), run.problem] for run in runs]
+        show_rows(columns, rows, below=("problem",))

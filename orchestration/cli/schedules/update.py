@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from orchestration.cli.application import load_application
+from orchestration.cli.commands import command
+from orchestration.cli.completion import complete_schedules
 from orchestration.cli.exits import CliError
-from orchestration.cli.output import print_json
+from orchestration.cli.output import print_json, say
 from orchestration.cli.schedules.options import action_of, definition_options, find_schedule, policy_of, spec_of
 from orchestration.cli.schedules.texts import facts, next_text
 from orchestration.cli.session import session_of, shared_options
@@ -16,8 +18,8 @@ from orchestration.cli.session import session_of, shared_options
 __all__ = ["update"]
 
 
-@click.command()
-@click.argument("schedule_id", metavar="ID")
+@command(short_help="change what is named of a schedule")
+@click.argument("schedule_id", metavar="ID", shell_complete=complete_schedules)
 @click.option("--entry", metavar="ENTRY", help="Start another workflow.")
 @definition_options
 @shared_options
@@ -31,7 +33,12 @@ def update(context: click.Context, /, schedule_id: str, entry: str | None, **giv
     \b
     Examples:
       orchestration schedule update nightly --cron "0 3 * * *"
-      orchestration schedule update nightly --overlap buffer_one --catchup-window 6h
+      orchestration schedule update nightly \\
+          --overlap buffer_one --catchup-window 6h
+
+    \b
+    Next:
+      orchestration schedule show nightly    what it is now
     """
     session = session_of(context)
     handle = find_schedule(load_application(session), schedule_id)
@@ -48,4 +55,4 @@ def update(context: click.Context, /, schedule_id: str, entry: str | None, **giv
     if session.json:
         print_json(facts(seen))
     else:
-        print(f"changed {schedule_id}: {next_text(seen)}")
+        say(f"changed {schedule_id}: {next_text(seen)}")

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestration.cli.application import load_application
+from orchestration.cli.commands import command
+from orchestration.cli.completion import complete_services
 from orchestration.cli.exits import CliError, Exit
-from orchestration.cli.output import print_json
+from orchestration.cli.output import print_json, say
 from orchestration.cli.session import session_of, shared_options
 from orchestration.cli.values import SECONDS
 
@@ -22,8 +24,8 @@ _TIMEOUT = click.option(
 )
 
 
-@click.command()
-@click.argument("service_id", metavar="ID")
+@command(short_help="let a service run from now on")
+@click.argument("service_id", metavar="ID", shell_complete=complete_services)
 @_TIMEOUT
 @shared_options
 @click.pass_context
@@ -33,13 +35,17 @@ def start(context: click.Context, service_id: str, timeout: float | None) -> Non
     \b
     Example:
       orchestration services start app:mailer --timeout 30s
+
+    \b
+    Next:
+      orchestration services                 where it stands
     """
     _client(context).start_service(service_id, wait=timeout is not None, timeout=timeout)
     _done(context, service_id, "runs" if timeout is not None else "is to run")
 
 
-@click.command()
-@click.argument("service_id", metavar="ID")
+@command(short_help="keep a service stopped from now on")
+@click.argument("service_id", metavar="ID", shell_complete=complete_services)
 @_TIMEOUT
 @shared_options
 @click.pass_context
@@ -49,13 +55,17 @@ def stop(context: click.Context, service_id: str, timeout: float | None) -> None
     \b
     Example:
       orchestration services stop app:mailer
+
+    \b
+    Next:
+      orchestration services start app:mailer   let it run again
     """
     _client(context).stop_service(service_id, wait=timeout is not None, timeout=timeout)
     _done(context, service_id, "is stopped" if timeout is not None else "is to stop")
 
 
-@click.command()
-@click.argument("service_id", metavar="ID")
+@command(short_help="stop a service and start it")
+@click.argument("service_id", metavar="ID", shell_complete=complete_services)
 @_TIMEOUT
 @shared_options
 @click.pass_context
@@ -65,13 +75,17 @@ def restart(context: click.Context, service_id: str, timeout: float | None) -> N
     \b
     Example:
       orchestration services restart app:mailer
+
+    \b
+    Next:
+      orchestration services                 where it stands
     """
     _client(context).restart_service(service_id, wait=timeout is not None, timeout=timeout)
     _done(context, service_id, "runs again" if timeout is not None else "is to start again")
 
 
-@click.command()
-@click.argument("service_id", metavar="ID")
+@command(short_help="remove what is kept of a service")
+@click.argument("service_id", metavar="ID", shell_complete=complete_services)
 @shared_options
 @click.pass_context
 def forget(context: click.Context, service_id: str) -> None:
@@ -80,13 +94,17 @@ def forget(context: click.Context, service_id: str) -> None:
     \b
     Example:
       orchestration services forget app:mailer
+
+    \b
+    Next:
+      orchestration services                 those that are left
     """
     if not _client(context).forget_service(service_id):
         raise CliError(f"{service_id}: a worker looks after it; stop it first", Exit.REFUSED)
     if session_of(context).json:
         print_json({"id": service_id, "done": context.info_name})
     else:
-        print(f"{service_id} is forgotten")
+        say(f"{service_id} is forgotten")
 
 
 def _client(context: click.Context) -> Client:
@@ -97,4 +115,4 @@ def _done(context: click.Context, service_id: str, said: str) -> None:
     if session_of(context).json:
         print_json({"id": service_id, "done": context.info_name})
     else:
-        print(f"{service_id} {said}; `orchestration services` shows where it stands")
+        say(f"{service_id} {said}; `orchestration services` shows where it stands")

@@ -9,7 +9,8 @@ import click
 
 from orchestration.cli.application import Application, load_application
 from orchestration.cli.commands import Commands
-from orchestration.cli.output import ago, print_json, show, status_text, table
+from orchestration.cli.output import ago, print_json, say, status_text
+from orchestration.cli.rows import show_rows
 from orchestration.cli.services.changes import forget, restart, start, stop
 from orchestration.cli.session import session_of, shared_options
 
@@ -20,6 +21,7 @@ __all__ = ["services"]
 
 
 @click.group(
+    short_help="processes that are kept running",
     cls=Commands, invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )  # fmt: skip
@@ -45,15 +47,17 @@ def _list(application: Application, *, as_json: bool) -> None:
             print_json({**dataclasses.asdict(seen), "restarts": seen.restarts}, pretty=False)
         return
     if not found:
-        print("no services; docs/how-to/services.md shows how one is made")
+        say("no services; docs/how-to/services.md shows how one is made")
         return
-    made = table("service", "state", "since", "worker", "restarts", "next start", "reason", fold="reason")
-    for seen in found:
-        made.add_row(
+    rows = [
+        [
             seen.id, status_text(seen.state), ago(seen.since_ms) if seen.since_ms else "", seen.worker,
             str(seen.restarts), ago(seen.next_start_ms) if seen.next_start_ms else "", _reason(seen),
-        )  # fmt: skip
-    show(made)
+        ]
+        for seen in found
+    ]  # fmt: skip
+    columns = ["service", "state", "since", "worker", "restarts", "next start", "reason"]
+    show_rows(columns, rows, below=("reason",))
 
 
 def _reason(seen: ServiceDescription) -> str:

@@ -21,6 +21,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "run", "dev", "start", "list", "show", "history", "signal", "cancel", "terminate", "result", "call", "retry",
         "check", "pause", "resume", "upgrade", "reset", "fork", "count", "query", "update", "schedule", "activity",
         "services", "processes", "send", "doctor", "audit",
+        "services", "processes", "send", "timeline", "graph", "completion",
     ]) == COMMANDS  # fmt: skip
 
 
