@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 from orchestration.core.activity_options import entry_options
 from orchestration.health.facts import Facts
@@ -95,12 +94,12 @@ def results(facts: Facts) -> Iterator[Note]:
         )  # fmt: skip
     expires = conf.result_expires
     seconds = expires.total_seconds() if isinstance(expires, timedelta) else float(expires or 0)
-    chord: Any = conf.get("result_chord_expires", None)
-    if seconds and chord != 0 and (chord is None or float(chord) < facts.settings.retention_ms / 1000):
+    # In a backend of keys workers keep alive what open workflows wait for.
+    if seconds and seconds < facts.settings.retention_ms / 1000 and not hasattr(app.backend, "get_key_for_group"):
         yield Note(
-            Severity.NOTICE, "result_expires", f"after {seconds:g} s the counter of a chord is gone: a chord never "
-            "fires whose "
-            "header has a workflow that takes longer", "set result_chord_expires to 0 where workflows are in chords",
+            Severity.NOTICE, "result_expires", f"after {seconds:g} s results are deleted, also those that a chord has "
+            "collected while a workflow of its header is open",
+            "set result_expires above the longest workflow in a chord",
         )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,9 +17,8 @@ from orchestration.core.prefix import OpenCommand, open_at
 from orchestration.health.bundles import code_here
 from orchestration.health.judging import Fault, Mender
 from orchestration.store.audits import Mend, OpenEntry, Snapshot
-from orchestration.store.results import RunRecord
 from orchestration.store.store import Store
-from orchestration.tasks.chain_options import facts_of
+from orchestration.tasks.chain_options import ChainFacts, facts_of
 from orchestration.tasks.children import child_id
 from orchestration.tasks.effects import read_activity
 from orchestration.tasks.runtime import Runtime
@@ -74,28 +73,43 @@ def child_name(store: Store, seen: Snapshot, seq: int) -> str:
 
 
 class _Past:
-    """The history of a run, read when it is needed."""
+    """The history of a run, read once, when it is needed."""
 
     def __init__(self, store: Store, seen: Snapshot) -> None:
         self._store = store
         self._seen = seen
-        self.started: dict[int, str] = {}
-        """Addresses of its children."""
-        self.first = b""
-
-    def _history(self) -> Iterable[bytes]:
-        for event in self._store.runs.history(self._seen.run_id, stop=self._seen.number("length")):
-            self.first = self.first or event
-            if event[1] == Code.CHILD_STARTED:
-                started = events.decode(event)
-                assert isinstance(started, events.ChildStarted)
-                self.started[started.seq] = started.pid
-            yield event
 
     @cached_property
+    def _read(self) -> tuple[dict[int, OpenCommand], dict[int, str], dict[str, Any]]:
+        started: dict[int, str] = {}
+        meta: dict[str, Any] = {}
+
+        def history() -> Iterator[bytes]:
+            for event in self._store.runs.history(self._seen.run_id, stop=self._seen.number("length")):
+                if event[1] in (Code.STARTED, Code.CHILD_STARTED):
+                    decoded = events.decode(event)
+                    if isinstance(decoded, events.Started):
+                        meta.update(decoded.meta)
+                    elif isinstance(decoded, events.ChildStarted):
+                        started[decoded.seq] = decoded.pid
+                yield event
+
+        return open_at(history()), started, meta
+
+    @property
     def open(self) -> dict[int, OpenCommand]:
         """What it has asked for and not been answered."""
-        return open_at(self._history())
+        return self._read[0]
+
+    @property
+    def started(self) -> dict[int, str]:
+        """Addresses of its children."""
+        return self._read[1]
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What it was started with."""
+        return self._read[2]
 
 
 class _Mender:
@@ -188,7 +202,7 @@ class _Mender:
             entry: list[Any] = ["watch", self._namespace, self._seen.run_id, seq, self._past.started[seq]]
             self._out(seq, "w", f"child {seq} is asked for its end again", entry)
             return
-        facts = facts_of(self._namespace, self._record, self._meta)
+        facts = self._facts
         context = {**dict(facts.meta.get("ctx") or {}), **event.options.get("ctx", {})}
         options = {**event.options, **Identity.of(event.options, Identity.of(facts.meta)).fields()}
         queue = self._seen.fields.get("queue", "")
@@ -199,18 +213,13 @@ class _Mender:
         self._op(done, "out", f"{letter}/{self._member}/{seq}", msgpack.packb(entry), str(seq), b"")
 
     @cached_property
-    def _record(self) -> RunRecord:
-        return self.store.runs.record(self._seen.run_id, extra=True)
-
-    @property
-    def _meta(self) -> dict[str, Any]:
-        _ = self._past.open  # reads the history
-        started = events.decode(self._past.first)
-        return started.meta if isinstance(started, events.Started) else {}
+    def _facts(self) -> ChainFacts:
+        record = self.store.runs.record(self._seen.run_id)
+        return facts_of(self._namespace, record, self._past.meta)
 
     @property
     def _pid(self) -> str:
-        return str(facts_of(self._namespace, self._record, self._meta).meta.get("pid", ""))
+        return str(self._facts.meta.get("pid", ""))
 
 
 _BY_KIND = {

@@ -44,7 +44,7 @@ class _Asked(Facts):
 def app(tmp_path: Path) -> Celery:
     (tmp_path / "a.yaml").write_text(yaml.safe_dump({"version": "1.0", "namespace": "a", "entries": ENTRIES}), "utf-8")
     app = Celery("t", broker="redis://127.0.0.1:1/0", backend="redis://127.0.0.1:1/0", set_as_current=False)
-    app.conf.update(worker_prefetch_multiplier=1, result_chord_expires=0)
+    app.conf.update(worker_prefetch_multiplier=1)
     Orchestration(app, config=str(tmp_path)).connection = MemoryConnection()
     return app
 
@@ -72,6 +72,8 @@ def worst(notes: Any) -> tuple[str, str]:
         (celery_settings.time_limits, {"task_time_limit": 86400}, "ok", ""),
         (celery_settings.results, {"task_ignore_result": True}, "notice", "task_ignore_result"),
         (celery_settings.results, {}, "ok", ""),
+        (celery_settings.results, {"result_backend": "rpc://"}, "notice", "result_expires"),
+        (celery_settings.results, {"result_backend": "disabled://"}, "notice", "result_backend"),
         (celery_settings.content, {}, "ok", ""),
         (celery_settings.content, {"accept_content": ["msgpack"]}, "error", "accept_content"),
         (celery_settings.content, {"accept_content": ["json", "pickle"]}, "warning", "accept_content"),
