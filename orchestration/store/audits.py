@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestration.errors import StoreError
@@ -11,12 +11,15 @@ from orchestration.store.attempts import AttemptState, read_state
 from orchestration.store.base import Aggregate, pack_for_script, text
 from orchestration.store.keys import ShardKeys
 from orchestration.store.results import Delivery
-from orchestration.store.scripts import load_script
+from orchestration.store.scripts import Script, load_script
 from orchestration.types import RunId
 
 __all__ = ["Audits", "Backlog", "Mend", "OpenEntry", "Snapshot"]
 
 _HEADS = 500
+_MOST = 1_000
+_MOST_TRIES = 5
+_ALL = 1_000_000
 _PAGE = 1_000
 
 
@@ -122,21 +125,51 @@ class Audits(Aggregate):
 
     def inspect(self, run_ids: Sequence[RunId]) -> list[Snapshot]:
         """Read several runs, each at one moment; those that have ended are left out."""
-        script, orders = load_script("inspect_run"), []
-        for run_id in run_ids:
-            keys = self._keyspace.of_run(run_id)
-            named = [
-                keys.record(run_id), keys.inbox(run_id), keys.open(run_id), keys.timers, keys.ready, keys.pending,
-                keys.parked_runs, keys.outbox, keys.outbox_due,
-            ]  # fmt: skip
-            orders.append((script, named, [run_id, _HEADS]))
+        orders = [self._order(run_id, 0, _MOST) for run_id in run_ids]
         found = []
         for run_id, reply in zip(run_ids, self._connection.run_many(orders) if orders else [], strict=True):
             if isinstance(reply, Exception):
                 raise StoreError(f"run {run_id} cannot be inspected: {reply}") from reply
-            if text(reply[0]) == "open":
-                found.append(_snapshot(run_id, reply))
+            seen = self._whole(run_id, reply)
+            if seen is not None:
+                found.append(seen)
         return found
+
+    def _order(self, run_id: RunId, after: int, most: int) -> tuple[Script, list[str], list[Any]]:
+        keys = self._keyspace.of_run(run_id)
+        named = [
+            keys.record(run_id), keys.inbox(run_id), keys.open(run_id), keys.timers, keys.ready, keys.pending,
+            keys.parked_runs, keys.outbox, keys.outbox_due,
+        ]  # fmt: skip
+        return load_script("inspect_run"), named, [run_id, _HEADS, after, most]
+
+    def _whole(self, run_id: RunId, first: list[Any]) -> Snapshot | None:
+        """A run of whose open commands the first page has been read; None when it has ended.
+
+        Thousands of them in one script would hold Redis up. So they are read in pages, and again from the beginning
+        when the run has changed in between; one that never stands still is read in one.
+        """
+        reply = first
+        for tries in range(_MOST_TRIES + 1):
+            if tries:
+                script, keys, args = self._order(run_id, 0, _MOST if tries < _MOST_TRIES else _ALL)
+                reply = self._connection.run(script, keys, args)
+            if text(reply[0]) != "open":
+                return None
+            seen, more = _snapshot(run_id, reply), reply[7]
+            commands = list(seen.commands)
+            while more != b"":
+                script, keys, args = self._order(run_id, int(more), _MOST)
+                reply = self._connection.run(script, keys, args)
+                if text(reply[0]) != "open":
+                    return None
+                page, more = _snapshot(run_id, reply), reply[7]
+                if (page.fields["fence"], page.unread) != (seen.fields["fence"], seen.unread):
+                    break
+                commands += page.commands
+            else:
+                return replace(seen, commands=tuple(commands))
+        raise AssertionError("the last try reads all at once")
 
     def mend(self, seen: Snapshot, mend: Mend) -> Delivery:
         """Put back what should move a run, if nothing has changed it since it was inspected.
@@ -273,7 +306,7 @@ class Audits(Aggregate):
 
 
 def _snapshot(run_id: RunId, reply: Sequence[Any]) -> Snapshot:
-    _, time_ms, fields, unread, heads, marks, commands = reply
+    _, time_ms, fields, unread, heads, marks, commands, _ = reply
     ready, parked, delay, deadline = map(_time, marks)
     return Snapshot(
         run_id=run_id, time_ms=int(time_ms), fields={text(k): text(v) for k, v in _pairs(fields).items()},

@@ -274,8 +274,18 @@ def test_the_command_line_tells_findings_and_exits_with_1(
     assert "no such check" in cli("doctor", "--only", "weather", code=2).stderr
 
 
-def test_with_no_redis_it_is_one_error_and_exit_code_4(healthy: Deployment, tmp_path: Path) -> None:
-    with deployed(project, tmp_path, "redis://127.0.0.1:1/0") as away, project_cli(away) as cli:
-        for command in ("doctor", "audit"):
-            told = cli(command, "--wait", "0", code=4).stderr.splitlines()
-            assert [line for line in told if line.startswith("error: no reply from Redis")] == told[-1:]
+def test_with_no_redis_it_is_one_error_and_exit_code_4(cli: ProjectCli) -> None:
+    for command in ("doctor", "audit"):
+        told = cli(command, "--wait", "0", code=4, env={"REDIS_URL": "redis://127.0.0.1:1/0"}).stderr.splitlines()
+        assert [line for line in told if line.startswith("error: no reply from Redis")] == told[-1:]
+
+
+def test_the_command_line_says_what_moves_a_run(healthy: Deployment, cli: ProjectCli) -> None:
+    handle = healthy.client.start_workflow(asker)
+    wait_until(lambda: handle.describe().places)
+    assert "moved by a message" in cli("audit", handle.id).stdout
+    line, counts = map(json.loads, cli("audit", handle.id, "--json").stdout.splitlines())
+    assert (line["id"], line["faults"], counts) == (handle.id, [], {"runs": 1, "faulty": 0, "mended": 0})
+    handle.terminate()
+    assert "no open run" in cli("audit", handle.id).stderr
+    assert "no workflow" in cli("audit", "nobody", code=3).stderr

@@ -63,6 +63,22 @@ def test_a_run_that_waits_for_a_message_is_sound(runs: Runs) -> None:
     assert wakes(runs, runs.sleeping()) == ["a message: a signal, an update or a cancel request"]
 
 
+@pytest.mark.parametrize("moves", [False, True])
+def test_thousands_of_commands_are_read_in_pages(runs: Runs, monkeypatch: pytest.MonkeyPatch, moves: bool) -> None:
+    monkeypatch.setattr("orchestration.store.audits._MOST", 4)
+    run_id = runs.sleeping(*[["open", str(seq), b"o"] for seq in range(1, 11)])
+    run, calls = runs.backend.connection.run, itertools.count(1)
+
+    def and_move(*order: Any) -> Any:
+        if order[0].name == "inspect_run" and next(calls) % 2 == 0:
+            runs.store.runs.deliver(run_id, encode_input(5, "t", b"\x90"))
+        return run(*order)
+
+    if moves:
+        monkeypatch.setattr(runs.backend.connection, "run", and_move)
+    assert [command.seq for command in seen(runs, run_id).commands] == list(range(1, 11))
+
+
 def test_ended_and_unknown_runs_are_left_out(runs: Runs) -> None:
     ended, unknown = runs.ended(), runs.store.runs.new_id("nobody")
     assert runs.store.audits.inspect([ended, unknown]) == []

@@ -76,7 +76,7 @@ def project_cli(deployment: Deployment, config: Path | None = None) -> Iterator[
         config: Other definitions than the deployment's.
 
     Returns:
-        Runs a command, its words as arguments, and checks its exit code: 0, or ``code``.
+        Runs a command, its words as arguments, and checks its exit code: 0, or ``code``; ``env`` has more variables.
     """
     env = {key: value for key, value in os.environ.items() if not key.startswith(("CELERY_", "ORCHESTRATION_"))}
     env.pop("COLUMNS", None)
@@ -88,8 +88,10 @@ def project_cli(deployment: Deployment, config: Path | None = None) -> Iterator[
     }  # fmt: skip
     with WarmCli(deployment.folder, env=env, cwd=ROOT) as warm:
 
-        def run(*args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-            done = warm.run(args)
+        def run(
+            *args: str, code: int = 0, env: Mapping[str, str] | None = None
+        ) -> subprocess.CompletedProcess[str]:
+            done = warm.run(args, env=env)
             assert done.returncode == code, (args, done.returncode, done.stdout, done.stderr)
             assert "Traceback" not in done.stderr
             return done

@@ -119,6 +119,11 @@ def _zscore(session: Session, args: Args) -> Any:
     return None if score is None else shown(score)
 
 
+@command("ZMSCORE", 2)
+def _zmscore(session: Session, args: Args) -> Any:
+    return [_zscore(session, (args[0], member)) for member in args[1:]]
+
+
 @command("ZCOUNT", 3)
 def _zcount(session: Session, args: Args) -> Any:
     within = _between(args[1], args[2])

@@ -10,8 +10,11 @@
 -- KEYS[9]  outbox_due  zset  <shard>:outbox-due
 -- ARGV[1]  run         string
 -- ARGV[2]  heads       int    of so many unread inputs the beginnings are returned
+-- ARGV[3]  after       int    only open commands with a greater number
+-- ARGV[4]  most        int    and so many of them, in the order of their numbers
 -- Returns  {"open", time, {name, value, ... of the record}, unread, {beginning...},
---          {ready, parked, delay, deadline}, {{seq, what, state, source, outbox id, its due time}, ...}}
+--          {ready, parked, delay, deadline}, {{seq, what, state, source, outbox id, its due time}, ...},
+--          number of the last command if there are more, else ""}
 --          | {"closed", status}
 -- Holds    times are in ms, "" where there is none; reads only
 -- Cost     O(open commands + heads)
@@ -23,45 +26,83 @@ local run = ARGV[1]
 local status = redis.call('HGET', record, 'status')
 if not status or not is_open(status) then return {'closed', status or 'unknown'} end
 
-local function score(set, member)
-  return redis.call('ZSCORE', set, member) or ''
+-- Asks for many at once, page by page: what a command answers for each name, or '' for none.
+local function ask(command, key, names)
+  local found = {}
+  for from = 1, #names, 1000 do
+    local last = math.min(from + 999, #names)
+    local page = redis.call(command, key, unpack(names, from, last))
+    for i = from, last do found[i] = page[i - from + 1] or '' end
+  end
+  return found
 end
 
--- The first of these entries that the outbox has, and when the sweep takes it up; a due time alone counts for nothing.
-local function entry_of(...)
-  for _, id in ipairs({...}) do
-    if redis.call('HEXISTS', outbox, id) == 1 then return id, score(outbox_due, id) end
-  end
-  return '', ''
+-- An activity has its state in a field of its own; of the others, what is kept of them says what they are.
+local after, most = tonumber(ARGV[3]), tonumber(ARGV[4])
+local all, seqs, fields, more = {}, {}, {}, ''
+for _, field in ipairs(redis.call('HKEYS', open)) do
+  all[field] = true
+  local seq = tonumber(field) -- nil for what else is kept of a command
+  if seq and seq > after then seqs[#seqs + 1] = seq end
 end
+if #seqs > most then
+  table.sort(seqs)
+  for i = #seqs, most + 1, -1 do seqs[i] = nil end
+  more = int(seqs[most])
+end
+for i, number in ipairs(seqs) do
+  local seq = int(number)
+  seqs[i], fields[i] = seq, all[seq .. ':s'] and seq .. ':s' or seq
+end
+local kept = ask('HMGET', open, fields)
 
 local suffixes = {claimed = '/close', waiting = '/close', external = '/close', backoff = '/retry'}
-local function command_of(seq)
-  local member = run .. '/' .. seq
-  local state = redis.call('HGET', open, seq .. ':s')
-  if state then
-    local now = cmsgpack.unpack(state) -- {attempt, token, state, ...}
-    local id, due = entry_of('a/' .. member .. '/' .. now[1])
-    local source = ''
-    if now[3] == 'scheduled' then source = score(pending, member)
-    elseif suffixes[now[3]] then source = score(timers, member .. suffixes[now[3]]) end
-    return {seq, 'a', state, source, id, due}
+local in_timers, in_pending, entries = {}, {}, {}
+local commands = {}
+for i, seq in ipairs(seqs) do
+  local member, value = run .. '/' .. seq, kept[i]
+  local command = {seq, '?', '', '', '', ''}
+  commands[i] = command
+  if fields[i] ~= seq then
+    local state = cmsgpack.unpack(value) -- {attempt, token, state, ...}
+    command[2], command[3] = 'a', value
+    if state[3] == 'scheduled' then
+      in_pending[#in_pending + 1] = {command, member}
+      entries[#entries + 1] = {command, 'a/' .. member .. '/' .. state[1]}
+    elseif suffixes[state[3]] then
+      in_timers[#in_timers + 1] = {command, member .. suffixes[state[3]]}
+    end
+  else
+    local kind = string.sub(value, 1, 1)
+    if kind == 't' then
+      command[2] = 't'
+      in_timers[#in_timers + 1] = {command, member .. '/timer'}
+    elseif kind == 'o' or kind == 'c' then
+      command[2] = kind == 'c' and value or kind
+      for _, letter in ipairs(kind == 'c' and {'k/', 'w/'} or {'m/', 'x/'}) do
+        entries[#entries + 1] = {command, letter .. member}
+      end
+    end
   end
-  local value = redis.call('HGET', open, seq)
-  local kind = string.sub(value, 1, 1)
-  if kind == 't' then return {seq, 't', '', score(timers, member .. '/timer'), '', ''} end
-  if kind == 'o' then return {seq, 'o', '', '', entry_of('m/' .. member, 'x/' .. member)} end
-  if kind == 'c' then return {seq, value, '', '', entry_of('k/' .. member, 'w/' .. member)} end
-  return {seq, '?', '', '', '', ''}
 end
 
-local commands = {}
-for _, field in ipairs(redis.call('HKEYS', open)) do
-  if not string.find(field, ':', 1, true) then commands[#commands + 1] = command_of(field) end
+local function names_of(asked)
+  local names = {}
+  for i, pair in ipairs(asked) do names[i] = pair[2] end
+  return names
 end
+for i, score in ipairs(ask('ZMSCORE', timers, names_of(in_timers))) do in_timers[i][1][4] = score end
+for i, score in ipairs(ask('ZMSCORE', pending, names_of(in_pending))) do in_pending[i][1][4] = score end
+local due = ask('ZMSCORE', outbox_due, names_of(entries))
+for i, entry in ipairs(ask('HMGET', outbox, names_of(entries))) do
+  if entry ~= '' then entries[i][1][5], entries[i][1][6] = entries[i][2], due[i] end
+end
+
 local beginnings = {}
 for i, input in ipairs(redis.call('LRANGE', inbox, 0, tonumber(ARGV[2]) - 1)) do
   beginnings[i] = string.sub(input, 1, 16)
 end
-local marks = {score(ready, run), score(parked_runs, run), score(timers, run .. '/delay'), score(timers, run .. '/exec')}
-return {'open', int(now_ms()), redis.call('HGETALL', record), redis.call('LLEN', inbox), beginnings, marks, commands}
+local deadlines = ask('ZMSCORE', timers, {run .. '/delay', run .. '/exec'})
+local marks = {redis.call('ZSCORE', ready, run) or '', redis.call('ZSCORE', parked_runs, run) or '', unpack(deadlines)}
+return {'open', int(now_ms()), redis.call('HGETALL', record), redis.call('LLEN', inbox), beginnings, marks, commands,
+  more}
