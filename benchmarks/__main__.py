@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.idle import idle
 from benchmarks.listing import listing
 from benchmarks.processes import processes
 from orchestration.embedded import EmbeddedRedis
@@ -32,10 +33,13 @@ def main() -> int:
     parser.add_argument("--pool", default="prefork", choices=["prefork", "threads", "solo"])
     parser.add_argument("--concurrency", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=["latency", "throughput", "flat", "replay", "listing", "processes"])
+    parser.add_argument("--only", choices=["latency", "throughput", "flat", "replay", "listing", "processes", "idle"])
     options = parser.parse_args()
     if options.only == "listing":
         listing()
+        return 0
+    if options.only == "idle":
+        idle(options.rounds, options.pool, options.concurrency)
         return 0
     if options.only == "processes":
         processes(options.rounds)

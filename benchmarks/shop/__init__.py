@@ -1,0 +1,1 @@
+"""An existing Celery project, as a team might have it."""
