@@ -217,6 +217,7 @@ class Sweep:
         outbox: Entries left by commits, with their contents.
         unclaimed: Attempts dispatched a while ago and claimed by nobody, with the time of dispatch.
         next_due_ms: Next due time that nobody else looks after; 0 when there is none within the horizon.
+        schedule_ms: Time of the next look at a schedule, past or to come; 0 when there is none.
     """
 
     time_ms: int
@@ -226,3 +227,4 @@ class Sweep:
     outbox: tuple[tuple[str, bytes], ...]
     unclaimed: tuple[tuple[str, int], ...]
     next_due_ms: int
+    schedule_ms: int

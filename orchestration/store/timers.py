@@ -96,6 +96,7 @@ class Timers(Aggregate):
                 shard.index,
                 shard.ended,
                 shard.unarchived,
+                shard.schedules_due,
             ],
             limit,
             hold_ms,
@@ -106,7 +107,7 @@ class Timers(Aggregate):
             self._options.retention_ms,
             skip,
         )
-        time_ms, runs, hand, fire, outbox, unclaimed, coming = reply
+        time_ms, runs, hand, fire, outbox, unclaimed, coming, schedule = reply
         return Sweep(
             int(time_ms),
             tuple(RunId(text(run)) for run in runs),
@@ -115,6 +116,7 @@ class Timers(Aggregate):
             tuple((text(outbox[i]), bytes(outbox[i + 1])) for i in range(0, len(outbox), 2)),
             tuple((text(unclaimed[i]), int(float(unclaimed[i + 1]))) for i in range(0, len(unclaimed), 2)),
             int(float(coming)) if coming else 0,
+            int(float(schedule)) if schedule else 0,
         )
 
     def finish(self, shard_of: RunId, ids: Sequence[str]) -> None:

@@ -128,7 +128,9 @@ class Sweeper:
                     soonest = min(soonest, max(found.next_due_ms - found.time_ms, 5) / 1000)
                 if len(found.fire) >= settings.sweep_batch or len(found.runs) >= settings.sweep_batch:
                     soonest = 0.0
-                soonest = min(soonest, self._schedules.fire(namespace, store, shard))
+                if found.schedule_ms:
+                    wait_s = (found.schedule_ms - found.time_ms) / 1000
+                    soonest = min(soonest, wait_s if wait_s > 0 else self._schedules.fire(namespace, store, shard))
             self._bury(namespace, store)
             if namespace == settings.namespace:
                 self._guarded("nodes", namespace, self._bury_nodes, store)

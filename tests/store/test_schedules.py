@@ -6,6 +6,7 @@ import pytest
 
 from orchestration.store.schedules import DueSchedules
 from tests.store.backends import Backend
+from tests.store.runs import Runs
 
 
 class Saves:
@@ -85,6 +86,16 @@ def test_take_says_when_the_next_one_is_due(saves: Saves) -> None:
     now = saves.backend.now_ms()
     saves.save(look_ms=now + 60_000)
     assert saves.take().next_ms == now + 60_000
+
+
+def test_the_sweep_of_the_shard_says_when_the_next_look_is(saves: Saves) -> None:
+    runs = Runs(saves.backend)
+    assert runs.sweep().schedule_ms == 0
+    now = saves.backend.now_ms()
+    saves.save("later", look_ms=now + 60_000)
+    assert runs.sweep().schedule_ms == now + 60_000
+    saves.save(look_ms=now - 5)
+    assert runs.sweep().schedule_ms == now - 5
 
 
 def test_take_keeps_to_its_limit(saves: Saves) -> None:

@@ -9,6 +9,7 @@
 -- KEYS[8]  index       zset  <shard>:index
 -- KEYS[9]  ended       hash  <shard>:ended
 -- KEYS[10] unarchived  zset  <shard>:unarchived
+-- KEYS[11] schedules   zset  <shard>:schedules-due
 -- ARGV[1]  limit       int    most of each kind
 -- ARGV[2]  hold_ms     int    for which a found one is left alone
 -- ARGV[3]  horizon_ms  int    timers due within it are handed to the broker
@@ -18,7 +19,7 @@
 -- ARGV[7]  retention_ms int
 -- ARGV[8]  skip        int    of the unclaimed attempts, those looked at before
 -- Returns  {time, {run...}, {member, due...} to hand over, {member...} to fire, {id, entry...}, {member, sent...},
---          next due time of what is in no other hand, or "" }
+--          next due time of what is in no other hand, or "", next look at a schedule, or "" }
 -- Cost     O(limit + timers handed over)
 -- @include run
 -- @include index
@@ -82,4 +83,5 @@ for _, run in ipairs(redis.call('ZRANGEBYSCORE', closed_runs, '-inf', int(now - 
     redis.call('ZREM', closed_runs, run)
   end
 end
-return {int(now), runs, hand, fire, left, unclaimed, coming}
+local schedule = redis.call('ZRANGE', KEYS[11], 0, 0, 'WITHSCORES')
+return {int(now), runs, hand, fire, left, unclaimed, coming, schedule[2] or ''}
