@@ -1,4 +1,4 @@
-"""What the extension costs an existing project that does not use it: its own tasks, with and without it, pair by pair."""
+"""What the extension costs a project that does not use it: its own tasks, with and without it, pair by pair."""
 
 from __future__ import annotations
 
