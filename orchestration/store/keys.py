@@ -147,6 +147,11 @@ class ShardKeys:
         return f"{self.tag}:frontier"
 
     @property
+    def leftovers(self) -> str:
+        """Sorted set: Celery results of reported attempts, by the time at which they are deleted."""
+        return f"{self.tag}:leftovers"
+
+    @property
     def outbox(self) -> str:
         """Hash: work that a commit left to be done outside its script."""
         return f"{self.tag}:outbox"
@@ -362,6 +367,11 @@ class Keyspace:
     def workers(self) -> str:
         """Sorted set: processes that hold claims or pump timers, by the time they were last heard of."""
         return f"{self.base}:workers"
+
+    @property
+    def consumers(self) -> str:
+        """Hash: for each worker with the extension, the queues that it takes tasks from, and when it said so."""
+        return f"{self.base}:consumers"
 
     @property
     def turn(self) -> str:

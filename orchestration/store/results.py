@@ -218,6 +218,8 @@ class Sweep:
         unclaimed: Attempts dispatched a while ago and claimed by nobody, with the time of dispatch.
         next_due_ms: Next due time that nobody else looks after; 0 when there is none within the horizon.
         schedule_ms: Time of the next look at a schedule, past or to come; 0 when there is none.
+        leftovers: Results that nobody needs any more, as :meth:`~orchestration.store.foreign.Foreign.note_report` was
+            given them. They are not found again.
     """
 
     time_ms: int
@@ -228,3 +230,4 @@ class Sweep:
     unclaimed: tuple[tuple[str, int], ...]
     next_due_ms: int
     schedule_ms: int
+    leftovers: tuple[str, ...] = ()

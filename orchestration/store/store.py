@@ -12,6 +12,7 @@ from orchestration.store.chains import Chains
 from orchestration.store.connection import Connection
 from orchestration.store.effects import Effects
 from orchestration.store.followers import Followers
+from orchestration.store.foreign import Foreign
 from orchestration.store.items import Items
 from orchestration.store.keys import Keyspace
 from orchestration.store.offload.claim_check import ClaimCheck
@@ -57,6 +58,7 @@ class Store:
         self.runs = Runs(connection, keyspace, options, claims)
         self.chains = Chains(connection, keyspace, options, claims)
         self.attempts = Attempts(connection, keyspace, options, claims)
+        self.foreign = Foreign(connection, keyspace, options, claims)
         self.repairs = Repairs(connection, keyspace, options, claims)
         self.audits = Audits(connection, keyspace, options, claims)
         self.timers = Timers(connection, keyspace, options, claims)

@@ -97,6 +97,7 @@ class Timers(Aggregate):
                 shard.ended,
                 shard.unarchived,
                 shard.schedules_due,
+                shard.leftovers,
             ],
             limit,
             hold_ms,
@@ -107,7 +108,7 @@ class Timers(Aggregate):
             self._options.retention_ms,
             skip,
         )
-        time_ms, runs, hand, fire, outbox, unclaimed, coming, schedule = reply
+        time_ms, runs, hand, fire, outbox, unclaimed, coming, schedule, leftovers = reply
         return Sweep(
             int(time_ms),
             tuple(RunId(text(run)) for run in runs),
@@ -117,6 +118,7 @@ class Timers(Aggregate):
             tuple((text(unclaimed[i]), int(float(unclaimed[i + 1]))) for i in range(0, len(unclaimed), 2)),
             int(float(coming)) if coming else 0,
             int(float(schedule)) if schedule else 0,
+            tuple(text(leftover) for leftover in leftovers),
         )
 
     def finish(self, shard_of: RunId, ids: Sequence[str]) -> None:

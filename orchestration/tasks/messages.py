@@ -20,6 +20,7 @@ from functools import cached_property
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import QueueNotFound
 from kombu import Producer
 from kombu.exceptions import OperationalError
 
@@ -32,7 +33,7 @@ from orchestration.tasks.foreign.links import report_links
 from orchestration.tasks.templates import MessageModels
 from orchestration.tasks.tokens import encode_token
 
-__all__ = ["IDENTITY", "MARK", "RESUME_TASK", "AttemptMark", "Messages"]
+__all__ = ["IDENTITY", "MARK", "RESUME_TASK", "AttemptMark", "Messages", "attempt_task_id"]
 
 logger = logging.getLogger(__name__)
 
@@ -296,6 +297,26 @@ class Messages:
         else:
             self._addresses[queue] = address
         return address
+
+    def destination(self, task: str, queue: str) -> tuple[str, str]:
+        """Where Celery sends a task: name of the queue, empty where only an exchange is named, and the routing key.
+
+        Args:
+            task: Name of the task.
+            queue: As the activity has it; empty for Celery's own routing.
+        """
+        amqp = self._app.amqp
+        try:
+            route = amqp.router.route({"queue": queue} if queue else {}, task)
+        except QueueNotFound:
+            return queue, queue
+        found = route.get("queue")
+        if found is None or route.get("exchange"):
+            return "", str(route.get("routing_key") or "")
+        name = str(getattr(found, "name", found))
+        exchange = getattr(found, "exchange", None)
+        is_direct = exchange is None or exchange.type == "direct"
+        return name, name if is_direct else str(route.get("routing_key") or found.routing_key or name)
 
     def declare(self, queue: str) -> None:
         """Declare a queue and its binding, whatever producers remember of having done so."""

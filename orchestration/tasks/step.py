@@ -26,20 +26,25 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
         self._sweeper: Any = None
+        self._consumers: Any = None
         self._archiver: Any = None
         self._states: Any = None
 
     def start(self, parent: Any) -> None:
         """The pool is up: look after the store."""
         from orchestration.tasks.archive import Archiver
+        from orchestration.tasks.foreign.consumers import Consumers
         from orchestration.tasks.states import StateKeeper
         from orchestration.tasks.sweep import Sweeper
+        from orchestration.tasks.unclaimed import Unclaimed
 
         parts = parent.app.orchestration.parts
         with parts.runtime.starting():
             for namespace in parts.runtime.namespaces:
                 parts.runtime.store(namespace)
-        self._sweeper = Sweeper(parts.runtime, parts.engine, parts.attempts)
+        self._consumers = Consumers(parts.runtime, str(getattr(parent, "hostname", "") or ""))
+        unclaimed = Unclaimed(parts.runtime, parts.reports, self._consumers)
+        self._sweeper = Sweeper(parts.runtime, parts.engine, parts.attempts, unclaimed)
         self._archiver = Archiver(parts.runtime)
         self._states = StateKeeper(parts.runtime)
         self._sweeper.start()
@@ -51,9 +56,10 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
         del parent
         if self._sweeper is not None:
             self._sweeper.stop()
+            self._consumers.leave()
             self._archiver.stop()
             self._states.stop()
-            self._sweeper = self._archiver = self._states = None
+            self._sweeper = self._archiver = self._states = self._consumers = None
 
     terminate = stop
 

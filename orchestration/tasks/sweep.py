@@ -30,22 +30,20 @@ from orchestration.tasks.revoking import end_unbegun
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.schedules import ScheduleFirer
 from orchestration.tasks.stores import StoreTidier
+from orchestration.tasks.unclaimed import Unclaimed
 from orchestration.types import RunId
 
 __all__ = ["Sweeper"]
 
 logger = logging.getLogger(__name__)
 
-_LONG_MS = 60_000
 _LONGEST_PAUSE_S = 60.0
 _MOST_REMEMBERED = 10_000
-_IN_HANDS_MS = 5_000
-"""A message that is in no queue may wait for a slot in a worker that has taken it; or that worker is dead."""
 
 _TIMEOUTS = {
     "start": ("schedule_to_start", "scheduled", True),
     "whole": ("schedule_to_close", "", True),
-    "close": ("start_to_close", "claimed,waiting,external", False),
+    "close": ("start_to_close", "claimed,waiting,external,scheduled", False),
     "beat": ("heartbeat", "claimed,external", False),
 }
 """By the timer's last word: type of the timeout, states in which it counts, whether it is final."""
@@ -58,12 +56,14 @@ class Sweeper:
         runtime: Of this process.
         engine: Performs outbox entries.
         attempts: Settles attempts.
+        unclaimed: Looks after attempts that nobody claims.
     """
 
-    def __init__(self, runtime: Runtime, engine: Engine, attempts: Attempts) -> None:
+    def __init__(self, runtime: Runtime, engine: Engine, attempts: Attempts, unclaimed: Unclaimed) -> None:
         self._runtime = runtime
         self._engine = engine
         self._attempts = attempts
+        self._unclaimed = unclaimed
         self._schedules = ScheduleFirer(runtime)
         self._stores = StoreTidier(runtime)
         self._burial: Burial | None = None
@@ -71,9 +71,7 @@ class Sweeper:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._heard = self._listening_since = time.monotonic()
-        self._resent: dict[str, tuple[float, int]] = {}
         self._woken: dict[RunId, tuple[float, int, int]] = {}
-        self._lengths: dict[str, int] = {}
         self._skip: dict[str, int] = {}
 
     def start(self) -> None:
@@ -107,7 +105,7 @@ class Sweeper:
         settings, runtime = self._runtime.settings, self._runtime
         longest = settings.sweep_interval_ms / 1000
         soonest = longest
-        self._lengths.clear()
+        self._unclaimed.begin_turn()
         for namespace in runtime.namespaces:
             store = runtime.store(namespace)
             mine = store.workers.take_turn(runtime.owner, turn_ms=3 * settings.sweep_interval_ms)
@@ -147,8 +145,10 @@ class Sweeper:
             self._guarded("timers", "near", self._hand, namespace, store, found)
         if found.outbox:
             self._engine.outbox.perform(store, found.outbox)
-        for member, sent_ms in found.unclaimed:
-            self._guarded("attempt", member, self._resend, namespace, store, member, sent_ms, found.time_ms)
+        if found.unclaimed:
+            self._unclaimed.look(namespace, store, found.unclaimed, found.time_ms, guarded=self._guarded)
+        if found.leftovers:
+            self._guarded("results", "reported", self._unclaimed.forget, found.leftovers)
 
     def _guarded(self, what: str, which: str, act: Callable[..., object], *args: Any) -> None:
         """Do one thing of a sweep; what fails is left to the next one and keeps nothing else from being done."""
@@ -237,12 +237,18 @@ class Sweeper:
                 self._runtime, namespace, store, attempt, activity_blob=found[0], state="backoff", workflow=workflow
             )
             return
+        if kind == "start" and state.state == "scheduled":
+            begun = self._unclaimed.has_begun(namespace, store, attempt, activity)
+            if begun is not False:
+                return  # or not known yet: the deadline is found again
         word, states, final = _TIMEOUTS[kind]
         failure: dict[str, Any] = {
             "message": f"activity {activity.target} timed out ({word})",
             "kind": "Timeout",
             "details": {"timeout_type": word},
         }
+        if kind == "close" and state.state == "scheduled":
+            failure["message"] += ": a worker without the extension has taken it, and no outcome of it has been seen"
         self._attempts.decide(
             namespace, attempt, fields.get("queue", ""), activity, state, failure, claimed_by=state.owner or "-",
             final=final, states=states, timer=member,
@@ -255,53 +261,6 @@ class Sweeper:
         send = self._runtime.messages.resume(namespace, run_id, queue=queue)
         if store.chains.begin(run_id, pushes=self._runtime.messages.pushes(send)).status == "wake":
             self._runtime.messages.publish(send)
-
-    def _resend(self, namespace: str, store: Store, member: str, sent_ms: int, now_ms: int) -> None:
-        """Send the message of an unclaimed attempt again, on evidence that it is lost."""
-        run, _, number = member.partition("/")
-        run_id, seq = RunId(run), int(number)
-        found = read_open(store, run_id, seq)
-        records = store.runs.records([run_id])
-        activity = read_activity(found[0]) if found else None
-        if found is None or activity is None or not records or found[1].state != "scheduled":
-            store.timers.forget(member)
-            return
-        queue = activity.queue or self._runtime.app.conf.task_default_queue
-        waited = now_ms - sent_ms
-        state, fields = found[1], records[0].fields
-        attempt = AttemptId(run_id, seq, state.attempt, state.token)
-        which = f"{member}/{attempt.attempt}"
-        last, count = self._resent.get(which, (0.0, 0))
-        if time.monotonic() - last < min(2.0 * 2**count, _LONGEST_PAUSE_S):
-            return
-        if store.attempts.frontier(run_id, queue) <= sent_ms + 1000:  # nothing sent later has been claimed
-            if waited < _IN_HANDS_MS:
-                return
-            # A queue that never runs dry shows nothing. After a while: of two messages of an attempt one is claimed.
-            if waited < _LONG_MS and self._queue_length(queue) != 0:
-                return
-        if len(self._resent) > _MOST_REMEMBERED:
-            self._resent.clear()
-        self._resent[which] = (time.monotonic(), count + 1)
-        workflow = (fields["id"], fields["type"], fields.get("queue", ""))
-        answer = dispatch_attempt(
-            self._runtime, namespace, store, attempt, activity_blob=found[0], state="scheduled", workflow=workflow
-        )
-        logger.warning(
-            "attempt sent again: its message seems lost",
-            extra={"run_id": run_id, "seq": seq, "attempt": state.attempt, "answer": answer.status},
-        )
-
-    def _queue_length(self, queue: str) -> int:
-        """Messages waiting in a queue; 0 also when the broker has no such queue any more."""
-        if queue not in self._lengths:
-            with self._runtime.app.connection_for_write() as connection:
-                try:
-                    channel = connection.default_channel
-                    self._lengths[queue] = int(channel.queue_declare(queue=queue, passive=True).message_count)
-                except connection.channel_errors:
-                    self._lengths[queue] = 0
-        return self._lengths[queue]
 
     def _bury(self, namespace: str, store: Store) -> None:
         """Take over from processes that are gone."""

@@ -17,11 +17,12 @@ from orchestration.settings import Settings
 from orchestration.store.connection import Connection, Subscription
 from orchestration.store.memory import MemoryConnection
 from orchestration.tasks.app import Orchestration, Parts
+from orchestration.tasks.foreign.consumers import Consumers
 from orchestration.tasks.presence import Presence
 from orchestration.tasks.runtime import Runtime
 from orchestration.testing.clock import SkippingClock
 
-__all__ = ["InMemoryCelery", "InMemoryConnection", "InMemoryOrchestration"]
+__all__ = ["InMemoryCelery", "InMemoryConnection", "InMemoryOrchestration", "OnlyConsumer"]
 
 Drive = Callable[[Callable[[], bool]], bool]
 """Runs what there is to run, and lets time pass, until a condition holds; False when it cannot come about."""
@@ -156,6 +157,18 @@ class _QuietPresence(Presence):
 
     def close(self) -> None:
         pass
+
+
+class OnlyConsumer(Consumers):
+    """There is one worker, and it has the extension."""
+
+    def say(self) -> None:
+        """Nobody else wants to know."""
+
+    def whose(self, queue: str) -> str:
+        """``ours``, without asking."""
+        del queue
+        return "ours"
 
 
 class _InMemoryRuntime(Runtime):

@@ -21,7 +21,8 @@ from orchestration.settings import Settings
 from orchestration.store.keys import ShardKeys
 from orchestration.tasks.messages import MARK, AttemptMark
 from orchestration.tasks.sweep import Sweeper
-from orchestration.testing.application import InMemoryCelery, InMemoryConnection, InMemoryOrchestration
+from orchestration.tasks.unclaimed import Unclaimed
+from orchestration.testing.application import InMemoryCelery, InMemoryConnection, InMemoryOrchestration, OnlyConsumer
 from orchestration.testing.clock import SkippingClock, milliseconds
 from orchestration.testing.deliveries import Deliveries, Delivery, Hang
 
@@ -88,7 +89,10 @@ class WorkflowEnvironment:
         self.client = Client(self.app)
         parts = self._orchestration.parts
         self._parts = parts
-        self._sweeper = Sweeper(parts.runtime, parts.engine, parts.attempts)
+        self._sweeper = Sweeper(
+            parts.runtime, parts.engine, parts.attempts,
+            Unclaimed(parts.runtime, parts.reports, OnlyConsumer(parts.runtime, "")),
+        )  # fmt: skip
         self._replaced: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {}
         self._missing: ActivityNotReplacedError | None = None
         for entry in self.registry.entries:

@@ -26,12 +26,13 @@ Dump = dict[str, tuple[str, Any, bool]]
 """For each key: type, contents, whether it has a lifetime."""
 
 OF_SHARD = {
-    "bundles", "timers", "handed", "ready", "pending", "frontier", "outbox", "outbox-due", "open-runs", "closed-runs",
-    "parked-runs", "index", "types", "ended", "unarchived", "schedules", "schedules-due", "shown",
+    "bundles", "timers", "handed", "ready", "pending", "frontier", "leftovers", "outbox", "outbox-due", "open-runs",
+    "closed-runs", "parked-runs", "index", "types", "ended", "unarchived", "schedules", "schedules-due",
+    "shown",
 }  # fmt: skip
 """Keys that stay: one of each for a shard, whose members come and go."""
 
-OF_STORE = {"meta", "workers"}
+OF_STORE = {"meta", "workers", "consumers"}
 OF_ACTORS = {
     "nodes", "names", "store", "store-keys", "store-ends", "store-versions", "services", "service-wishes",
     "service",

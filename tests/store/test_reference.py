@@ -41,7 +41,7 @@ def test_the_page_has_every_name_of_the_key_module() -> None:
         shard.workflow("<workflow id>"), shard.request("<request id>"), shard.record("<run>"), shard.extra("<run>"),
         shard.history("<run>"), shard.inbox("<run>"), shard.open("<run>"), shard.claims("<owner>"),
         shard.bundle("<digest>"), shard.updates("<run>"), shard.schedule("<schedule id>"), keyspace.meta,
-        keyspace.workers, keyspace.turn, actors.items("<store id>"), actors.item_keys("<store id>"),
+        keyspace.workers, keyspace.turn, keyspace.consumers, actors.items("<store id>"), actors.item_keys("<store id>"),
         actors.item_ends("<store id>"), actors.receipt("<slot>"), actors.node("<id>"),
         actors.living("<id>"), actors.named("<id>"), actors.mail("<id>"), actors.host("<entry id>"),
         actors.service("<instance>"),

@@ -40,7 +40,7 @@ if bad then return redis.error_reply('ERR the broker key ' .. bad .. ' is no lis
 
 push_all(push[3], push[1], push[2])
 local now = now_ms()
-redis.call('ZREM', timers, member .. '/retry')
+redis.call('ZREM', timers, member .. '/retry', member .. '/close')
 redis.call('HSET', open, seq .. ':s', cmsgpack.pack({attempt, token, 'scheduled', '', '', int(now)}))
 redis.call('ZADD', pending, int(now), member)
 if ARGV[5] == 'backoff' and tonumber(ARGV[8]) > 0 then

@@ -10,6 +10,7 @@
 -- KEYS[9]  ended       hash  <shard>:ended
 -- KEYS[10] unarchived  zset  <shard>:unarchived
 -- KEYS[11] schedules   zset  <shard>:schedules-due
+-- KEYS[12] leftovers   zset  <shard>:leftovers
 -- ARGV[1]  limit       int    most of each kind
 -- ARGV[2]  hold_ms     int    for which a found one is left alone
 -- ARGV[3]  horizon_ms  int    timers due within it are handed to the broker
@@ -19,12 +20,13 @@
 -- ARGV[7]  retention_ms int
 -- ARGV[8]  skip        int    of the unclaimed attempts, those looked at before
 -- Returns  {time, {run...}, {member, due...} to hand over, {member...} to fire, {id, entry...}, {member, sent...},
---          next due time of what is in no other hand, or "", next look at a schedule, or "" }
+--          next due time of what is in no other hand, or "", next look at a schedule, or "",
+--          {leftover...} }
 -- Cost     O(limit + timers handed over)
 -- @include run
 -- @include index
 local ready, timers, handed, outbox, outbox_due = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local pending, closed_runs, index, ended = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local pending, closed_runs, index, ended, leftovers = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[12]
 local limit, hold_ms, horizon_ms = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = now_ms()
 
@@ -84,4 +86,6 @@ for _, run in ipairs(redis.call('ZRANGEBYSCORE', closed_runs, '-inf', int(now - 
   end
 end
 local schedule = redis.call('ZRANGE', KEYS[11], 0, 0, 'WITHSCORES')
-return {int(now), runs, hand, fire, left, unclaimed, coming, schedule[2] or ''}
+local forget = redis.call('ZRANGEBYSCORE', leftovers, '-inf', int(now), 'LIMIT', 0, limit)
+for _, leftover in ipairs(forget) do redis.call('ZREM', leftovers, leftover) end
+return {int(now), runs, hand, fire, left, unclaimed, coming, schedule[2] or '', forget}

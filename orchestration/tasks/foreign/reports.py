@@ -19,6 +19,7 @@ from orchestration.tasks.effects import Activity, read_activity
 from orchestration.tasks.engine import Engine
 from orchestration.tasks.foreign.links import REPORT_FAILURE_TASK, REPORT_TASK
 from orchestration.tasks.foreign.results import StoredResult, StoredResults, completed
+from orchestration.tasks.messages import attempt_task_id
 from orchestration.tasks.outcomes import Outcome, completed_item, failed_item
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.tokens import decode_token
@@ -26,6 +27,10 @@ from orchestration.tasks.tokens import decode_token
 __all__ = ["Reports", "register_reports"]
 
 logger = logging.getLogger(__name__)
+
+_NOBODY = "-"
+_STORED_WITHIN_MS = 2_000
+"""A worker publishes the link of a success before it stores the result: so long it is left where it is."""
 
 _FAILS = "scheduled,external"
 """States in which the failure of an attempt counts: one that is claimed is reported by the worker that runs it."""
@@ -49,8 +54,9 @@ class Reports:
     def completed(self, token: str, result: Any) -> Delivery:
         """An attempt has ended well."""
         namespace, attempt = decode_token(token)
-        outcome = completed(result, "the task", self._runtime.settings.value_limit_bytes)
-        return self.end(namespace, attempt, outcome)
+        activity = self._noted(namespace, attempt)
+        target = activity.target if activity else "the task"
+        return self.end(namespace, attempt, completed(result, target, self._runtime.settings.value_limit_bytes))
 
     def failed(self, token: str, task_id: str) -> Delivery:
         """An attempt has failed; why is in the result backend, written before this was sent.
@@ -60,18 +66,31 @@ class Reports:
             task_id: The Celery task that has failed: the attempt's, or one of the canvas that it stands for.
         """
         namespace, attempt = decode_token(token)
-        activity = self._activity(namespace, attempt)
+        activity = self._noted(namespace, attempt)
         task, target = (activity.task, activity.target) if activity else ("", "the task")
         stored = self.results.read(task, task_id)
         return self.end(namespace, attempt, stored.outcome(target, self._runtime.settings.value_limit_bytes))
 
-    def found(self, namespace: str, attempt: AttemptId, target: str, stored: StoredResult) -> Delivery:
-        """The result of an attempt has been found, and nobody had reported it."""
-        outcome = stored.outcome(target, self._runtime.settings.value_limit_bytes)
-        return self.end(namespace, attempt, outcome)
+    def found(self, namespace: str, attempt: AttemptId, stored: StoredResult) -> Delivery:
+        """The result of an attempt has been found by the sweep, and nobody had reported it.
 
-    def end(self, namespace: str, attempt: AttemptId, outcome: Outcome) -> Delivery:
+        The workflow is advanced by whoever takes the wake-up: no Lua code runs in the sweep.
+        """
+        activity = self._noted(namespace, attempt)
+        target = activity.target if activity else "the task"
+        outcome = stored.outcome(target, self._runtime.settings.value_limit_bytes)
+        return self.end(namespace, attempt, outcome, claimed_by=_NOBODY)
+
+    def end(
+        self, namespace: str, attempt: AttemptId, outcome: Outcome, *, claimed_by: str | None = None
+    ) -> Delivery:
         """Settle an attempt and advance its workflow if it is served here.
+
+        Args:
+            namespace: Of the run.
+            attempt: The attempt.
+            outcome: How it has ended.
+            claimed_by: ``-`` does not advance the workflow here.
 
         Returns:
             As the store answers; ``dropped`` for what was known already, or is not wanted any more.
@@ -84,7 +103,7 @@ class Reports:
             raise ActivityTokenError(text, "Invalid", False)
         records = self._runtime.store(namespace).runs.records([attempt.run_id])
         queue = records[0].fields.get("queue", "") if records else ""
-        delivery = self._settle(namespace, attempt, queue, outcome)
+        delivery = self._settle(namespace, attempt, queue, outcome, claimed_by)
         if delivery.status == "dropped":
             facts = {"run_id": attempt.run_id, "seq": attempt.seq, "attempt": attempt.attempt}
             logger.info("report dropped: %s", delivery.detail, extra=facts)
@@ -92,24 +111,38 @@ class Reports:
             self._engine.follow(namespace, delivery)
         return delivery
 
-    def _settle(self, namespace: str, attempt: AttemptId, queue: str, outcome: Outcome) -> Delivery:
+    def _settle(
+        self, namespace: str, attempt: AttemptId, queue: str, outcome: Outcome, claimed_by: str | None
+    ) -> Delivery:
         if outcome.kind == "completed":
             item = completed_item(attempt, outcome.result)
-            return self._attempts.settle(namespace, attempt, queue, outcome="completed", item=item)
+            return self._attempts.settle(
+                namespace, attempt, queue, outcome="completed", item=item, claimed_by=claimed_by
+            )
         found = self._runtime.store(namespace).attempts.read(attempt.run_id, attempt.seq)
         activity = read_activity(found[0]) if found else None
         if found is None or activity is None:  # closed: it is counted there
             item = failed_item(attempt, outcome.failure, {})
-            return self._attempts.settle(namespace, attempt, queue, outcome="failed", item=item, states=_FAILS)
+            return self._attempts.settle(
+                namespace, attempt, queue, outcome="failed", item=item, claimed_by=claimed_by, states=_FAILS
+            )
         return self._attempts.decide(
-            namespace, attempt, queue, activity, found[1], outcome.failure, claimed_by=None, states=_FAILS
+            namespace, attempt, queue, activity, found[1], outcome.failure, claimed_by=claimed_by, states=_FAILS
         )
 
-    def _activity(self, namespace: str, attempt: AttemptId) -> Activity | None:
+    def _noted(self, namespace: str, attempt: AttemptId) -> Activity | None:
+        """What is reported, once the report has been noted; None when it is closed."""
         if namespace not in self._runtime.namespaces:
-            return None
-        found = self._runtime.store(namespace).attempts.read(attempt.run_id, attempt.seq)
-        return read_activity(found[0]) if found else None
+            return None  # refused when it is settled
+        store = self._runtime.store(namespace)
+        found = store.attempts.read(attempt.run_id, attempt.seq)
+        activity = read_activity(found[0]) if found else None
+        task, queue = "", ""
+        if activity is not None:
+            task, queue = activity.task, self._runtime.messages.destination(activity.task, activity.queue)[1]
+        leftover = f"{attempt_task_id(attempt)} {task}"
+        store.foreign.note_report(attempt, queue=queue, leftover=leftover, delay_ms=_STORED_WITHIN_MS)
+        return activity
 
 
 def register_reports(orchestration: Any) -> None:
