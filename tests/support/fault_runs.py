@@ -31,8 +31,9 @@ QUEUES: Final = ("faults", "celery")
 
 _KEPT: Final = (
     "wf", "req", "run", "extra", "hist", "bundle", "closed-runs", "frontier", "index", "types", "ended", "updates",
+    "shown",
 )  # fmt: skip
-"""What the store keeps of runs that have ended, until their retention is over."""
+"""What the store keeps of runs that have ended, until their retention is over, or until it looks at them again."""
 
 
 def expected_result(order_id: str, by: str = "Ana") -> dict[str, Any]:
