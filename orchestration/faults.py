@@ -13,7 +13,7 @@ import signal
 import threading
 from collections import Counter
 
-__all__ = ["FAULT_POINTS", "SCHEDULE_POINTS", "fault"]
+__all__ = ["FAULT_POINTS", "OUTBOX_POINTS", "SCHEDULE_POINTS", "fault"]
 
 FAULT_POINTS = (
     "after_start",
@@ -35,6 +35,15 @@ FAULT_POINTS = (
 
 SCHEDULE_POINTS = ("before_schedule", "after_schedule", "before_schedule_start", "after_schedule_start")
 """Points at which a schedule is fired: around the write of what is to be started, and around the starts."""
+
+OUTBOX_POINTS = (
+    "after_outbox_insert",
+    "after_outbox_commit",
+    "before_outbox_send",
+    "after_outbox_send",
+    "after_outbox_mark",
+)
+"""Points that an entry of Django's outbox passes: in its transaction, right after the commit, and when it is sent."""
 
 _wanted = os.environ.get("ORCHESTRATION_FAULT", "")
 _passed: Counter[str] = Counter()

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 from orchestration.errors import ConfigError
 from orchestration.types import Limits
 
-__all__ = ["CONF_PREFIX", "ENV_PREFIX", "SettingInfo", "Settings", "check_stage"]
+__all__ = ["CONF_PREFIX", "ENV_PREFIX", "SettingInfo", "Settings", "check_stage", "parse_duration_ms"]
 
 CONF_PREFIX: Final = "orchestration_"
 ENV_PREFIX: Final = "ORCHESTRATION_"
@@ -443,6 +443,17 @@ def _paths(value: Any) -> tuple[str, ...]:
 
 _DURATION_UNITS: Final = {"ms": 1, "s": _SECOND, "m": 60 * _SECOND, "h": 3600 * _SECOND, "d": _DAY, "w": 7 * _DAY}
 _SIZE_UNITS: Final = {"b": 1, "kib": 1024, "mib": _MIB, "gib": 1024 * _MIB, "kb": 1000, "mb": 10**6, "gb": 10**9}
+
+
+def parse_duration_ms(value: Any) -> int:
+    """A duration in whole milliseconds: such a number already, a ``timedelta``, or text such as ``"1h30m"``.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return _duration_ms(value)
 
 
 def _duration_ms(value: Any) -> int:

@@ -93,9 +93,9 @@ class AsyncWorkflowHandle:
         """Ask the workflow to change, and wait for its answer."""
         return await asyncio.to_thread(self._handle.update, name, *args, update_id=update_id, timeout=timeout)
 
-    async def cancel(self, reason: str = "") -> None:
+    async def cancel(self, reason: str = "", *, request_id: str | None = None) -> None:
         """Ask the workflow to end."""
-        await asyncio.to_thread(self._handle.cancel, reason)
+        await asyncio.to_thread(self._handle.cancel, reason, request_id=request_id)
 
     async def terminate(self, reason: str = "") -> None:
         """End the workflow at once."""

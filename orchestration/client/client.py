@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Unpack
@@ -11,14 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from celery import Celery
 
 from orchestration.client.activity_verbs import ActivityVerbs
-from orchestration.client.arguments import (
-    check_id,
-    check_topic,
-    plain_map,
-    signal_list,
-    value_list,
-    wait_seconds,
-)
+from orchestration.client.arguments import check_topic, value_list, wait_seconds
 from orchestration.client.description import Description
 from orchestration.client.handle import WorkflowHandle
 from orchestration.client.health_verbs import HealthVerbs
@@ -33,21 +24,21 @@ from orchestration.client.listing import (
     list_runs,
     page_of_runs,
 )
-from orchestration.client.options import RetryPolicy, whole_ms
+from orchestration.client.options import RetryPolicy
 from orchestration.client.process_verbs import ProcessVerbs
 from orchestration.client.processes import Processes, is_process
 from orchestration.client.schedule_verbs import ScheduleVerbs
 from orchestration.client.service_verbs import ServiceVerbs
+from orchestration.client.starting import start_request
 from orchestration.client.updates import Update, await_update, make_update, send_update
-from orchestration.core.checks import check_kind, check_text
+from orchestration.core.checks import check_text
 from orchestration.core.identity import Actor
 from orchestration.core.pid import parse_pid
 from orchestration.errors import OrchestrationError, WorkflowNotFoundError
 from orchestration.registry.kinds.functions import FunctionCelery
-from orchestration.store.keys import check_workflow_id
 from orchestration.tasks.messages import IDENTITY
 from orchestration.tasks.moving import Move, check_run
-from orchestration.tasks.starts import StartRequest, start, workflow_args
+from orchestration.tasks.starts import start
 from orchestration.types import Pid, RunId
 
 if TYPE_CHECKING:
@@ -141,35 +132,18 @@ class Client(ProcessVerbs, ScheduleVerbs, ServiceVerbs, ActivityVerbs, HealthVer
             StoreUnavailableError: Redis does not answer.
         """
         runtime = self._runtime
-        limit = runtime.settings.value_limit_bytes
-        check_text("a workflow type", workflow_type, least=1)
-        if task_queue is not None:
-            check_text("a task queue", task_queue, least=1)
-        if retry_policy is not None:
-            check_kind("retry_policy", retry_policy, RetryPolicy, "a RetryPolicy")
-        workflow_id = check_workflow_id(id) if id is not None else str(uuid.uuid4())
-        started = start(
-            runtime,
-            StartRequest(
-                workflow_type=workflow_type, args=workflow_args(args, {}, limit=limit), workflow_id=workflow_id,
-                request_id=check_id("a request id", request_id) or f"client/{os.urandom(12).hex()}",
-                conflict=_policy(id_conflict_policy),
-                reuse=_policy(id_reuse_policy), task_id="", queue=task_queue,
-                run_timeout_ms=whole_ms(run_timeout, "run_timeout"),
-                execution_timeout_ms=whole_ms(execution_timeout, "execution_timeout"),
-                cancel_grace_ms=whole_ms(cancel_grace, "cancel_grace"), delay_ms=whole_ms(start_delay, "start_delay"),
-                retry=retry_policy.to_options() if retry_policy else None,
-                cron=check_text("a cron schedule", cron_schedule), search=plain_map("search", search),
-                memo=plain_map("memo", memo), summary=check_text("a summary", summary),
-                details=check_text("details", details), context=plain_map("context", context, limit=limit),
-                identity=identity_of(runtime.registry.policies, actor, scope),
-                signals=signal_list(signals, limit=limit),
-                update=(update.id, update.name, update.args) if update else None,
-            ),
+        wanted = start_request(
+            runtime.settings, runtime.registry, workflow_type, args, id=id, request_id=request_id,
+            id_conflict_policy=id_conflict_policy, id_reuse_policy=id_reuse_policy, task_queue=task_queue,
+            run_timeout=run_timeout, execution_timeout=execution_timeout, cancel_grace=cancel_grace,
+            start_delay=start_delay, retry_policy=retry_policy, cron_schedule=cron_schedule, search=search, memo=memo,
+            summary=summary, details=details, context=context, actor=actor, scope=scope, signals=signals,
+            update=update,
         )  # fmt: skip
+        started = start(runtime, wanted)
         if update and started.status == "duplicate":  # an earlier call started it, maybe with another update
-            send_update(runtime, started.namespace, started.run_id, update, workflow_id=workflow_id)
-        return WorkflowHandle(runtime, started.namespace, workflow_id, started.run_id, started.pid)
+            send_update(runtime, started.namespace, started.run_id, update, workflow_id=started.workflow_id)
+        return WorkflowHandle(runtime, started.namespace, started.workflow_id, started.run_id, started.pid)
 
     def execute_workflow(self, workflow_type: str, *args: Any, timeout: float | None = None, **options: Any) -> Any:
         """Start a workflow and wait for its result.
@@ -385,11 +359,3 @@ class Client(ProcessVerbs, ScheduleVerbs, ServiceVerbs, ActivityVerbs, HealthVer
             return result.get(timeout=timeout)
         finally:
             result.backend.remove_pending_result(result)  # else its subscription lives as long as the process
-
-
-def _policy(text: str) -> str:
-    """Policies as spelled in any of their usual forms."""
-    name = check_text("a policy", text).lower().replace("-", "_")
-    for prefix in ("workflow_id_conflict_policy_", "workflow_id_reuse_policy_"):
-        name = name.removeprefix(prefix)
-    return name

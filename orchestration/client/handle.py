@@ -172,7 +172,7 @@ class WorkflowHandle:
         run_id = send_update(self._runtime, self._namespace, self.run_id, wanted, workflow_id=self.id)
         return await_update(self._runtime, self._namespace, run_id, wanted, workflow_id=self.id, timeout_s=seconds)
 
-    def cancel(self, reason: str = "") -> None:
+    def cancel(self, reason: str = "", *, request_id: str | None = None) -> None:
         """Ask the workflow to end: it gets a CANCEL event and decides itself.
 
         Its activities, timers and children go on unless its code takes them back, as ``workflow.cancel_pending()``
@@ -180,13 +180,15 @@ class WorkflowHandle:
 
         Args:
             reason: Why; the code reads it in the event.
+            request_id: The same id asks once, for a day; None: a new one for each call.
 
         Raises:
             WorkflowClosedError: It has ended.
             WorkflowNotFoundError: No such workflow.
         """
         check_text("a reason", reason)
-        self._deliver(encode_input(Code.CANCEL_REQUESTED, reason, ""), None, "a cancel request")
+        marked = f"cancel/{check_id('a request id', request_id)}" if request_id is not None else None
+        self._deliver(encode_input(Code.CANCEL_REQUESTED, reason, ""), marked, "a cancel request")
 
     def terminate(self, reason: str = "") -> None:
         """End the workflow at once. None of its code runs any more, compensations included.

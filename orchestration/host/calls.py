@@ -184,7 +184,9 @@ class Calls:
         def run() -> None:
             try:
                 self._node.check()
-                ending = Ending(True, payload.encode(work(), limit=limit))
+                with self._node.runtime.around_code("function"):
+                    value = work()
+                ending = Ending(True, payload.encode(value, limit=limit))
             except Exception as error:  # noqa: BLE001 - whatever the callee raises is its answer
                 ending = Ending(False, payload.encode(failure_of(error)))
             call.settle(ending)

@@ -116,7 +116,8 @@ class PythonCell(MailboxCell):
 
     def _load(self, args: bytes, loaded: Callable[[], None] | None) -> None:
         try:
-            driver = _driver_of(self, resolve_callable(self._entry), payload.decode(args))
+            with self.node.runtime.around_code("process"):
+                driver = _driver_of(self, resolve_callable(self._entry), payload.decode(args))
         except Exception as error:  # noqa: BLE001 - whoever asked for it is told
             text = f"{type(error).__name__}: {error}"
             self.node.end(self, Ending(False, payload.encode_failure(text, kind="Invalid", retryable=False)))
@@ -226,7 +227,8 @@ class _AsyncDriver:
             if cell.cancelled is not None:  # before it began
                 ending = cell.cancelled
             else:
-                ending = cell.ending_of(await self._begin(process))
+                with cell.node.runtime.around_code("async process"):
+                    ending = cell.ending_of(await self._begin(process))
         except asyncio.CancelledError as error:
             ending = cell.cancelled or Ending(False, payload.encode(failure_of(error)))
         except BaseException as error:  # noqa: BLE001 - whatever it is, this process ends of it and no other
@@ -316,10 +318,11 @@ class _ClassDriver:
         """Call some handlers."""
         cell = self._cell
         cell.node.wait_for_turn()
-        try:
-            ending = self._step()
-        except BaseException as error:  # noqa: BLE001 - whatever it is, this process ends of it and no other
-            ending = self._last(Ending(False, payload.encode(failure_of(error))), error)
+        with cell.node.runtime.around_code("process"):
+            try:
+                ending = self._step()
+            except BaseException as error:  # noqa: BLE001 - whatever it is, this process ends of it and no other
+                ending = self._last(Ending(False, payload.encode(failure_of(error))), error)
         if ending is not None:
             cell.node.end(cell, ending)
 

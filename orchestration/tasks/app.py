@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,15 @@ class Orchestration:
     def runtime(self) -> Runtime:
         """Stores, messages and caches of this process."""
         return self.parts.runtime
+
+    def around_code(self, where: str) -> AbstractContextManager[None]:
+        """What the Python code of definitions runs in. Integrations put the context of their framework here.
+
+        Args:
+            where: ``function``, ``local`` (a thread that ends with it), ``process`` or ``async process``.
+        """
+        del where
+        return nullcontext()
 
     def _finalize_at_first_send(self, app: Celery) -> None:
         """Have the tasks registered before anything is sent.

@@ -48,7 +48,7 @@ def register_entries(orchestration: Orchestration) -> None:
         elif isinstance(entry, FunctionLua):
             add(_function(orchestration, entry), entry.id)
         elif isinstance(entry, FunctionPython):
-            add(_python(entry), entry.id)
+            add(_python(orchestration, entry), entry.id)
         elif isinstance(entry, ProcessLua) and entry.default_host:
             add(_process(orchestration, entry), entry.id)
     add(_resume(orchestration), RESUME_TASK, ignore_result=True, acks_late=False, track_started=False)
@@ -147,10 +147,14 @@ def _process(orchestration: Orchestration, entry: ProcessLua) -> Any:
     return run
 
 
-def _python(entry: FunctionPython) -> Any:
+def _python(orchestration: Orchestration, entry: FunctionPython) -> Any:
+    def body(args: Any, kwargs: Any) -> Any:
+        with orchestration.around_code("function"):
+            return resolve_callable(entry)(*args, **kwargs)
+
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
         del self
-        return with_retries(lambda: resolve_callable(entry)(*args, **kwargs), entry.options)
+        return with_retries(lambda: body(args, kwargs), entry.options)
 
     return run
 

@@ -126,7 +126,9 @@ class LocalCall:
     def _run(self) -> None:
         token = _running.set(self._as_running())
         try:
-            outcome = outcome_of(self._trace(), self.mark.target, self._runtime.settings.value_limit_bytes)
+            with self._runtime.around_code("local"):
+                traced = self._trace()
+            outcome = outcome_of(traced, self.mark.target, self._runtime.settings.value_limit_bytes)
         except BaseException as error:  # noqa: BLE001 - the thread ends here; what ended the body is its outcome
             traced = trace_ok_t(ExceptionInfo(internal=True), TraceInfo(states.FAILURE, error), 0.0, "")
             outcome = outcome_of(traced, self.mark.target, self._runtime.settings.value_limit_bytes)

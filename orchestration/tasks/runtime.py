@@ -26,6 +26,7 @@ from orchestration.tasks.owner import this_owner
 
 if TYPE_CHECKING:
     from orchestration.host.node import Node
+    from orchestration.tasks.app import Orchestration
 
 __all__ = ["Runtime"]
 
@@ -72,6 +73,11 @@ class Runtime:
         self.stored_bundles: set[str] = set()
         self._lock = threading.RLock()
         self._node: Node | None = None
+
+    def around_code(self, where: str) -> AbstractContextManager[None]:
+        """What the Python code of definitions runs in, see :meth:`Orchestration.around_code`."""
+        orchestration: Orchestration = self.app.orchestration
+        return orchestration.around_code(where)
 
     @property
     def owner(self) -> str:

@@ -34,7 +34,7 @@ from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.signatures import chord_ids
 from orchestration.types import Limits, Pid, RunId
 
-__all__ = ["RUN_MARK", "StartRequest", "Started", "kept_request", "start", "workflow_args"]
+__all__ = ["RUN_MARK", "StartRequest", "Started", "check_start", "kept_request", "start", "workflow_args"]
 
 RUN_MARK = "orchestration_run"
 """Header of a start message whose run has been written: namespace and run id."""
@@ -185,7 +185,7 @@ def start(
         ValueError: The workflow id cannot be one, or a policy is unknown.
         StoreUnavailableError: Redis does not answer.
     """
-    wanted = _checked(wanted)
+    wanted = check_start(wanted)
     workflow_id = check_workflow_id(wanted.workflow_id)
     code = _code(runtime, wanted)
     namespace, queue, bundle = code.namespace, code.queue, code.bundle
@@ -297,8 +297,12 @@ def workflow_queue(runtime: Runtime, entry_id: str) -> str:
     return runtime.registry.task_queue(entry_id) or runtime.settings.default_queue or ""
 
 
-def _checked(wanted: StartRequest) -> StartRequest:
-    """Refuse what cannot be; put older names of policies into today's."""
+def check_start(wanted: StartRequest) -> StartRequest:
+    """Refuse what cannot be; put older names of policies into today's.
+
+    Raises:
+        ValueError: A policy is unknown, a schedule stands beside a delay, or a search attribute cannot be one.
+    """
     if wanted.reuse == "terminate_if_running":
         wanted = replace(wanted, reuse="allow_duplicate", conflict="terminate_existing")
     for name, value, allowed in (

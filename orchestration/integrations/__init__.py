@@ -1,0 +1,1 @@
+"""Web frameworks: what each needs to start, show and steer workflows from inside its own conventions."""

@@ -1,0 +1,277 @@
+"""Sends what is in the outbox: in the web process right after a commit, in workers whatever is left.
+
+Any number of processes may do it at the same time. An entry that is sent twice is taken once, by its request id; and
+as an entry is sent only after all earlier ones of its workflow are marked as sent, one that comes late is one that was
+taken already. So nothing has to be claimed. Where the database can, the rows are locked meanwhile and others skip
+them, which saves the work of sending twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+from django.db import DatabaseError, connections, transaction
+from django.db.models import DurationField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet, Value
+from django.db.models.functions import Now
+
+from orchestration.client import WorkflowHandle
+from orchestration.errors import (
+    DecodeError,
+    OrchestrationError,
+    PayloadError,
+    StoreUnavailableError,
+    WorkflowAlreadyStartedError,
+    WorkflowClosedError,
+)
+from orchestration.faults import fault
+from orchestration.integrations.django.application import DjangoOrchestration, project_orchestration
+from orchestration.integrations.django.calls import unpack_message, unpack_start
+from orchestration.integrations.django.conf import DjangoSettings
+from orchestration.integrations.django.models import OutboxEntry
+from orchestration.store.connection import RedisConnection
+from orchestration.tasks.app import Orchestration
+from orchestration.tasks.runtime import Runtime
+from orchestration.tasks.starts import start
+
+__all__ = ["Pass", "remove_old", "send_due", "send_soon"]
+
+logger = logging.getLogger(__name__)
+
+_PATIENCE_S: Final = 2.0
+_QUIET_S: Final = 5.0
+_FOLLOWERS: Final = 500
+_FIRST_PAUSE: Final = timedelta(seconds=1)
+_LONGEST_PAUSE: Final = timedelta(minutes=5)
+_HOPELESS: Final = (WorkflowAlreadyStartedError, WorkflowClosedError, PayloadError, ValueError, TypeError)
+"""Errors that another attempt cannot mend. A release that cannot read an entry (DecodeError) leaves it to others."""
+
+
+@dataclass(slots=True)
+class Pass:
+    """What became of the entries that were looked at once.
+
+    Attributes:
+        sent: Keys of those that were sent.
+        failed: Those that were not, what is wrong, and whether that is the end of it.
+        is_full: There may be more to send.
+        away: Why nothing can be sent at present; None when it can.
+    """
+
+    sent: list[int] = field(default_factory=list)
+    failed: list[tuple[OutboxEntry, Exception, bool]] = field(default_factory=list)
+    is_full: bool = False
+    away: StoreUnavailableError | None = None
+
+
+def send_due(
+    runtime: Runtime, using: str, settings: DjangoSettings, *, only: Sequence[tuple[str, str]] | None = None
+) -> Pass:
+    """Send what is due of the outbox of one database.
+
+    Args:
+        runtime: That reaches the store; one that gives up soon.
+        using: The database.
+        settings: Sizes and numbers of attempts.
+        only: Namespaces and ids of the workflows whose entries are sent; None: all.
+
+    Returns:
+        What became of them.
+
+    Raises:
+        DatabaseError: The database does not answer, or has no table for the outbox.
+    """
+    done = Pass()
+    locks = connections[using].features.has_select_for_update_skip_locked
+    with transaction.atomic(using=using) if locks else nullcontext():
+        heads = _heads(using, only)
+        if locks:
+            heads = heads.select_for_update(skip_locked=True, of=() if not _can_say_of(using) else ("self",))
+        first = list(heads.order_by("id")[: settings.outbox_batch])
+        rows = _with_followers(using, first) if first else []
+        done.is_full = len(first) >= settings.outbox_batch or len(rows) >= _FOLLOWERS
+        _send_all(runtime, rows, settings, done)
+        _mark(using, done)
+    if done.sent:
+        fault("after_outbox_mark")
+    return done
+
+
+def remove_old(using: str, settings: DjangoSettings, *, limit: int = 1000) -> int:
+    """Delete entries that were sent long ago; returns how many."""
+    old = _now(-timedelta(milliseconds=settings.outbox_retention_ms))
+    rows = OutboxEntry.objects.using(using).filter(state=OutboxEntry.State.SENT, sent_at__lt=old)
+    keys = list(rows.order_by("id").values_list("id", flat=True)[:limit])
+    if keys:
+        OutboxEntry.objects.using(using).filter(id__in=keys).delete()
+    return len(keys)
+
+
+def _now(delta: timedelta = timedelta()) -> Any:
+    """The database's clock: those of the hosts may disagree."""
+    return ExpressionWrapper(Now() + Value(delta, output_field=DurationField()), Now.output_field) if delta else Now()
+
+
+def _can_say_of(using: str) -> bool:
+    return bool(connections[using].features.has_select_for_update_of)
+
+
+def _pending(using: str) -> QuerySet[OutboxEntry]:
+    return OutboxEntry.objects.using(using).filter(state=OutboxEntry.State.PENDING)
+
+
+def _heads(using: str, only: Sequence[tuple[str, str]] | None) -> QuerySet[OutboxEntry]:
+    """The first entry of each workflow that has any, if its time has come."""
+    earlier = _pending(using).filter(
+        namespace=OuterRef("namespace"), workflow_id=OuterRef("workflow_id"), id__lt=OuterRef("id")
+    )
+    found = _pending(using).filter(Q(next_try_at__isnull=True) | Q(next_try_at__lte=Now()), ~Exists(earlier))
+    return found if only is None else found.filter(_of_workflows(only))
+
+
+def _of_workflows(names: Sequence[tuple[str, str]]) -> Q:
+    found = Q(pk__in=[])
+    for namespace in {namespace for namespace, _ in names}:
+        found |= Q(namespace=namespace, workflow_id__in=[name for space, name in names if space == namespace])
+    return found
+
+
+def _with_followers(using: str, heads: Sequence[OutboxEntry]) -> list[OutboxEntry]:
+    """Those entries, and what waits behind them. Nobody else sends that: they are still pending, and locked."""
+    names = [(entry.namespace, entry.workflow_id) for entry in heads]
+    known = {entry.pk for entry in heads}
+    rest = _pending(using).filter(_of_workflows(names)).exclude(pk__in=known)
+    return sorted([*heads, *rest.order_by("id")[:_FOLLOWERS]], key=lambda entry: entry.pk)
+
+
+def _send_all(runtime: Runtime, rows: Sequence[OutboxEntry], settings: DjangoSettings, done: Pass) -> None:
+    stopped: set[tuple[str, str]] = set()
+    for entry in rows:
+        name = (entry.namespace, entry.workflow_id)
+        if name in stopped:
+            continue
+        try:
+            fault("before_outbox_send")
+            _send(runtime, entry)
+            fault("after_outbox_send")
+        except StoreUnavailableError as error:
+            done.away = error
+            return
+        except Exception as error:
+            if not isinstance(error, (OrchestrationError, ValueError, TypeError)):
+                logger.exception("an entry of the outbox could not be sent", extra={"entry": entry.pk})
+            is_dead = _is_hopeless(error) or entry.attempts + 1 >= settings.outbox_attempts
+            done.failed.append((entry, error, is_dead))
+            if not is_dead:
+                stopped.add(name)  # later ones wait for it
+        else:
+            done.sent.append(entry.pk)
+
+
+def _send(runtime: Runtime, entry: OutboxEntry) -> None:
+    if entry.kind == OutboxEntry.Kind.START:
+        start(runtime, unpack_start(entry.payload))
+        return
+    topic, values = unpack_message(entry.payload)
+    handle = WorkflowHandle(runtime, entry.namespace, entry.workflow_id)
+    if entry.kind == OutboxEntry.Kind.SIGNAL:
+        handle.signal(topic, *values, request_id=entry.request_id)
+    elif entry.kind == OutboxEntry.Kind.CANCEL:
+        handle.cancel(values, request_id=entry.request_id)
+    else:
+        raise DecodeError(f"a newer release wrote this entry: {entry.kind!r} is not known to this one")
+
+
+def _is_hopeless(error: Exception) -> bool:
+    return isinstance(error, _HOPELESS) and not isinstance(error, DecodeError)
+
+
+def _mark(using: str, done: Pass) -> None:
+    table = OutboxEntry.objects.using(using)
+    if done.sent:
+        table.filter(pk__in=done.sent, state=OutboxEntry.State.PENDING).update(
+            state=OutboxEntry.State.SENT, sent_at=Now(), error="", attempts=F("attempts") + 1
+        )
+    for entry, error, is_dead in done.failed:
+        attempts = entry.attempts + 1
+        pause = min(_FIRST_PAUSE * 2 ** min(attempts - 1, 20), _LONGEST_PAUSE)
+        table.filter(pk=entry.pk, state=OutboxEntry.State.PENDING).update(
+            state=OutboxEntry.State.DEAD if is_dead else OutboxEntry.State.PENDING, attempts=attempts,
+            error=f"{type(error).__name__}: {error}".replace("\0", "")[:2000], next_try_at=_now(pause),
+        )  # fmt: skip
+        if is_dead:
+            logger.error(
+                "an entry of the outbox is dead: %s", error,
+                extra={"entry": entry.pk, "database": using, "workflow_id": entry.workflow_id},
+            )  # fmt: skip
+
+
+# --- right after a commit ---------------------------------------------------------------------------------------------
+
+
+class _Process:
+    """What a process needs to send by itself: a connection that gives up soon, and a pause after it has."""
+
+    def __init__(self, orchestration: Orchestration) -> None:
+        self.pid = os.getpid()
+        self.orchestration = orchestration
+        self.runtime = impatient_runtime(orchestration)
+        self.quiet_until = 0.0
+
+
+_process: _Process | None = None
+_lock = threading.Lock()
+_wanted = threading.local()
+
+
+def impatient_runtime(orchestration: Orchestration) -> Runtime:
+    """A runtime whose store is given up after two seconds: whoever waits for it holds rows, or a person."""
+    if orchestration.connection is not None:  # a store in memory
+        return orchestration.runtime
+    orchestration.app.finalize()
+    settings = orchestration.settings
+    connection = RedisConnection(
+        settings.redis_url, patience_s=_PATIENCE_S, connect_s=min(settings.connect_timeout_ms / 1000, _PATIENCE_S),
+        name="orchestration-outbox",
+    )  # fmt: skip
+    return Runtime(orchestration.app, settings, orchestration.registry, connection)
+
+
+def send_soon(using: str, namespace: str, workflow_id: str) -> None:
+    """Send what this process has just committed of a workflow, if that goes at once; else a worker does it.
+
+    A failure is no error of the request: the entry is kept. While the store is away, nothing is tried for five
+    seconds, so that requests do not wait for it one after the other.
+    """
+    fault("after_outbox_commit")
+    orchestration = project_orchestration()
+    settings = orchestration.django if isinstance(orchestration, DjangoOrchestration) else DjangoSettings()
+    if not settings.outbox_immediate:
+        return
+    process = _this_process(orchestration)
+    if time.monotonic() < process.quiet_until:
+        return
+    try:
+        done = send_due(process.runtime, using, settings, only=[(namespace, workflow_id)])
+    except (DatabaseError, OrchestrationError) as error:
+        process.quiet_until = time.monotonic() + _QUIET_S
+        logger.warning("the outbox is left to the workers: %s", error, extra={"database": using})
+        return
+    if done.away is not None:
+        process.quiet_until = time.monotonic() + _QUIET_S
+        logger.warning("the outbox is left to the workers: %s", done.away, extra={"database": using})
+
+
+def _this_process(orchestration: Orchestration) -> _Process:
+    global _process
+    with _lock:
+        if _process is None or _process.pid != os.getpid() or _process.orchestration is not orchestration:
+            _process = _Process(orchestration)
+        return _process

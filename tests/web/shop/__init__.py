@@ -1,0 +1,1 @@
+"""A Django project as it might exist already: an app with a model, views and definitions."""
