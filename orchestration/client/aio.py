@@ -150,9 +150,9 @@ class AsyncWorkflowHandle:
         async for event in _in_pages(self._handle.history):
             yield event
 
-    async def raw_history(self) -> AsyncIterator[bytes]:
-        """Its events as stored, for a replay elsewhere."""
-        async for event in _in_pages(self._handle.raw_history):
+    async def raw_history(self, *, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """Its events as stored, for a replay elsewhere; see :meth:`WorkflowHandle.raw_history`."""
+        async for event in _in_pages(partial(self._handle.raw_history, start=start, stop=stop)):
             yield event
 
     async def code(self) -> bytes | None:

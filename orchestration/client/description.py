@@ -91,6 +91,7 @@ class Description:
         reset_of: Run and event that this run went on from in another's place, joined by ``/``; empty for none.
         forked_from: The same for a fork.
         attempt: Number of the run since the last that was no retry.
+        parent_run_id: Run that started it as its child; empty when none did.
         first_run_id: First run of the chain that this one belongs to; empty when it is the first.
         next_run_id: Run that took its place; empty when none did.
         starts_ms: When a delayed run begins, in milliseconds since 1970; 0 when it has begun.
@@ -123,6 +124,7 @@ class Description:
     reset_of: str = ""
     forked_from: str = ""
     attempt: int = 1
+    parent_run_id: str = ""
     first_run_id: str = ""
     next_run_id: str = ""
     starts_ms: int = 0
@@ -181,6 +183,7 @@ def describe_record(
         search=_attributes(extra, "search:"),
         memo=_attributes(extra, "memo:"),
         attempt=record.number("attempt") or 1,
+        parent_run_id=fields.get("parent", "").partition("/")[0],
         first_run_id=fields.get("first", ""),
         next_run_id=fields.get("next", ""),
         starts_ms=record.number("delayed") if record.status == "running" else 0,

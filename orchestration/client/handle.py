@@ -379,9 +379,17 @@ class WorkflowHandle:
         for event in self._runtime.store(self._namespace).runs.history(self.run_id):
             yield events.decode(event)
 
-    def raw_history(self) -> Iterator[bytes]:
-        """Its events as stored, for a replay elsewhere."""
-        return self._runtime.store(self._namespace).runs.history(self.run_id)
+    def raw_history(self, *, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Its events as stored, for a replay elsewhere.
+
+        Args:
+            start: Number of events to leave out at the beginning.
+            stop: Number of the last event wanted; None for all.
+
+        Returns:
+            The encoded events, oldest first, read page by page.
+        """
+        return self._runtime.store(self._namespace).runs.history(self.run_id, start=start, stop=stop)
 
     def code(self) -> bytes | None:
         """The encoded code bundle that the run is pinned to, for a replay elsewhere; None when it is stored nowhere.

@@ -22,6 +22,7 @@ from orchestration.store.connection import Connection
 from orchestration.tasks.attempts import Attempts
 from orchestration.tasks.engine import Engine
 from orchestration.tasks.entries import register_entries
+from orchestration.tasks.flower import offer_dashboard
 from orchestration.tasks.foreign.reports import Reports
 from orchestration.tasks.messages import MARK
 from orchestration.tasks.presence import Presence
@@ -98,6 +99,7 @@ class Orchestration:
             self._finalize_at_first_send(app)
         install_step(app)
         install_hosts(app)
+        offer_dashboard()
         signals.worker_process_init.connect(self._on_child, weak=False)
         signals.worker_process_shutdown.connect(self._on_exit, weak=False)
         signals.worker_shutdown.connect(self._on_exit, weak=False)

@@ -1,0 +1,1 @@
+"""The JSON API: routes that read, routes that act, and their description."""
