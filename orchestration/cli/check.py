@@ -156,5 +156,5 @@ def _unknown_tasks(app: Any, registry: Registry) -> list[Problem]:
             cure=close_matches(entry.task, known, otherwise="nothing to do if a worker of another application has it"),
         )
         for entry in registry.of(FunctionCelery)
-        if entry.task not in known
+        if entry.task is not None and entry.task not in known
     ]  # fmt: skip

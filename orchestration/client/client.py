@@ -348,13 +348,15 @@ class Client(ProcessVerbs, ScheduleVerbs, ServiceVerbs, ActivityVerbs, HealthVer
             is_process = entry.kind.startswith("process.")
             how = "spawn it, or give it a 'meta.default_host'" if is_process else "start it instead"
             raise OrchestrationError(f"{function_id} is a {entry.kind}, not a function: {how}")
-        task = entry.task if isinstance(entry, FunctionCelery) else function_id
+        task, given, keywords = function_id, list(args), dict[str, Any]()
+        if isinstance(entry, FunctionCelery):
+            task, (given, keywords) = entry.task_name, entry.arguments(args)
         queue = runtime.registry.task_queue(function_id)
         options: dict[str, Any] = {"queue": queue} if queue else {}
         identity = identity_of(runtime.registry.policies, actor, scope).fields()
         if identity:
             options["headers"] = {IDENTITY: identity}
-        result = runtime.app.send_task(task, args=list(args), **options)
+        result = runtime.app.send_task(task, args=given, kwargs=keywords, **options)
         try:
             return result.get(timeout=timeout)
         finally:

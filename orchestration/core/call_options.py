@@ -5,13 +5,13 @@ Inside a workflow a call is an activity, with options of its own: see ``activity
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestration.core.durations import parse_duration_ms
 
-__all__ = ["CallRetry", "call_retry", "call_timeout_ms"]
+__all__ = ["CallRetry", "call_retry", "call_timeout_ms", "split_arguments"]
 
 _INITIAL_MS = 100
 _LONGEST_MS = 10_000
@@ -128,3 +128,15 @@ def _kinds(given: Mapping[str, Any], name: str) -> frozenset[str]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(kind, str) for kind in value):
         raise ValueError(f"retry.{name} must be a list of kinds, got {value!r}")
     return frozenset(value)
+
+
+def split_arguments(args: Sequence[Any], *, keywords: bool) -> tuple[list[Any], dict[str, Any]]:
+    """Positional and keyword arguments of a call.
+
+    Args:
+        args: As Lua code gave them.
+        keywords: A map that is the last of them is the keyword arguments.
+    """
+    if keywords and args and isinstance(args[-1], dict) and all(isinstance(name, str) for name in args[-1]):
+        return list(args[:-1]), dict(args[-1])
+    return list(args), {}

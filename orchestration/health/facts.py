@@ -130,7 +130,7 @@ class Facts:
             named = entry_options(getattr(entry, "options", {})).get("task_queue")
             queue = named or registry.task_queue(entry.id)
             if queue is None and isinstance(entry, FunctionCelery):
-                queue = self._routed(entry.task)
+                queue = self._routed(entry.task_name)
             if queue:
                 found.setdefault(str(queue), []).append(entry.id)
         return found

@@ -152,8 +152,8 @@ class Calls:
         node = self._node
         registry = node.runtime.registry
         entry = registry.find(target)
-        if isinstance(entry, FunctionCelery) and isinstance(registry.find(entry.task), FunctionLua):
-            target, entry = entry.task, registry.get(entry.task)  # run as a task here, it would be nobody's
+        if isinstance(entry, FunctionCelery) and isinstance(registry.find(entry.task_name), FunctionLua):
+            target, entry = entry.task_name, registry.get(entry.task_name)  # run as a task here, it would be nobody's
         stand_in = node.runtime.stand_in(target)
         if stand_in is not None:
             self._in_thread(call, lambda: stand_in(*payload.decode(args)))
@@ -226,13 +226,16 @@ class Calls:
     ) -> None:  # fmt: skip
         """Run a Celery task; where a slot is held meanwhile, in place if its code is here: it could wait for that."""
         runtime = self._node.runtime
-        task = runtime.app.tasks.get(entry.task)
-        if task is not None and caller.in_slot:
-            self._in_thread(call, lambda: task(*args))
+        task = runtime.app.tasks.get(entry.task_name)
+        given, keywords = entry.arguments(args)
+        if task is not None and caller.in_slot and entry.canvas is None:
+            self._in_thread(call, lambda: task(*given, **keywords))
             return
         options: dict[str, Any] = {"queue": entry.queue} if entry.queue else {}
         if identity.fields():
             options["headers"] = {IDENTITY: identity.fields()}
+        if keywords:
+            options["kwargs"] = keywords
         limit = runtime.settings.value_limit_bytes
 
         def done(error: BaseException | None, value: Any) -> None:
@@ -244,7 +247,7 @@ class Calls:
                 ending = Ending(False, payload.encode(failure_of(problem)))
             call.settle(ending)
 
-        self._node.celery.call(entry.task, args, options, done)
+        self._node.celery.call(entry.task_name, given, options, done)
 
     def _process(
         self, call: _Call, entry: ProcessLua, args: bytes, context: Mapping[str, Any], identity: Identity,

@@ -64,7 +64,7 @@ class CeleryCalls:
         Args:
             task: Name of the task.
             args: Positional arguments.
-            options: Of ``send_task``: queue, headers.
+            options: Of ``send_task``: queue, headers, kwargs.
             done: Called once.
         """
 

@@ -20,6 +20,7 @@ from orchestration.registry import Registry, load_registry
 from orchestration.settings import Settings
 from orchestration.store.connection import Connection
 from orchestration.tasks.attempts import Attempts
+from orchestration.tasks.canvas import Canvases
 from orchestration.tasks.engine import Engine
 from orchestration.tasks.entries import register_entries
 from orchestration.tasks.flower import offer_dashboard
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 class Parts:
-    """The working parts of one process: runtime, engine, attempts, reports.
+    """The working parts of one process: runtime, engine, attempts, reports, canvases.
 
     Args:
         runtime: Of this process.
@@ -52,6 +53,7 @@ class Parts:
         self.engine = Engine(runtime, self.presence)
         self.attempts = Attempts(runtime, self.engine, self.presence)
         self.reports = Reports(runtime, self.engine, self.attempts)
+        self.canvases = Canvases(runtime, self.attempts, self.reports.results)
 
 
 class Orchestration:

@@ -11,6 +11,7 @@ from kombu import Producer
 
 from orchestration.core import payload
 from orchestration.core.activity_options import entry_options
+from orchestration.core.call_options import split_arguments
 from orchestration.core.events import Code
 from orchestration.core.identity import Identity
 from orchestration.modules.permissions import find_target, refused_command
@@ -96,14 +97,15 @@ class Activity:
     ) -> Callable[[Producer], object]:
         """The message of an attempt; arguments as those of :meth:`mark`."""
         mark = self.mark(runtime, namespace, attempt, workflow=workflow)
+        args, kwargs = split_arguments(payload.decode(self.args), keywords=bool(self.options.get("kwargs")))
         return runtime.messages.attempt(
-            mark, task=self.task, queue=self.queue, args=payload.decode(self.args),
-            is_foreign=self.may_be_foreign(runtime),
-        )  # fmt: skip
+            mark, task=self.task, queue=self.queue, args=args, kwargs=kwargs, is_foreign=self.may_be_foreign(runtime)
+        )
 
     def may_be_foreign(self, runtime: Runtime) -> bool:
         """Whether workers without the extension have the task: it is an existing one of the application."""
-        return self.task != self.target or isinstance(runtime.registry.find(self.target), FunctionCelery)
+        entry = runtime.registry.find(self.target)
+        return self.task != self.target or (isinstance(entry, FunctionCelery) and entry.canvas is None)
 
 
 def read_activity(blob: bytes) -> Activity | None:
@@ -211,12 +213,16 @@ class Effects:
             return
         if entry is not None:
             options = {**entry_options(getattr(entry, "options", {})), **options}
-        task = entry.task if isinstance(entry, FunctionCelery) else target
+        is_celery = isinstance(entry, FunctionCelery) and entry.canvas is None
+        task = entry.task_name if isinstance(entry, FunctionCelery) else target
+        if isinstance(entry, FunctionCelery) and entry.kwargs:
+            options = {**options, "kwargs": True}
         queue = own_queue or (registry.task_queue(target) if entry is not None else None)
         if queue is None:
-            queue = "" if isinstance(entry, FunctionCelery) else session.queue
+            queue = "" if is_celery else session.queue
         has_budget = self._runtime.settings.local_activity_budget_ms > 0
         is_local = bool(options.get("local")) and has_budget and entry is not None and task in self._runtime.app.tasks
+        is_local = is_local and not (isinstance(entry, FunctionCelery) and entry.canvas)  # it ends elsewhere
         token = local_token(session.run_id, seq, target, args) if is_local else os.urandom(4).hex()
         context = {**session.context, **options.pop("ctx", {})}
         options = {**options, **Identity.of(options, session.identity).fields()}

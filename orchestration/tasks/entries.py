@@ -11,10 +11,11 @@ from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 from orchestration.core.identity import Identity
 from orchestration.errors import RegistryError, StoreError, StoreUnavailableError, WorkflowAlreadyStartedError
-from orchestration.registry.kinds.functions import FunctionPython
+from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, ProcessLua, WorkflowLua
 from orchestration.registry.kinds.processes import ProcessPython
 from orchestration.tasks.calls import with_retries
+from orchestration.tasks.canvas import canvas_body, register_canvas_reports
 from orchestration.tasks.dispatch import retry_attempt
 from orchestration.tasks.foreign.reports import register_reports
 from orchestration.tasks.functions import run_function
@@ -49,10 +50,13 @@ def register_entries(orchestration: Orchestration) -> None:
             add(_function(orchestration, entry), entry.id)
         elif isinstance(entry, FunctionPython):
             add(_python(orchestration, entry), entry.id)
+        elif isinstance(entry, FunctionCelery) and entry.canvas:
+            add(canvas_body(orchestration, entry), entry.id)
         elif isinstance(entry, ProcessLua) and entry.default_host:
             add(_process(orchestration, entry), entry.id)
     add(_resume(orchestration), RESUME_TASK, ignore_result=True, acks_late=False, track_started=False)
     register_reports(orchestration)
+    register_canvas_reports(orchestration)
 
 
 def _workflow(orchestration: Orchestration, entry: WorkflowLua) -> Any:
@@ -159,20 +163,25 @@ def _python(orchestration: Orchestration, entry: FunctionPython) -> Any:
     return run
 
 
-def resolve_callable(entry: FunctionPython | ProcessPython) -> Any:
+def resolve_callable(entry: FunctionCelery | FunctionPython | ProcessPython, *, field: str = "callable") -> Any:
     """The Python code of an entry, imported when it is first needed.
+
+    Args:
+        entry: The entry.
+        field: Its field that says where the code is.
 
     Raises:
         RegistryError: The module or the name is not there, or it cannot be called.
     """
-    module_name, _, path = entry.callable.partition(":")
+    named = str(getattr(entry, field))
+    module_name, _, path = named.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
         for part in path.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
         where = f"{entry.location.file}:{entry.location.line}"
-        raise RegistryError(f"{where}: entry {entry.id}: field 'callable' = {entry.callable!r}: {error}") from error
+        raise RegistryError(f"{where}: entry {entry.id}: field {field!r} = {named!r}: {error}") from error
     if not callable(found):
-        raise RegistryError(f"entry {entry.id}: field 'callable' = {entry.callable!r}: it cannot be called")
+        raise RegistryError(f"entry {entry.id}: field {field!r} = {named!r}: it cannot be called")
     return found

@@ -23,6 +23,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from orchestration.activity import Cancelled, Running, _running
 from orchestration.core import payload
+from orchestration.core.call_options import split_arguments
 from orchestration.core.retry import retry_delay_ms
 from orchestration.store.attempts import AttemptId
 from orchestration.tasks.messages import AttemptMark
@@ -145,14 +146,14 @@ class LocalCall:
         task = app.tasks[self._task]
         trace = build_tracer(task.name, task, loader=app.loader, eager=True, propagate=False, app=app)
         task_id, retries = str(uuid.uuid4()), 0
-        args = payload.decode(self._args)
+        args, kwargs = split_arguments(payload.decode(self._args), keywords=bool(self.options.get("kwargs")))
         while True:
             request = {
                 "id": task_id, "task": task.name, "root_id": self.mark.attempt.run_id, "retries": retries,
                 "parent_id": self.mark.attempt.run_id, "is_eager": True, "ignore_result": True, "hostname": "local",
                 "delivery_info": {"is_eager": True, "routing_key": self.mark.queue, "redelivered": False},
             }  # fmt: skip
-            traced = trace(task_id, list(args), {}, request)
+            traced = trace(task_id, args, kwargs, request)
             if traced.info is None or traced.info.state != states.RETRY:
                 return traced
             when = getattr(traced.info.retval, "when", None)

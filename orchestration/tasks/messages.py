@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -257,7 +257,8 @@ class Messages:
         return send
 
     def attempt(
-        self, mark: AttemptMark, *, task: str, queue: str, args: Sequence[Any], is_foreign: bool = False
+        self, mark: AttemptMark, *, task: str, queue: str, args: Sequence[Any],
+        kwargs: Mapping[str, Any] | None = None, is_foreign: bool = False,
     ) -> AttemptSend:
         """Message of an activity attempt: the ordinary Celery task with a mark in its headers.
 
@@ -266,12 +267,13 @@ class Messages:
             task: Name of the Celery task.
             queue: Where to; empty for Celery's own routing.
             args: Its positional arguments.
+            kwargs: Its keyword arguments.
             is_foreign: A worker without the extension may get it: links report how it ends, and its result is stored.
         """
         links = None
         if is_foreign:
             links = report_links(encode_token(mark.namespace, mark.attempt), self.report_address(mark.queue))
-        return AttemptSend(self._app, mark, task, queue, args, links)
+        return AttemptSend(self._app, mark, task, queue, args, kwargs or {}, links)
 
     def report_address(self, queue: str) -> dict[str, str]:
         """Where the report of an attempt goes, as options of a signature: to the queue of its workflow.
@@ -333,18 +335,20 @@ class AttemptSend:
         task: Name of the Celery task.
         queue: Where to; empty for Celery's own routing.
         args: Its positional arguments.
+        kwargs: Its keyword arguments.
         links: Its ``link`` and ``link_error``, where a worker without the extension may get it.
     """
 
     def __init__(
         self, app: Celery, mark: AttemptMark, task: str, queue: str, args: Sequence[Any],
-        links: tuple[dict[str, Any], dict[str, Any]] | None = None,
+        kwargs: Mapping[str, Any], links: tuple[dict[str, Any], dict[str, Any]] | None = None,
     ) -> None:  # fmt: skip
         self._app = app
         self._mark = mark
         self._task = task
         self._queue = queue
         self._args = args
+        self._kwargs = kwargs
         self._links = links
         self._id = attempt_task_id(mark.attempt)
 
@@ -358,15 +362,15 @@ class AttemptSend:
             headers["ignore_result"] = False
         run_id = self._mark.attempt.run_id
         return self._app.send_task(
-            self._task, args=list(self._args), kwargs={}, producer=producer, ignore_result=True, add_to_parent=False,
-            task_id=self._id, serializer="json", headers=headers, root_id=run_id, parent_id=run_id, **options,
+            self._task, args=list(self._args), kwargs=dict(self._kwargs), producer=producer, ignore_result=True,
+            add_to_parent=False, task_id=self._id, serializer="json", headers=headers, root_id=run_id, parent_id=run_id, **options,
         )  # fmt: skip
 
     def modelled(self, models: MessageModels, captured: Callable[..., Pushes]) -> tuple[Push, ...]:
         """The same message as broker commands, made from a model where that is safe."""
         return models.make(
             self._task, self._queue, task_id=self._id, run_id=self._mark.attempt.run_id, args=self._args,
-            header=(MARK, self._mark.to_header()), links=self._links, real=lambda: captured(self),
+            kwargs=self._kwargs, header=(MARK, self._mark.to_header()), links=self._links, real=lambda: captured(self),
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgpack
@@ -47,10 +48,12 @@ class StateKeeper:
 
     Args:
         runtime: Of this process.
+        look: Looks at an activity that is noted as run and number; milliseconds until it is due again, 0 for never.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, look: Callable[[str, Store, str], int] | None = None) -> None:
         self._runtime = runtime
+        self._look = look
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -80,16 +83,21 @@ class StateKeeper:
             store = self._runtime.store(namespace)
             for shard in store.shown.shards:
                 held, run_ids = store.shown.take(shard, limit=_BATCH, hold_ms=_HOLD_MS)
-                found = {record.run_id: record for record in store.runs.records(run_ids, extra=True)}
+                runs = [run_id for run_id in run_ids if "/" not in run_id]
+                found = {record.run_id: record for record in store.runs.records(runs, extra=True)}
                 for run_id in run_ids:
                     if self._stop.is_set():
                         return
-                    self._look_after(store, run_id, found.get(run_id), held)
+                    self._look_after(namespace, store, run_id, found.get(run_id), held)
 
-    def _look_after(self, store: Store, run_id: RunId, record: RunRecord | None, held: str) -> None:
+    def _look_after(
+        self, namespace: str, store: Store, run_id: RunId, record: RunRecord | None, held: str
+    ) -> None:
         try:
             after_ms = 0
-            if record is not None and record.status in _OPEN:
+            if "/" in run_id:
+                after_ms = self._look(namespace, store, run_id) if self._look else _HOLD_MS
+            elif record is not None and record.status in _OPEN:
                 after_ms = self._refresh(store, record)
             elif record is not None and "next" in record.fields:
                 store.shown.put(RunId(record.fields["next"]), after_ms=_SOON_MS)

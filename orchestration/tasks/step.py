@@ -46,7 +46,7 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
         unclaimed = Unclaimed(parts.runtime, parts.reports, self._consumers)
         self._sweeper = Sweeper(parts.runtime, parts.engine, parts.attempts, unclaimed)
         self._archiver = Archiver(parts.runtime)
-        self._states = StateKeeper(parts.runtime)
+        self._states = StateKeeper(parts.runtime, look=parts.canvases.look)
         self._sweeper.start()
         self._archiver.start()
         self._states.start()

@@ -45,8 +45,9 @@ class MessageModels:
         self._constant: bool | None = None
 
     def make(
-        self, task: str, queue: str, *, task_id: str, run_id: str, args: Sequence[Any], header: tuple[str, Any],
-        links: tuple[dict[str, Any], dict[str, Any]] | None, real: Callable[[], Pushes],
+        self, task: str, queue: str, *, task_id: str, run_id: str, args: Sequence[Any],
+        kwargs: Mapping[str, Any], header: tuple[str, Any], links: tuple[dict[str, Any], dict[str, Any]] | None,
+        real: Callable[[], Pushes],
     ) -> tuple[Push, ...]:  # fmt: skip
         """The broker commands of one message.
 
@@ -56,6 +57,7 @@ class MessageModels:
             task_id: Of the message.
             run_id: Its root and parent.
             args: Positional arguments.
+            kwargs: Keyword arguments.
             header: Name and value of the mark.
             links: Its ``link`` and ``link_error``; None: it has none.
             real: Has Celery make this very message.
@@ -72,11 +74,11 @@ class MessageModels:
         list_name, envelope = model
         headers = {
             **envelope["headers"], "id": task_id, "root_id": run_id, "parent_id": run_id,
-            "argsrepr": saferepr(args, _REPR_SIZE), header[0]: header[1],
+            "argsrepr": saferepr(args, _REPR_SIZE), "kwargsrepr": saferepr(kwargs, _REPR_SIZE), header[0]: header[1],
         }  # fmt: skip
         properties = {**envelope["properties"], "correlation_id": task_id, "delivery_tag": uuid()}
         embed = _EMBED if links is None else {**_EMBED, "callbacks": [links[0]], "errbacks": [links[1]]}
-        body = base64.b64encode(dumps([list(args), {}, embed]).encode()).decode()
+        body = base64.b64encode(dumps([list(args), dict(kwargs), embed]).encode()).decode()
         message = {**envelope, "body": body, "headers": headers, "properties": properties}
         return (("lpush", list_name, dumps(message)),)
 

@@ -97,7 +97,7 @@ class WorkflowEnvironment:
         self._missing: ActivityNotReplacedError | None = None
         for entry in self.registry.entries:
             if isinstance(entry, (FunctionCelery, FunctionPython)):
-                task_name = entry.task if isinstance(entry, FunctionCelery) else entry.id
+                task_name = entry.task_name if isinstance(entry, FunctionCelery) else entry.id
                 self._register(task_name, self._missing_body(entry.id, task_name))
 
     def __enter__(self) -> Self:
@@ -136,7 +136,7 @@ class WorkflowEnvironment:
         entry = self.registry.find(target)
         if isinstance(entry, WorkflowLua):
             raise ConfigError(f"{target!r} is a workflow: it runs as it is; only what it calls is replaced")
-        task_name = entry.task if isinstance(entry, FunctionCelery) else target
+        task_name = entry.task_name if isinstance(entry, FunctionCelery) else target
 
         task = self._register(task_name, function)
         tracer = build_tracer(task_name, task, self.app.loader, "workflow-test", app=self.app)
@@ -273,7 +273,7 @@ class WorkflowEnvironment:
     def _stand_in(self, target: str) -> Callable[..., Any] | None:
         """What a function in Lua gets when it calls another function."""
         entry = self.registry.find(target)
-        task = entry.task if isinstance(entry, FunctionCelery) else target
+        task = entry.task_name if isinstance(entry, FunctionCelery) else target
         for name in (target, task):
             if name in self._replaced:
                 return self._replaced[name][0]

@@ -59,3 +59,8 @@ def noted(key: str) -> list[Any]:
 @shared_task(name="canvas.describe")
 def describe(*args: Any, **kwargs: Any) -> dict[str, Any]:
     return {"args": list(args), "kwargs": kwargs}
+
+
+@shared_task(name="canvas.total")
+def total(numbers: list[int]) -> int:
+    return sum(numbers)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from orchestration.core.call_options import split_arguments
 from orchestration.registry.entry import Entry, Link
 from orchestration.registry.fields import Name, Reference, fault, record
 from orchestration.registry.kinds.lua import _ACTIVITY_WORKER, _Options, activity_links
@@ -38,15 +39,37 @@ class _Function(_Options, Entry):
 
 @record
 class FunctionCelery(_Function):
-    """An existing Celery task under an entry id.
+    """An existing Celery task under an entry id, or a whole canvas of them.
 
     Attributes:
         task: Name of the Celery task.
-        queue: Celery queue it is sent to; None leaves it to Celery's routing.
+        canvas: ``package.module:factory`` instead: called with the arguments, it makes the signature, chain, group or
+            chord that is run.
+        queue: Celery queue it is sent to; None leaves it to Celery's routing. Of a canvas: that of the task which makes
+            it, else the workflow's.
+        kwargs: A table with names that is the last argument of a call becomes keyword arguments.
     """
 
-    task: Name
+    task: Name | None = None
+    canvas: Annotated[Name, AfterValidator(check_callable)] | None = None
     queue: Name | None = None
+    kwargs: bool = False
+
+    @model_validator(mode="after")
+    def _check_task(self) -> Self:
+        if (self.task is None) == (self.canvas is None):
+            raise fault("has neither a task nor a canvas" if self.task is None else "has a task and a canvas",
+                        "write 'task: name.of.the.task', or 'canvas: package.module:factory'")
+        return self
+
+    @property
+    def task_name(self) -> str:
+        """Name of the Celery task that is called; a canvas has one of its own, of the entry's id."""
+        return self.task or self.id
+
+    def arguments(self, args: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Positional and keyword arguments of a call."""
+        return split_arguments(args, keywords=self.kwargs)
 
 
 @record

@@ -39,8 +39,8 @@ def call_handler(
     """
     registry = runtime.registry
     entry = registry.find(target)
-    if isinstance(entry, FunctionCelery) and isinstance(registry.find(entry.task), FunctionLua):
-        entry = registry.find(entry.task)
+    if isinstance(entry, FunctionCelery) and isinstance(registry.find(entry.task_name), FunctionLua):
+        entry = registry.find(entry.task_name)
     if isinstance(entry, FunctionLua | ProcessLua):
         try:
             payload.encode(list(args), limit=runtime.settings.value_limit_bytes)
@@ -66,7 +66,10 @@ def _run_task(runtime: Runtime, entry: FunctionCelery, args: Sequence[Any], iden
     options: dict[str, Any] = {"queue": entry.queue} if entry.queue else {}
     if identity.fields():
         options["headers"] = {IDENTITY: identity.fields()}
-    runtime.node.celery.call(entry.task, list(args), options, lambda error, _value: ends.put(error))
+    given, keywords = entry.arguments(args)
+    if keywords:
+        options["kwargs"] = keywords
+    runtime.node.celery.call(entry.task_name, given, options, lambda error, _value: ends.put(error))
     error = ends.get()
     if error is not None:
         raise error
