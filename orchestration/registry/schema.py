@@ -76,6 +76,8 @@ def _fields_schema(cls: type[Entry], shared: dict[str, Any]) -> dict[str, Any]:
     schema["required"] = [key for key in schema.get("required", []) if not key.startswith("@")]
     tidy: dict[str, Any] = _tidy(schema)
     tidy["description"] = _first_line(cls)
+    if one_of := getattr(cls, "ONE_OF", ()):
+        tidy["oneOf"] = [{"required": [name]} for name in one_of]
     if not tidy["required"]:
         del tidy["required"]
     return tidy

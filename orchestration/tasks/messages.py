@@ -363,7 +363,8 @@ class AttemptSend:
         run_id = self._mark.attempt.run_id
         return self._app.send_task(
             self._task, args=list(self._args), kwargs=dict(self._kwargs), producer=producer, ignore_result=True,
-            add_to_parent=False, task_id=self._id, serializer="json", headers=headers, root_id=run_id, parent_id=run_id, **options,
+            add_to_parent=False, task_id=self._id, serializer="json", headers=headers, root_id=run_id,
+            parent_id=run_id, **options,
         )  # fmt: skip
 
     def modelled(self, models: MessageModels, captured: Callable[..., Pushes]) -> tuple[Push, ...]:

@@ -50,6 +50,8 @@ class FunctionCelery(_Function):
         kwargs: A table with names that is the last argument of a call becomes keyword arguments.
     """
 
+    ONE_OF: ClassVar[tuple[str, ...]] = ("task", "canvas")
+
     task: Name | None = None
     canvas: Annotated[Name, AfterValidator(check_callable)] | None = None
     queue: Name | None = None
@@ -58,8 +60,8 @@ class FunctionCelery(_Function):
     @model_validator(mode="after")
     def _check_task(self) -> Self:
         if (self.task is None) == (self.canvas is None):
-            raise fault("has neither a task nor a canvas" if self.task is None else "has a task and a canvas",
-                        "write 'task: name.of.the.task', or 'canvas: package.module:factory'")
+            what = "has neither a task nor a canvas" if self.task is None else "has both a task and a canvas"
+            raise fault(what, "write 'task: name.of.the.task', or 'canvas: package.module:factory'")
         return self
 
     @property

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import pytest
 
-from orchestration.errors import EntryNotFoundError
+from orchestration.errors import EntryNotFoundError, RegistryError
 from orchestration.registry import Entry, FunctionCelery, RegistryEntry, load_registry
 
 TASKS = """
@@ -131,3 +131,23 @@ def test_entries_of_a_class(tree):
     assert len(registry.of(Entry)) == len(registry) == 2
     assert registry.of(RegistryEntry) == ()
     assert "shop.billing:charge" in registry
+
+
+@pytest.mark.parametrize(("fields", "what"), [
+    ("", "has neither a task nor a canvas"),
+    ("task: t\ncanvas: a.b:c\n", "has both a task and a canvas"),
+    ("canvas: a.b\n", "is no Python callable"),
+])  # fmt: skip
+def test_a_celery_function_is_one_task_or_one_canvas(tree, fields: str, what: str) -> None:
+    tree.write("a.yaml", f"namespace: a\nname: x\nkind: function.celery\n{fields}")
+    with pytest.raises(RegistryError, match=what):
+        tree.load()
+
+
+def test_a_canvas_is_a_task_of_its_own(tree) -> None:
+    tree.write("a.yaml", "namespace: a\nname: x\nkind: function.celery\ncanvas: shop.canvases:fulfil\nkwargs: true\n")
+    (entry,) = tree.load().of(FunctionCelery)
+    assert (entry.task_name, entry.canvas) == ("a:x", "shop.canvases:fulfil")
+    assert entry.arguments([1, {"a": 2}]) == ([1], {"a": 2})
+    assert entry.arguments([1, [2]]) == ([1, [2]], {})
+    assert entry.arguments([1, {5: 2}]) == ([1, {5: 2}], {})
