@@ -78,7 +78,7 @@ def cancel_tasks(runtime: Runtime, task_ids: Sequence[str], *, reason: str = "re
     for namespace in runtime.namespaces:
         for task_id, record in runtime.store(namespace).runs.of_tasks(task_ids).items():
             found.add(task_id)
-            if record.status in ("running", "paused", "parked"):
+            if record.status in ("running", "paused", "parked") or "next" in record.fields:
                 _cancel(runtime, namespace, record, reason)
     return found
 

@@ -32,6 +32,17 @@ WAITS = project.workflow(
     modules=("errors", "channel"),
 )
 DEAF = project.workflow("deaf", "return function() return process.listen('go'):receive() end")
+AGAIN = project.workflow(
+    "again",
+    """
+    local function main(round)
+        if not round then return process.upgrade(nil, 1) end
+        process.events():receive()
+        return nil, errors.new({ message = "was asked to end", kind = errors.CANCELED })
+    end
+    return main
+    """,
+)
 CLEANS = project.workflow(
     "cleans",
     """
@@ -142,7 +153,7 @@ def test_a_revoked_step_ends_its_chain_and_its_chord(running, key):
     last.parent.revoke()
     with pytest.raises(TaskRevokedError):
         last.get(timeout=10)
-    assert (last.state, last.parent.state) == ("REVOKED", "REVOKED")
+    wait_until(lambda: (last.state, last.parent.state) == ("REVOKED", "REVOKED"))
     read = running.app.signature("canvas.noted", (key,))
     assert wait_until(lambda: read.apply_async().get(timeout=10), every_s=0.1) == [["failed", last.parent.id]]
     body = chord([running.app.tasks[WAITS].s().set(task_id=f"header-{key}"), add.clone((1,))], add.clone(()))
@@ -151,6 +162,14 @@ def test_a_revoked_step_ends_its_chain_and_its_chord(running, key):
     AsyncResult(f"header-{key}", app=running.app).revoke()
     with pytest.raises(Exception, match="asked to end"):
         result.get(timeout=10)
+
+
+def test_a_revoke_reaches_the_run_that_has_taken_the_place_of_another(running):
+    started = running.client.start_workflow(AGAIN)
+    handle, first = running.client.get_workflow(started.id), started.run_id
+    wait_until(lambda: handle.describe().first_run_id == first and handle.describe().history_length > 0)
+    AsyncResult(first, app=running.app).revoke()  # a client's start is a Celery task of the id of its first run
+    wait_until(lambda: handle.describe().status == "cancelled")
 
 
 def test_a_revoke_after_the_end_changes_nothing(running):

@@ -60,7 +60,7 @@ class FunctionCelery(_Function):
     @model_validator(mode="after")
     def _check_task(self) -> Self:
         if (self.task is None) == (self.canvas is None):
-            what = "has neither a task nor a canvas" if self.task is None else "has both a task and a canvas"
+            what = "has neither 'task' nor 'canvas'" if self.task is None else "has both 'task' and 'canvas'"
             raise fault(what, "write 'task: name.of.the.task', or 'canvas: package.module:factory'")
         return self
 

@@ -134,8 +134,8 @@ def test_entries_of_a_class(tree):
 
 
 @pytest.mark.parametrize(("fields", "what"), [
-    ("", "has neither a task nor a canvas"),
-    ("task: t\ncanvas: a.b:c\n", "has both a task and a canvas"),
+    ("", "has neither 'task' nor 'canvas'"),
+    ("task: t\ncanvas: a.b:c\n", "has both 'task' and 'canvas'"),
     ("canvas: a.b\n", "is no Python callable"),
 ])  # fmt: skip
 def test_a_celery_function_is_one_task_or_one_canvas(tree, fields: str, what: str) -> None:
