@@ -161,7 +161,7 @@ def canvas_body(orchestration: Orchestration, entry: FunctionCelery) -> Any:
     """The body of the Celery task that a canvas entry is."""
 
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        canvas = _make(orchestration.app, entry, args, kwargs)
+        canvas = _make(orchestration, entry, args, kwargs)
         if isinstance(canvas, group) and not canvas.tasks:
             return []
         if not activity.in_activity():
@@ -193,14 +193,17 @@ def register_canvas_reports(orchestration: Orchestration) -> None:
     )  # fmt: skip
 
 
-def _make(app: Celery, entry: FunctionCelery, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Signature:
+def _make(
+    orchestration: Orchestration, entry: FunctionCelery, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Signature:
     from orchestration.tasks.entries import resolve_callable
 
-    canvas = resolve_callable(entry, field="canvas")(*args, **kwargs)
+    with orchestration.around_code("function"):
+        canvas = resolve_callable(entry, field="canvas")(*args, **kwargs)
     if not isinstance(canvas, Signature):
         text = f"{entry.id}: {entry.canvas} returned {canvas!r:.100}, not a signature, chain, group or chord"
         raise ApplicationError(text, kind="Invalid", retryable=False)
-    return maybe_signature(canvas, app=app, clone=True)
+    return maybe_signature(canvas, app=orchestration.app, clone=True)
 
 
 def _with_one_result(app: Celery, canvas: Signature) -> Signature:
