@@ -220,6 +220,7 @@ class Sweep:
         schedule_ms: Time of the next look at a schedule, past or to come; 0 when there is none.
         leftovers: Results that nobody needs any more, as :meth:`~orchestration.store.foreign.Foreign.note_report` was
             given them. They are not found again.
+        shown_ms: Time of the next look after the Celery task of an open run; 0 when there is none.
     """
 
     time_ms: int
@@ -231,3 +232,4 @@ class Sweep:
     next_due_ms: int
     schedule_ms: int
     leftovers: tuple[str, ...] = ()
+    shown_ms: int = 0

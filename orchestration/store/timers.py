@@ -98,6 +98,7 @@ class Timers(Aggregate):
                 shard.unarchived,
                 shard.schedules_due,
                 shard.leftovers,
+                shard.shown,
             ],
             limit,
             hold_ms,
@@ -108,7 +109,7 @@ class Timers(Aggregate):
             self._options.retention_ms,
             skip,
         )
-        time_ms, runs, hand, fire, outbox, unclaimed, coming, schedule, leftovers = reply
+        time_ms, runs, hand, fire, outbox, unclaimed, coming, schedule, leftovers, shown = reply
         return Sweep(
             int(time_ms),
             tuple(RunId(text(run)) for run in runs),
@@ -119,6 +120,7 @@ class Timers(Aggregate):
             int(float(coming)) if coming else 0,
             int(float(schedule)) if schedule else 0,
             tuple(text(leftover) for leftover in leftovers),
+            int(float(shown)) if shown else 0,
         )
 
     def finish(self, shard_of: RunId, ids: Sequence[str]) -> None:

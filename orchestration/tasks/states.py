@@ -1,7 +1,8 @@
 """What Celery shows of a workflow that has not ended: a state of its own, and keys that live as long as it does.
 
-A step only notes, in its own commit, that the state is to be written within a time. A thread in each worker writes it,
-so a run that ends before costs nothing, and one that moves fast is written at most so often. A state never takes the
+A step only notes, in its own commit, that the state is to be written within a time. The sweep finds which are due, a
+thread beside it writes them, so a run that ends before costs nothing, and one that moves fast is written at most so
+often. A state never takes the
 place of the outcome: see :func:`_write`.
 """
 
@@ -22,6 +23,7 @@ from celery.result import GroupResult, ResultBase
 
 from orchestration.core import payload
 from orchestration.errors import StoreUnavailableError
+from orchestration.store.keys import ShardKeys
 from orchestration.store.results import RunRecord
 from orchestration.store.store import Store
 from orchestration.tasks.completion import backend_of, outer_request, store_outcome
@@ -38,13 +40,14 @@ WAITING: Final = "WAITING"
 
 _HOLD_MS = 30_000
 _BATCH = 25
-_PAUSE_S = 1.0
 _SOON_MS = 1_000
 _OPEN = ("running", "paused", "parked")
 
 
 class StateKeeper:
-    """A thread in each worker that looks after the Celery tasks of open runs.
+    """A thread in each worker that looks after the Celery tasks of open runs, where the sweep says that some are due.
+
+    The result backend may be slow, or away: it must not hold the sweep up.
 
     Args:
         runtime: Of this process.
@@ -56,6 +59,8 @@ class StateKeeper:
         self._look = look
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._due: dict[tuple[str, str], ShardKeys] = {}
+        self._is_due = threading.Event()
 
     def start(self) -> None:
         """Begin to look."""
@@ -65,30 +70,37 @@ class StateKeeper:
     def stop(self) -> None:
         """End the thread; waits for the state at hand."""
         self._stop.set()
+        self._is_due.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
 
+    def note_due(self, namespace: str, shard: ShardKeys) -> None:
+        """Some runs of a shard are due."""
+        self._due[namespace, shard.tag] = shard
+        self._is_due.set()
+
     def _loop(self) -> None:
-        while not self._stop.wait(_PAUSE_S):
+        while self._is_due.wait() and not self._stop.is_set():
+            self._is_due.clear()
             try:
-                self.turn()
+                while self._due:
+                    (namespace, _), shard = self._due.popitem()
+                    self.turn(namespace, shard)
             except StoreUnavailableError as error:
                 logger.warning("states of Celery tasks put off: %s", error)
             except Exception:
                 logger.exception("states of Celery tasks put off")
 
-    def turn(self) -> None:
-        """Look after some of the runs that are due."""
-        for namespace in self._runtime.namespaces:
-            store = self._runtime.store(namespace)
-            for shard in store.shown.shards:
-                held, run_ids = store.shown.take(shard, limit=_BATCH, hold_ms=_HOLD_MS)
-                runs = [run_id for run_id in run_ids if "/" not in run_id]
-                found = {record.run_id: record for record in store.runs.records(runs, extra=True)}
-                for run_id in run_ids:
-                    if self._stop.is_set():
-                        return
-                    self._look_after(namespace, store, run_id, found.get(run_id), held)
+    def turn(self, namespace: str, shard: ShardKeys) -> None:
+        """Look after the runs of a shard that are due, or some of them: the next sweep finds the others."""
+        store = self._runtime.store(namespace)
+        held, run_ids = store.shown.take(shard, limit=_BATCH, hold_ms=_HOLD_MS)
+        runs = [run_id for run_id in run_ids if "/" not in run_id]
+        found = {record.run_id: record for record in store.runs.records(runs, extra=True)}
+        for run_id in run_ids:
+            if self._stop.is_set():
+                return
+            self._look_after(namespace, store, run_id, found.get(run_id), held)
 
     def _look_after(
         self, namespace: str, store: Store, run_id: RunId, record: RunRecord | None, held: str

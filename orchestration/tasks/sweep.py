@@ -29,6 +29,7 @@ from orchestration.tasks.owner import is_dead_here
 from orchestration.tasks.revoking import end_unbegun
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.schedules import ScheduleFirer
+from orchestration.tasks.states import StateKeeper
 from orchestration.tasks.stores import StoreTidier
 from orchestration.tasks.unclaimed import Unclaimed
 from orchestration.types import RunId
@@ -57,13 +58,18 @@ class Sweeper:
         engine: Performs outbox entries.
         attempts: Settles attempts.
         unclaimed: Looks after attempts that nobody claims.
+        states: Is told when the Celery task of an open run is to be looked after; None: nobody is.
     """
 
-    def __init__(self, runtime: Runtime, engine: Engine, attempts: Attempts, unclaimed: Unclaimed) -> None:
+    def __init__(
+        self, runtime: Runtime, engine: Engine, attempts: Attempts, unclaimed: Unclaimed,
+        states: StateKeeper | None = None,
+    ) -> None:  # fmt: skip
         self._runtime = runtime
         self._engine = engine
         self._attempts = attempts
         self._unclaimed = unclaimed
+        self._states = states
         self._schedules = ScheduleFirer(runtime)
         self._stores = StoreTidier(runtime)
         self._burial: Burial | None = None
@@ -126,6 +132,8 @@ class Sweeper:
                     soonest = min(soonest, max(found.next_due_ms - found.time_ms, 5) / 1000)
                 if len(found.fire) >= settings.sweep_batch or len(found.runs) >= settings.sweep_batch:
                     soonest = 0.0
+                if self._states is not None and 0 < found.shown_ms <= found.time_ms:
+                    self._states.note_due(namespace, shard)
                 if found.schedule_ms:
                     wait_s = (found.schedule_ms - found.time_ms) / 1000
                     soonest = min(soonest, wait_s if wait_s > 0 else self._schedules.fire(namespace, store, shard))

@@ -82,3 +82,11 @@ def test_a_run_that_follows_is_looked_after(backend: Backend, runs: Runs) -> Non
     assert backend.store.shown.put(run_id, after_ms=5_000)
     backend.pass_time(501)
     assert _take(backend, runs)[1] == [run_id]
+
+
+def test_the_sweep_of_the_shard_says_when_the_next_look_is(backend: Backend, runs: Runs) -> None:
+    run_id = runs.started()
+    assert runs.sweep().shown_ms == 0
+    before = backend.now_ms()
+    backend.store.shown.put(run_id, after_ms=9_000)
+    assert before + 9_000 <= runs.sweep().shown_ms <= backend.now_ms() + 9_000

@@ -11,6 +11,7 @@
 -- KEYS[10] unarchived  zset  <shard>:unarchived
 -- KEYS[11] schedules   zset  <shard>:schedules-due
 -- KEYS[12] leftovers   zset  <shard>:leftovers
+-- KEYS[13] shown       zset  <shard>:shown
 -- ARGV[1]  limit       int    most of each kind
 -- ARGV[2]  hold_ms     int    for which a found one is left alone
 -- ARGV[3]  horizon_ms  int    timers due within it are handed to the broker
@@ -21,7 +22,7 @@
 -- ARGV[8]  skip        int    of the unclaimed attempts, those looked at before
 -- Returns  {time, {run...}, {member, due...} to hand over, {member...} to fire, {id, entry...}, {member, sent...},
 --          next due time of what is in no other hand, or "", next look at a schedule, or "",
---          {leftover...} }
+--          {leftover...}, next look after a Celery task, or "" }
 -- Cost     O(limit + timers handed over)
 -- @include run
 -- @include index
@@ -88,4 +89,5 @@ end
 local schedule = redis.call('ZRANGE', KEYS[11], 0, 0, 'WITHSCORES')
 local forget = redis.call('ZRANGEBYSCORE', leftovers, '-inf', int(now), 'LIMIT', 0, limit)
 for _, leftover in ipairs(forget) do redis.call('ZREM', leftovers, leftover) end
-return {int(now), runs, hand, fire, left, unclaimed, coming, schedule[2] or '', forget}
+local shown = redis.call('ZRANGE', KEYS[13], 0, 0, 'WITHSCORES')
+return {int(now), runs, hand, fire, left, unclaimed, coming, schedule[2] or '', forget, shown[2] or ''}
