@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestration.cli.application import Application
-from orchestration.cli.output import console
+from orchestration.cli.progress import counted
 
 if TYPE_CHECKING:
     from orchestration.client import Move
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["Findings", "find_breaks"]
 
 _MOST_NAMED = 5
-_WORTH_A_BAR = 50
 
 
 @dataclass(slots=True)
@@ -122,22 +120,9 @@ def find_breaks(application: Application, *, entry: str | None = None) -> Findin
     clients = [application.client(namespace) for namespace in application.namespaces()]
     total = sum(client.count_workflows()["open"] for client in clients)
     moves = (move for client in clients for move in client.check_running(type=entry))
-    for move in _with_bar(moves, total):
+    for move in counted(moves, total, "replaying"):
         findings.add(move)
     return findings
-
-
-def _with_bar(moves: Iterable[Move], total: int) -> Iterator[Move]:
-    if total < _WORTH_A_BAR or not sys.stderr.isatty():
-        yield from moves
-        return
-    from rich.progress import Progress
-
-    with Progress(console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task("replaying", total=total)
-        for move in moves:
-            yield move
-            progress.advance(task)
 
 
 def _place(group: _Group) -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestration.cli.application import Application, load_application
+from orchestration.cli.commands import command
+from orchestration.cli.completion import complete_workflows
 from orchestration.cli.exits import Exit
 from orchestration.cli.output import ago, console, note, print_json
+from orchestration.cli.progress import counted
 from orchestration.cli.session import session_of, shared_options
 
 if TYPE_CHECKING:
@@ -19,11 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["audit"]
 
-_WORTH_A_BAR = 200
 
-
-@click.command()
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@command(short_help="has every open run something that will move it?")
+@click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=complete_workflows)
 @click.option("--repair", is_flag=True, help="Put back what is lost and can be made again.")
 @shared_options
 @click.pass_context
@@ -42,6 +42,10 @@ def audit(context: click.Context, ids: tuple[str, ...], repair: bool) -> None:
       orchestration audit
       orchestration audit --repair
       orchestration audit order-7
+
+    \b
+    Next:
+      orchestration show order-7             where the run stands
     """
     session = session_of(context)
     application = load_application(session)
@@ -71,20 +75,7 @@ def _audits(application: Application, ids: tuple[str, ...], *, repair: bool) -> 
         return
     clients = [application.client(namespace) for namespace in application.namespaces()]
     total = sum(client.count_workflows()["open"] for client in clients)
-    yield from _with_bar((seen for client in clients for seen in client.audit(repair=repair)), total)
-
-
-def _with_bar(audits: Iterable[RunAudit], total: int) -> Iterator[RunAudit]:
-    if total < _WORTH_A_BAR or not sys.stderr.isatty():
-        yield from audits
-        return
-    from rich.progress import Progress
-
-    with Progress(console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task("auditing", total=total)
-        for seen in audits:
-            yield seen
-            progress.advance(task)
+    yield from counted((seen for client in clients for seen in client.audit(repair=repair)), total, "auditing")
 
 
 def _summary(counts: dict[str, int], ids: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,8 +14,10 @@ import click
 from orchestration.cli.application import Application, load_application
 from orchestration.cli.completion import complete_workflows
 from orchestration.cli.exits import CliError, Exit
-from orchestration.cli.output import note, print_json, say
+from orchestration.cli.output import note, print_json, say, wrapped
+from orchestration.cli.progress import progress_bar
 from orchestration.cli.session import session_of
+from orchestration.cli.values import as_json
 from orchestration.cli.where import WHERE
 from orchestration.errors import OrchestrationError, StoreUnavailableError
 
@@ -132,28 +135,32 @@ def act_on_runs(
             say(done.format(id=handle.id, **facts))
         return
     count = failed = 0
+    status = bulk.status or default_status or "open"
     next_at = time.monotonic()
-    for line, find in _runs(application, bulk, default_status or "open"):
-        count += 1
-        try:
-            handle = find()
-            if bulk.rate:
-                time.sleep(max(next_at - time.monotonic(), 0))
-                next_at = max(next_at, time.monotonic() - 1) + 1 / bulk.rate
-            perform = rehearse if bulk.dry_run else act
-            line.update((perform(handle) if perform else None) or {})
-        except StoreUnavailableError:
-            raise
-        except (CliError, OrchestrationError, ValueError) as error:
-            failed += 1
-            line["error"] = str(error)
-        if session.json:
-            print_json({**line, **({"dry_run": True} if bulk.dry_run else {})}, pretty=False)
-        elif "error" in line:
-            where = "" if line["id"] in line["error"] else f"{line['id']}: "
-            note(f"error: {where}{line['error']}")
-        else:
-            say((would if bulk.dry_run else done).format(**line))
+    total = _count(application, bulk, status)
+    with progress_bar(total, str(context.info_name)) as (advance, write):
+        for line, find in _runs(application, bulk, status):
+            count += 1
+            try:
+                handle = find()
+                if bulk.rate:
+                    time.sleep(max(next_at - time.monotonic(), 0))
+                    next_at = max(next_at, time.monotonic() - 1) + 1 / bulk.rate
+                perform = rehearse if bulk.dry_run else act
+                line.update((perform(handle) if perform else None) or {})
+            except StoreUnavailableError:
+                raise
+            except (CliError, OrchestrationError, ValueError) as error:
+                failed += 1
+                line["error"] = str(error)
+            if session.json:
+                write(as_json({**line, **({"dry_run": True} if bulk.dry_run else {})}))
+            elif "error" in line:
+                where = "" if line["id"] in line["error"] else f"{line['id']}: "
+                note(f"error: {where}{line['error']}")
+            else:
+                write(wrapped((would if bulk.dry_run else done).format(**line), sys.stdout))
+            advance()
     if not session.json:
         note(_summary(bulk, count, failed))
     if failed:
@@ -171,6 +178,17 @@ def _check(bulk: Bulk) -> None:
         raise CliError("--run is one run of one ID")
 
 
+def _count(application: Application, bulk: Bulk, status: str) -> int:
+    """How many runs it will be about."""
+    if not bulk.all:
+        return len(bulk.ids)
+    total = 0
+    for namespace in application.namespaces():
+        client = application.client(namespace)
+        total += sum(client.count_workflows(bulk.where, by="status", status=status, type=bulk.type).values())
+    return total
+
+
 def _runs(
     application: Application, bulk: Bulk, status: str
 ) -> Iterator[tuple[dict[str, Any], Callable[[], WorkflowHandle]]]:
@@ -181,7 +199,7 @@ def _runs(
         return
     for namespace in application.namespaces():
         client = application.client(namespace)
-        for seen in client.each_workflow(bulk.where, status=bulk.status or status, type=bulk.type):
+        for seen in client.each_workflow(bulk.where, status=status, type=bulk.type):
             facts = {"id": seen.workflow_id, "run_id": seen.run_id}
             yield facts, partial(client.get_workflow, seen.workflow_id, seen.run_id)
 

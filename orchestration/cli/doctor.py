@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestration.cli.application import Application, load_application
+from orchestration.cli.commands import command
 from orchestration.cli.exits import CliError, Exit
 from orchestration.cli.output import console, note, print_json, show, table
 from orchestration.cli.session import session_of, shared_options
@@ -22,7 +23,7 @@ __all__ = ["doctor"]
 _STYLE = {"ok": "green", "notice": "cyan", "warning": "bold yellow", "error": "bold red"}
 
 
-@click.command()
+@command(short_help="is the deployment sound? each finding with its cure")
 @click.option("--only", "-o", multiple=True, metavar="CHECK", help="Only this check; may be repeated.")
 @click.option("--list", "is_listing", is_flag=True, help="Name the checks, make none.")
 @click.option("--quiet", "-q", is_flag=True, help="Leave out what is well.")
@@ -49,6 +50,10 @@ def doctor(context: click.Context, only: tuple[str, ...], is_listing: bool, quie
       orchestration doctor
       orchestration doctor --only queue-consumers --only start-queues
       orchestration doctor --quiet --json
+
+    \b
+    Next:
+      orchestration audit                    has every open run a wake source?
     """
     from orchestration.health.doctor import CHECKS, check_names
 

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 
 from orchestration.cli.output import note
 
 __all__ = ["configure_logging"]
 
 
+_WORTH_A_NOTE_S = 2.0
+
+
 class _OnceHandler(logging.Handler):
-    """Says each warning once: a Redis that is away would else be said every second."""
+    """Says to a person who waits what for, once; a program, and who does not wait long, gets the error alone."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
+        self._since: dict[str, float] = {}
         self._told: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if str(record.msg) not in self._told:
-            self._told.add(str(record.msg))
+        what, now = str(record.msg), time.monotonic()
+        waited_s = now - self._since.setdefault(what, now)
+        if waited_s >= _WORTH_A_NOTE_S and what not in self._told and sys.stderr.isatty():
+            self._told.add(what)
             note(f"note: {record.getMessage()} ...")
 
 

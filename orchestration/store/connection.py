@@ -325,7 +325,7 @@ class RedisConnection:
             if time.monotonic() + wait > deadline:
                 where = self._url.rsplit("@", 1)[-1]
                 raise StoreUnavailableError(
-                    f"no reply from Redis at {where} to {what} for {self._patience_s:g} s: {lost}; "
+                    f"no reply from Redis at {where} to {what} for {self._patience_s:g} s: {str(lost).rstrip('.')}; "
                     f"check that it runs and that orchestration_redis_url is right"
                 ) from lost
             logger.warning("Redis does not answer, trying again", extra={"command": what, "error": str(lost)})

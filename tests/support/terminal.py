@@ -99,6 +99,7 @@ class Terminal:
         self.width = width
         self._env = dict(env)
         self._numbers = itertools.count(1)
+        self._running = 0
         self._socket = folder / f"tmux-{width}"
         self._orders = folder / f"orders-{width}"
         os.mkfifo(self._orders)
@@ -118,6 +119,10 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it, and whatever runs in it."""
         self._writer.close()
         with contextlib.suppress(subprocess.SubprocessError):
             self._tmux("kill-server")
@@ -128,7 +133,10 @@ class Terminal:
 
     def begin(self, *words: str, **env: str) -> int:
         """Begin a command on an empty screen; returns its number."""
-        number = next(self._numbers)
+        if self._running:  # a test has given up on it
+            self.press("C-c")
+            self.wait(self._running)
+        self._running = number = next(self._numbers)
         order = {"number": number, "args": list(words), "env": {**self._env, "TERM": "screen-256color", **env}}
         self._writer.write(json.dumps(order) + "\n")
         self._writer.flush()
@@ -144,6 +152,7 @@ class Terminal:
 
         seen = wait_until(ended, deadline_s=deadline_s, every_s=0.02, message=self.capture)
         (found,) = [found for found in _ENDED.finditer(seen) if int(found[1]) == number]
+        self._running = 0
         shown = seen[: found.start()].partition(f"[began {number}]\n")[2]
         return Screen([line.rstrip() for line in shown.rstrip().split("\n")], int(found[2]), self.width)
 

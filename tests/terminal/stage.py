@@ -104,10 +104,14 @@ def make_project() -> Project:
         return main
     """
     project.process("mailer_body", body, modules=[])
+    project.process("idle_body", "return function() return process.events():receive() end", modules=[])
     project.process("broken_body", 'return function() error("the post office has burned down", 0) end', modules=[])
     again = {"restart": {"initial_delay": "100ms", "jitter": 0, "max_attempts": 2}}
-    for name, lifecycle in (("mailer", {"auto_start": True}), ("faxer", {"auto_start": True, **again})):
-        of = "app:mailer_body" if name == "mailer" else "app:broken_body"
+    for name, of, lifecycle in (
+        ("mailer", "app:mailer_body", {"auto_start": True}),
+        ("idle", "app:idle_body", {"auto_start": True}),
+        ("faxer", "app:broken_body", {"auto_start": True, **again}),
+    ):
         project.entry(name, "process.service", "", process=of, host=host, lifecycle=lifecycle)
     return project
 
@@ -174,6 +178,14 @@ class Stage:
         handle = self._start("asks", key, key)
         wait_until(lambda: any(p.state == "external" for p in handle.describe().pending), deadline_s=30)
         return str(self.client.call("app:token", key, timeout=20))
+
+    def process(self) -> str:
+        """Address of a process."""
+        return next(seen.pid for seen in self.client.list_processes() if seen.entry_id == "app:mailer_body")
+
+    def name(self) -> str:
+        """A name that nothing has."""
+        return f"name-{next(self._numbers)}"
 
     def schedule(self) -> str:
         """A schedule."""
