@@ -79,8 +79,22 @@ class Commands(click.Group):
                 raise click.UsageError(text, ctx) from error
             raise
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the command line; what is wrong before the name of a command is told as everything else is."""
+        given = list(args)
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            if parent is not None or isinstance(error, click.exceptions.NoArgsIsHelpError):
+                raise
+            raise click.exceptions.Exit(report(error, as_json="--json" in given)) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
+        asked = list(ctx.args)
+        asked += getattr(ctx, "_protected_args", ())  # the name of the command and what follows it
         try:
             return super().invoke(ctx)
         except (click.exceptions.Exit, BrokenPipeError):
@@ -88,7 +102,8 @@ class Commands(click.Group):
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, it is told and has a code
             shown = KeyboardInterrupt() if isinstance(error, click.Abort) else error
             session = session_of(ctx)
-            ctx.exit(report(shown, debug=session.debug, as_json=session.json))
+            as_json = session.json or (isinstance(error, click.UsageError) and "--json" in asked)  # not read yet
+            ctx.exit(report(shown, debug=session.debug, as_json=as_json))
 
 
 def _write_options(of: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from orchestration.cli.exits import Exit
-from orchestration.cli.group import orchestration
-from orchestration.cli.schedules import schedule
-from orchestration.cli.services import services
+from orchestration.cli.group import SECTIONS, orchestration
 
 COMMANDS = sorted(orchestration.commands)
+PAGE = (Path(__file__).resolve().parents[3] / "docs/reference/cli.md").read_text("utf-8")
 
 
 def test_the_commands_are_those_of_the_documentation() -> None:
@@ -24,37 +26,55 @@ def test_the_commands_are_those_of_the_documentation() -> None:
     ]) == COMMANDS  # fmt: skip
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_help_has_an_example(name: str) -> None:
-    result = CliRunner().invoke(orchestration, [name, "--help"])
+def every_command(group: click.Group, *before: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        yield (*before, name), command
+        if isinstance(command, click.Group):
+            yield from every_command(command, *before, name)
+
+
+EVERY = dict(every_command(orchestration))
+
+
+@pytest.mark.parametrize("path", EVERY, ids=" ".join)
+def test_every_help_teaches_and_fits_80_columns(path: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(orchestration, [*path, "--help"], terminal_width=80)
     assert result.exit_code == 0
-    assert f"orchestration {name}" in result.output.split("Example", 1)[1]
+    assert f"orchestration {' '.join(path)}" in result.output.split("Example", 1)[1]
+    assert "Next:" in result.output or isinstance(EVERY[path], click.Group)
     assert "--json" in result.output
+    assert not [line for line in result.output.splitlines() if len(line) > 80]
+    assert "..." not in EVERY[path].get_short_help_str(64), "it is cut off in the list"
+    assert re.search(rf"`{' '.join(path)}\b", PAGE), "docs/reference/cli.md has it"
 
 
-@pytest.mark.parametrize("name", sorted(schedule.commands))
-def test_every_help_about_schedules_has_an_example(name: str) -> None:
-    result = CliRunner().invoke(orchestration, ["schedule", name, "--help"])
-    assert result.exit_code == 0
-    assert f"orchestration schedule {name}" in result.output.split("Example", 1)[1]
-    assert "--json" in result.output
-    page = (Path(__file__).resolve().parents[3] / "docs/reference/cli.md").read_text("utf-8")
-    assert re.search(rf"`schedule {name}\b", page), name
+def test_the_list_of_commands_has_every_command_below_a_heading() -> None:
+    listed = [name for names in SECTIONS.values() for name in names]
+    assert sorted(listed) == COMMANDS
+    assert "Other:" not in CliRunner().invoke(orchestration, ["--help"]).output
 
 
-@pytest.mark.parametrize("name", sorted(services.commands))
-def test_every_help_about_services_has_an_example(name: str) -> None:
-    result = CliRunner().invoke(orchestration, ["services", name, "--help"])
-    assert result.exit_code == 0
-    assert f"orchestration services {name}" in result.output.split("Example", 1)[1]
-    page = (Path(__file__).resolve().parents[3] / "docs/reference/cli.md").read_text("utf-8")
-    assert re.search(rf"`services {name}\b", page), name
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--json", "runn"], ["runn", "--json"], ["list", "--nonsense", "--json"], ["list", "--status", "no", "--json"],
+        ["show", "--json"], ["--nonsense", "--json"], ["schedule", "lst", "--json"], ["list", "--limit", "0", "--json"],
+        ["schedule", "create", "s", "--json"],
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_an_object_for_programs(words: list[str]) -> None:
+    result = CliRunner().invoke(orchestration, words)
+    assert result.exit_code == 2
+    assert json.loads(result.stderr)["error"]["exit_code"] == 2
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize(
     ("words", "part"),
     [
         (["runn"], "did you mean 'run'?"),
+        (["--nonsense"], "No such option"),
+        (["list", "--nonsense"], "No such option"),
         (["run"], "Missing argument 'ENTRY'"),
         (["run", "a:b", "--input", "{"], "not valid JSON at line 1, column 2"),
         (["result", "x", "--timeout", "soon"], "'soon' is no time"),
@@ -85,11 +105,8 @@ def test_wrong_usage_is_one_line_and_exit_code_2(words: list[str], part: str) ->
     assert part in result.stderr
 
 
-def test_the_reference_names_every_command_option_and_exit_code() -> None:
-    page = (Path(__file__).resolve().parents[3] / "docs/reference/cli.md").read_text("utf-8")
-    for name in COMMANDS:
-        assert re.search(rf"`{name}\b", page), name
+def test_the_reference_names_every_option_and_exit_code() -> None:
     for option in orchestration.params:
-        assert any(f"`{name}" in page for name in option.opts) or option.name in ("version", "help"), option.opts
+        assert any(f"`{name}" in PAGE for name in option.opts) or option.name in ("version", "help"), option.opts
     for code in Exit:
-        assert re.search(rf"^\| (\d+, )?{code:d}[ ,]", page, re.MULTILINE), code
+        assert re.search(rf"^\| (\d+, )?{code:d}[ ,]", PAGE, re.MULTILINE), code
