@@ -12,7 +12,8 @@ from orchestration.cli.against_running import find_breaks
 from orchestration.cli.application import app_name, load_application, prepare_environment
 from orchestration.cli.commands import command
 from orchestration.cli.exits import CliError, Exit
-from orchestration.cli.output import note, print_json, say, show, table
+from orchestration.cli.output import note, print_json, say
+from orchestration.cli.rows import show_rows
 from orchestration.cli.session import Session, session_of, shared_options
 
 if TYPE_CHECKING:
@@ -127,11 +128,14 @@ def _print_entries(registry: Registry) -> None:
     if not registry.entries:
         say("there are no entries yet; docs/quickstart.md shows a first one")
         return
-    made = table("entry", "kind", "queue", "defined at", fold="entry")
-    for entry in registry.entries:
-        at = f"{_near(entry.location.file)}:{entry.location.line}"
-        made.add_row(entry.id, entry.kind, _queue(registry, entry.id) or "", at)
-    show(made)
+    rows = [
+        [
+            entry.id, entry.kind, _queue(registry, entry.id) or "",
+            f"{_near(entry.location.file)}:{entry.location.line}",
+        ]
+        for entry in registry.entries
+    ]  # fmt: skip
+    show_rows(["entry", "kind", "queue", "defined at"], rows, below=("kind", "queue", "defined at"))
 
 
 def _near(path: str) -> str:
