@@ -161,7 +161,7 @@ def test_what_needs_no_redis_does_without(terminal: Callable[[int], Terminal], p
 
 
 @pytest.mark.parametrize("path", ["", *(pytest.param(path, marks=_slow) for path in command_paths())])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", [80, pytest.param(140, marks=_slow)])
 def test_help_fits_and_teaches(terminal: Callable[[int], Terminal], path: str, width: int) -> None:
     screen = terminal(width).run(*path.split(), "--help")
     assert screen.code == 0
