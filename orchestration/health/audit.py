@@ -140,8 +140,8 @@ class _Auditor:
         if code_here(self._runtime, digest):
             return [Fault(kind="bundle", seq=0, message=text, by=Mender.AUDIT, cure=REPAIR)]
         cure = (
-            "repair with the definitions that it was started with (an earlier checkout), "
-            "or orchestration reset ID --to last --new-code"
+            "repair with the definitions that it was started with (an earlier checkout), or orchestration reset ID "
+            "--to last --new-code"
         )
         return [Fault(kind="bundle", seq=0, message=text, by=Mender.OPERATOR, cure=cure)]
 

@@ -86,8 +86,7 @@ def visibility(facts: Facts) -> Iterator[Note]:
         yield Note(
             Severity.ERROR if length.is_named else Severity.WARNING, subject,
             f"it is {_span(mine)}, and {length.what} is {_span(length.seconds)}: a message that is held for longer "
-            "than the "
-            "visibility timeout is given to another worker too, and its task runs twice",
+            "than the visibility timeout is given to another worker too, and its task runs twice",
             f"set the visibility timeout above {_span(length.seconds)} in every application of this broker, or lower "
             "the other",
         )  # fmt: skip
@@ -96,8 +95,8 @@ def visibility(facts: Facts) -> Iterator[Note]:
             yield Note(
                 Severity.WARNING, name,
                 f"its application has a visibility timeout of {_span(others)}, this one of {_span(mine)}: the "
-                "shortest wins "
-                "for all messages of one Redis database", "give all applications of a broker database the same",
+                "shortest wins for all messages of one Redis database",
+                "give all applications of a broker database the same",
             )  # fmt: skip
     if not longer:
         yield Note(Severity.OK, subject, f"{_span(mine)}: longer than any known task")
@@ -121,27 +120,28 @@ def sockets(facts: Facts) -> Iterator[Note]:
         if options.get("retry_on_timeout"):
             yield Note(
                 Severity.WARNING, "broker_transport_options['retry_on_timeout']",
-                "it repeats a publish whose answer was lost: messages are there twice, and cannot be given out with a "
-                "commit",
+                "it repeats a publish whose answer was lost: messages are there twice, and cannot be given out with "
+                "a commit",
                 "leave it out",
             )  # fmt: skip
         if options.get("health_check_interval", 25) in (0, None) and not options.get("socket_timeout"):
             yield Note(
                 Severity.WARNING, "broker_transport_options",
-                "neither health_check_interval nor socket_timeout: a worker "
-                "whose connection is half open waits for ever", "set health_check_interval to 25",
+                "neither health_check_interval nor socket_timeout: a worker whose connection is half open waits for "
+                "ever",
+                "set health_check_interval to 25",
             )  # fmt: skip
         if not options.get("socket_keepalive"):
             yield Note(
                 Severity.NOTICE, "broker_transport_options['socket_keepalive']",
-                "it is off: a broken connection is noticed "
-                "by the health check alone, after up to a minute", "set socket_keepalive to True",
+                "it is off: a broken connection is noticed by the health check alone, after up to a minute",
+                "set socket_keepalive to True",
             )  # fmt: skip
     elif transport == "amqp" and not conf.broker_heartbeat:
         yield Note(
-            Severity.WARNING, "broker_heartbeat", "it is off: a broken connection to RabbitMQ may go unnoticed for a "
-            "quarter "
-            "of an hour", "set broker_heartbeat to 60 or so",
+            Severity.WARNING, "broker_heartbeat", "it is off: a broken connection to RabbitMQ may go unnoticed for "
+            "a quarter of an hour",
+            "set broker_heartbeat to 60 or so",
         )  # fmt: skip
     if conf.broker_connection_retry_on_startup is False:
         yield Note(
@@ -162,10 +162,9 @@ def delivery(facts: Facts) -> Iterator[Note]:
         yield Note(
             Severity.WARNING, "consumer_timeout",
             f"{longest.what} is {_span(longest.seconds)}, {len(late)} tasks are acknowledged late "
-            f"({', '.join(late[:3])}): "
-            "RabbitMQ closes the channel of a consumer after 30 minutes without an acknowledgement, and gives the "
-            "message "
-            "out again", "raise consumer_timeout in rabbitmq.conf, or x-consumer-timeout of the queue, above it",
+            f"({', '.join(late[:3])}): RabbitMQ closes the channel of a consumer after 30 minutes without an "
+            "acknowledgement, and gives the message out again",
+            "raise consumer_timeout in rabbitmq.conf, or x-consumer-timeout of the queue, above it",
         )  # fmt: skip
     if facts.app.conf.task_default_queue_type == "quorum" and facts.app.conf.worker_eta_task_limit:
         yield Note(

@@ -27,8 +27,7 @@ def missing(facts: Facts) -> Iterator[Note]:
         else:
             cure = (
                 "run orchestration audit --repair with the definitions that the runs were started with (an earlier "
-                "checkout), "
-                "or let the runs go on with other code: orchestration reset ID --to last --new-code"
+                "checkout), or let the runs go on with other code: orchestration reset ID --to last --new-code"
             )
         yield Note(Severity.ERROR, digest[:12], f"it is not in the store, and {runs} are on it{where}", cure)
 

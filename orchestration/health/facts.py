@@ -80,7 +80,7 @@ class Facts:
         self.namespace = namespace
         self.timeout_s = timeout_s
         self._lock = threading.Lock()
-        self._workers: dict[str, SeenWorker] | None = None
+        self._workers: dict[str, SeenWorker] | BrokerAwayError | None = None
 
     @property
     def app(self) -> Celery:
@@ -153,7 +153,12 @@ class Facts:
         """
         with self._lock:
             if self._workers is None:
-                self._workers = self._ask_workers()
+                try:
+                    self._workers = self._ask_workers()
+                except BrokerAwayError as error:
+                    self._workers = error
+            if isinstance(self._workers, BrokerAwayError):
+                raise self._workers
             return self._workers
 
     def _ask_workers(self) -> dict[str, SeenWorker]:

@@ -16,6 +16,13 @@ _MOST_RUNS: Final = 5_000
 
 def workers(facts: Facts) -> Iterator[Note]:
     """Somebody has to move runs."""
+    sweeping = facts.store.workers.is_swept()
+    if not sweeping:
+        yield Note(
+            Severity.ERROR, f"namespace {facts.namespace}", "no worker sweeps it: due timers, lost messages and the "
+            "work of dead workers are left as they are",
+            "start a worker whose definitions, or orchestration_namespace, name it",
+        )  # fmt: skip
     seen = facts.workers
     ours = [worker for worker in seen.values() if worker.has_extension]
     for worker in seen.values():
@@ -23,7 +30,6 @@ def workers(facts: Facts) -> Iterator[Note]:
             yield Note(
                 Severity.NOTICE, worker.name, "it has not said which tasks it knows", "look again when it is less busy"
             )
-    sweeping = facts.store.workers.is_swept()
     if ours:
         pools = [f"{worker.name} ({_pool(worker)})" for worker in ours]
         yield Note(Severity.OK, f"{len(ours)} with the extension", ", ".join(sorted(pools)))
@@ -34,13 +40,6 @@ def workers(facts: Facts) -> Iterator[Note]:
         )  # fmt: skip
         severity = Severity.NOTICE if sweeping else Severity.ERROR
         yield Note(severity, "workers", text, "start a worker of an application that has Orchestration(app)")
-    if not sweeping:
-        yield Note(
-            Severity.ERROR, f"namespace {facts.namespace}", "no worker sweeps it: due timers, lost messages and the "
-            "work of "
-            "dead workers are left as they are", "start a worker whose definitions, or orchestration_namespace, name "
-            "it",
-        )  # fmt: skip
 
 
 def _pool(worker: SeenWorker) -> str:
@@ -61,9 +60,9 @@ def consumers(facts: Facts) -> Iterator[Note]:
             yield Note(Severity.OK, queue, f"read by {_few(sorted(read[queue]))}")
         else:
             yield Note(
-                Severity.ERROR, queue, f"none of the {len(facts.workers)} workers that answered reads it: {_few(who)} "
-                "wait for "
-                "ever", f"start a worker with -Q {queue}, or correct the queue in the definitions",
+                Severity.ERROR, queue, f"none of the {len(facts.workers)} workers that answered reads it: "
+                f"{_few(who)} wait for ever",
+                f"start a worker with -Q {queue}, or correct the queue in the definitions",
             )  # fmt: skip
 
 
@@ -106,10 +105,9 @@ def start_queues(facts: Facts) -> Iterator[Note]:
         for name in without:
             yield Note(
                 Severity.ERROR, queue, f"{name} reads it and has no extension: it drops every start and wake-up of "
-                f"{_few(entries)} that it gets", f"take the queue {queue} from that worker (-Q), give workflows a "
-                "queue of their "
-                "own (orchestration_default_queue, or a celery.worker entry), or add Orchestration(app) to its "
-                "application",
+                f"{_few(entries)} that it gets",
+                f"take the queue {queue} from that worker (-Q), give workflows a queue of their own "
+                "(orchestration_default_queue, or a celery.worker entry), or add Orchestration(app) to its application",
             )  # fmt: skip
         if reading and not without:
             yield Note(Severity.OK, queue, f"{len(reading)} workers, all with the extension")
@@ -146,21 +144,20 @@ def settings(facts: Facts) -> Iterator[Note]:
             if report.get(name) != here:
                 yield Note(
                     Severity.ERROR, worker.name, f"orchestration_{name} is {report.get(name)!r} there and {here!r} "
-                    "here: it does "
-                    "not see the runs that are started here", "give all the same value",
+                    "here: it does not see the runs that are started here",
+                    "give all the same value",
                 )  # fmt: skip
         if facts.namespace not in report.get("namespaces", ()):
             yield Note(
                 Severity.WARNING, worker.name, f"it looks after {', '.join(report.get('namespaces', ()))} and not "
-                "after the "
-                f"namespace {facts.namespace!r}: it starts its runs, and does not fire its timers",
+                f"after the namespace {facts.namespace!r}: it starts its runs, and does not fire its timers",
                 "give all the same orchestration_namespace and definitions",
             )  # fmt: skip
         if bool(report.get("offload")) != bool(mine.offload):
             yield Note(
                 Severity.ERROR, worker.name, "orchestration_offload is set on one side only: large values cannot be "
-                "read on the "
-                "other", "give all the same orchestration_offload",
+                "read on the other",
+                "give all the same orchestration_offload",
             )  # fmt: skip
         for name, here in (("redis", location(mine.redis_url)), ("offload", location(mine.offload))):
             if report.get(name) and here and report[name] != here:

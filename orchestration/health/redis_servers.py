@@ -215,7 +215,7 @@ def scripts(facts: Facts) -> Iterator[Note]:
     except OrchestrationError as error:
         yield Note(
             Severity.ERROR, where, f"it refuses to run scripts: {error}",
-            f"let the user of orchestration_redis_url run EVAL, EVALSHA and SCRIPT, on keys "
+            "let the user of orchestration_redis_url run EVAL, EVALSHA and SCRIPT, on keys "
             f"{facts.settings.key_prefix}:*",
         )  # fmt: skip
         return

@@ -86,6 +86,6 @@ def backlog(facts: Facts) -> Iterator[Note]:
     if found.attempts_late:
         yield Note(
             Severity.NOTICE, "activities", f"{found.attempts_late} attempts were sent more than "
-            f"{format_duration(_UNCLAIMED_MS)} "
-            "ago and are claimed by nobody", "look at the lengths of the queues, and at the check `queue-consumers`",
+            f"{format_duration(_UNCLAIMED_MS)} ago and are claimed by nobody",
+            "look at the lengths of the queues, and at the check `queue-consumers`",
         )  # fmt: skip

@@ -18,8 +18,11 @@ from orchestration.embedded import EmbeddedRedis
 from orchestration.processes import start_bound
 from tests.support import wait_until
 from tests.support.projects import Deployment, Project, deployed
+from tests.support.rabbitmq import RabbitMQ, rabbitmq
 from tests.support.warm_cli import ProjectCli, project_cli
 from tests.support.workers import ROOT
+
+__all__ = ["rabbitmq"]
 
 project = Project(tasks=["tests.acceptance.tasks"])
 project.celery_task("add", "accept.add")
@@ -289,3 +292,25 @@ def test_the_command_line_says_what_moves_a_run(healthy: Deployment, cli: Projec
     handle.terminate()
     assert "no open run" in cli("audit", handle.id).stderr
     assert "no workflow" in cli("audit", "nobody", code=3).stderr
+
+
+@pytest.mark.slow
+def test_with_rabbitmq_all_is_looked_at_and_without_it_all_else(
+    rabbitmq: RabbitMQ, server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    url = rabbitmq.fresh_url()
+    here = project.copy(tasks=project.tasks, env={"CELERY_BROKER_URL": url})
+    with deployed(here, tmp_path, server.url_of(7)) as deployment:
+        deployment.app.conf.broker_url = url
+        deployment.worker()
+        found = wait_until(lambda: _when_swept(deployment.client))
+        assert not [finding for finding in found if finding.severity.is_finding]
+        assert not [finding for finding in found if "could not be looked at" in finding.message]
+    with deployed(here, tmp_path, server.url_of(8)) as deployment:
+        deployment.app.conf.broker_url = "amqp://127.0.0.1:1//"
+        found = list(deployment.client.doctor(timeout=1))
+        (away,) = [finding for finding in found if finding.check == "broker"]
+        assert away.severity is Severity.ERROR
+        unmade = {finding.check for finding in found if "could not be looked at" in finding.message}
+        assert {"queue-consumers", "start-queues"} <= unmade
+        assert "redis-eviction" not in unmade

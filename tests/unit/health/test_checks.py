@@ -80,7 +80,7 @@ def worst(notes: Any) -> tuple[str, str]:
         (celery_settings.missing_queues, {}, "ok", ""),
         (celery_settings.missing_queues, {"task_create_missing_queues": False, "task_default_queue": "x",
                                           "orchestration_default_queue": "flows"}, "error", "flows"),
-        (celery_settings.eta_limit, {"worker_eta_task_limit": 5}, "warning", "this application"),
+        (celery_settings.eta_limit, {"worker_eta_task_limit": 5}, "warning", "worker_eta_task_limit"),
         (celery_settings.eta_limit, {}, "ok", ""),
         (celery_settings.eager, {"task_always_eager": True}, "error", "task_always_eager"),
         (celery_settings.eager, {}, "ok", ""),
