@@ -26,14 +26,14 @@ _LATE_MS: Final = 30_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunAudit:
-    """What the audit says of one open run.
+    """What the audit says of one run that is open, or has ended and has left something undone.
 
     Attributes:
         workflow_id: Name of the workflow.
         run_id: The run.
         type: Entry id of its code.
         namespace: It is kept in.
-        status: running, paused or parked.
+        status: running, paused or parked; else it has ended.
         wakes: What will move it again, and answer each of its open commands.
         faults: What is not there that should be, or is late; of what has been mended there is none.
         mended: With ``repair``: what has been done, for people.
@@ -75,6 +75,8 @@ def audit_runs(
                 found = auditor.mend(seen, found)
             if found is not None:
                 yield found
+    if run_ids is None:
+        yield from auditor.entries_of_ended(repair=repair)
 
 
 class _Auditor:
@@ -144,6 +146,25 @@ class _Auditor:
             "--to last --new-code"
         )
         return [Fault(kind="bundle", seq=0, message=text, by=Mender.OPERATOR, cure=cure)]
+
+    def entries_of_ended(self, *, repair: bool) -> Iterator[RunAudit]:
+        """Outbox entries of ended runs that nobody will take up: who waits for the end is not told."""
+        for entry in self._store.audits.unmarked():
+            run_id = RunId(entry.split("/")[1])
+            records = self._store.runs.records([run_id])
+            fields = records[0].fields if records else {}
+            if fields.get("status") in ("running", "paused", "parked"):
+                continue  # it is among the faults of the run
+            if repair:
+                self._store.audits.mark(entry)
+            text = f"its outbox entry {entry} is there, and no worker will take it up"
+            fault = Fault(kind="outbox", seq=0, message=text, by=Mender.AUDIT, cure=REPAIR)
+            yield RunAudit(
+                workflow_id=fields.get("id", ""), run_id=run_id, type=fields.get("type", ""),
+                namespace=self._namespace, status=fields.get("status", "unknown"), wakes=(),
+                faults=() if repair else (fault,),
+                mended=(f"the outbox entry {entry} will be taken up",) if repair else (),
+            )  # fmt: skip
 
     def mend(self, seen: Snapshot, found: RunAudit) -> RunAudit | None:
         """Put back what is lost; None when the run has ended meanwhile."""

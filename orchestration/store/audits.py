@@ -276,6 +276,20 @@ class Audits(Aggregate):
             attempts_late=attempts,
         )  # fmt: skip
 
+    def unmarked(self) -> list[str]:
+        """Ids of outbox entries that nobody will take up, the first ones of each shard."""
+        found: list[str] = []
+        for keys in self._keyspace.all:
+            stored, marked = self._connection.pipeline([["HLEN", keys.outbox], ["ZCARD", keys.outbox_due]])
+            if int(stored) > int(marked):
+                found += self._unmarked(keys)
+        return found
+
+    def mark(self, entry_id: str) -> None:
+        """Have an outbox entry taken up; one that has been done meanwhile, or will be, is left alone."""
+        keys = self._keyspace.of_run(entry_id.split("/")[1])
+        self._run("mark_outbox", [keys.outbox, keys.outbox_due], entry_id)
+
     def now_ms(self) -> int:
         """Redis' time."""
         seconds, micros = self._connection.call("TIME")

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+import msgpack
 import pytest
 import redis
 
@@ -185,6 +186,23 @@ def test_a_child_that_is_gone_is_told_as_one(client: Client, running: Deployment
     (mended,) = client.audit([handle.id], repair=True)
     assert mended.mended
     assert "is known, now or within" in handle.result(timeout=30)["error"]
+
+
+def test_who_waits_for_an_ended_run_is_told_after_all(
+    client: Client, running: Deployment, server: redis.Redis
+) -> None:
+    """The entry that tells it has lost its mark: the worker was killed, and the mark was deleted by hand."""
+    handle = waiting(client.start_workflow(asker))
+    keys = keys_of(running, handle.run_id)
+    handle.terminate()
+    entry = f"c/{handle.run_id}"
+    server.hset(keys.outbox, entry, msgpack.packb(["complete", "default", handle.run_id]))
+    (seen,) = faulty(client)
+    assert (seen.workflow_id, seen.status, seen.faults[0].kind) == (handle.id, "terminated", "outbox")
+    (mended,) = [seen for seen in client.audit(repair=True) if seen.mended]
+    assert mended.mended == (f"the outbox entry {entry} will be taken up",)
+    wait_until(lambda: not server.hexists(keys.outbox, entry), deadline_s=30)
+    assert not faulty(client)
 
 
 async def _all(client: AsyncClient) -> tuple[int, int]:

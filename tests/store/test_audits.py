@@ -271,4 +271,8 @@ def test_entries_without_their_mark_are_counted(runs: Runs) -> None:
     runs.backend.call("ZREM", runs.keys(run_id).outbox_due, f"m/{run_id}/2")
     found = runs.store.audits.backlog(late_ms=1, unclaimed_ms=1)
     assert (found.entries, found.unmarked) == (3, (f"m/{run_id}/2",))
+    assert runs.store.audits.unmarked() == [f"m/{run_id}/2"]
+    runs.store.audits.mark(f"m/{run_id}/9")
+    runs.store.audits.mark(f"m/{run_id}/2")
+    assert runs.store.audits.unmarked() == []
     runs.store.timers.finish(run_id, found.unmarked)

@@ -118,6 +118,7 @@ def calls() -> list[Call]:
     store.runs.unpark(run_id)
     (inspected,) = store.audits.inspect([run_id])
     store.audits.mend(inspected, Mend([["ready"]]))
+    store.audits.mark(f"c/{run_id}")
     store.followers.follow(run_id, for_ms=5)
     store.repairs.pause(run_id, by="ana", note="n")
     store.repairs.resume(run_id)
