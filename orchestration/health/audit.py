@@ -167,8 +167,7 @@ class _Auditor:
             )  # fmt: skip
 
     def mend(self, seen: Snapshot, found: RunAudit) -> RunAudit | None:
-        """Put back what is lost; None when the run has ended meanwhile."""
-        done: tuple[str, ...] = ()
+        """Put back what is lost; None when the run has ended by itself meanwhile."""
         for _ in range(_MOST_TRIES):
             try:
                 mending = mend_run(self._runtime, self._namespace, seen, found.faults)
@@ -180,13 +179,13 @@ class _Auditor:
                 why = "what it takes is not known any more"
                 return replace(found, faults=tuple(_unmendable(fault, why) for fault in found.faults))
             again = self._store.audits.inspect([seen.run_id])
+            if mending.status == "mended":  # it may have gone on to its end since
+                now = self.look(again[0]) if again else replace(found, wakes=(), faults=())
+                return replace(now, mended=mending.done)
             if not again:
                 return None
-            done = mending.done
             seen = again[0]
             found = self.look(seen)
-            if mending.status == "mended":
-                return replace(found, mended=done)
             if not found.is_mendable:
                 return found  # it has been mended by somebody else, or was never broken
         return found

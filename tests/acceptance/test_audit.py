@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from orchestration.client import AsyncClient, Client, Mender, RunAudit, WorkflowHandle
+from orchestration.core.events import ChildStarted
 from orchestration.errors import WorkflowNotFoundError
 from orchestration.store.keys import ShardKeys
 from tests.support import wait_until
@@ -93,6 +94,15 @@ def waiting(handle: WorkflowHandle) -> WorkflowHandle:
     return handle
 
 
+def with_child(client: Client) -> tuple[WorkflowHandle, WorkflowHandle]:
+    """A run that waits for its child, and knows that it has started; and the child, which waits too."""
+    handle = client.start_workflow(parent)
+    of_child = waiting(client.get_workflow(f"{handle.run_id}_1"))
+    wait_until(lambda: any(isinstance(event, ChildStarted) for event in handle.history()))
+    wait_until(lambda: any(wake.source == "the end of child 1" for wake in next(client.audit([handle.id])).wakes))
+    return handle, of_child
+
+
 def test_a_busy_deployment_has_no_faults(client: Client) -> None:
     """Looked at again and again while activities, timers, children and messages come and go."""
     handles = [client.start_workflow(busy, 6) for _ in range(12)]
@@ -163,9 +173,7 @@ def test_the_deadline_of_a_running_activity_is_put_back(
 def test_a_child_that_does_not_know_its_parent_any_more_is_asked_for_its_end(
     client: Client, running: Deployment, server: redis.Redis
 ) -> None:
-    handle = waiting(client.start_workflow(parent))
-    name = f"{handle.run_id}_1"
-    of_child = waiting(client.get_workflow(name))
+    handle, of_child = with_child(client)
     assert not faulty(client, handle.id)
     server.hdel(keys_of(running, of_child.run_id).record(of_child.run_id), "parent")
     (seen,) = faulty(client, handle.id)
@@ -178,13 +186,12 @@ def test_a_child_that_does_not_know_its_parent_any_more_is_asked_for_its_end(
 
 
 def test_a_child_that_is_gone_is_told_as_one(client: Client, running: Deployment, server: redis.Redis) -> None:
-    handle = waiting(client.start_workflow(parent))
-    of_child = waiting(client.get_workflow(f"{handle.run_id}_1"))
+    handle, of_child = with_child(client)
     run_id, keys = of_child.run_id, keys_of(running, of_child.run_id)
     server.delete(keys.workflow(of_child.id), keys.record(run_id), keys.extra(run_id), keys.history(run_id))
     server.zrem(keys.open_runs, run_id)
-    (mended,) = client.audit([handle.id], repair=True)
-    assert mended.mended
+    (mended,) = client.audit([handle.id], repair=True)  # the run may have ended before it is looked at again
+    assert mended.mended == ("child 1 is asked for its end again",)
     assert "is known, now or within" in handle.result(timeout=30)["error"]
 
 
