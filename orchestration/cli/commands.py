@@ -107,13 +107,16 @@ class Commands(click.Group):
 
 
 def _write_options(of: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-    """The options of a command; below the root those of every command are only named."""
+    """The options of a command; the outermost group explains those of every command, the others name them."""
     own, shared = [], []
+    outermost = ctx
+    while outermost.parent is not None and isinstance(outermost.parent.command, Commands):
+        outermost = outermost.parent
     for param in of.get_params(ctx):
         record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
         if record is None:
             continue
-        if isinstance(param, SharedOption) and ctx.parent is not None:
+        if isinstance(param, SharedOption) and outermost is not ctx:
             short = min(param.opts, key=len)
             shared.append(f"{short} {param.metavar}" if param.metavar else short)
         else:
@@ -122,6 +125,7 @@ def _write_options(of: click.Command, ctx: click.Context, formatter: click.HelpF
         with formatter.section("Options"):
             formatter.write_dl(own)
     if shared:
-        root = ctx.find_root().command_path if ctx.find_root().info_name != "celery" else "orchestration"
         formatter.write_paragraph()
-        formatter.write_text(f"As every command it takes {', '.join(shared)}: `{root} --help` explains them.")
+        formatter.write_text(
+            f"As every command it takes {', '.join(shared)}: `{outermost.command_path} --help` explains them."
+        )

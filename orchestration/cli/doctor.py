@@ -11,7 +11,7 @@ import click
 from orchestration.cli.application import Application, load_application
 from orchestration.cli.commands import command
 from orchestration.cli.exits import CliError, Exit
-from orchestration.cli.output import console, note, print_json, show, table
+from orchestration.cli.output import note, print_json, show, table
 from orchestration.cli.session import session_of, shared_options
 from orchestration.cli.values import SECONDS
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["doctor"]
 
+_SEVERITY_WIDTH = 7
 _STYLE = {"ok": "green", "notice": "cyan", "warning": "bold yellow", "error": "bold red"}
 
 
@@ -110,15 +111,18 @@ def _list(checks: list[tuple[str, str]], *, as_json: bool) -> None:
 
 def _print(finding: Finding) -> None:
     """One finding as soon as it is made: a check may take seconds."""
-    from rich.padding import Padding
+    from rich.table import Table
     from rich.text import Text
 
     severity = finding.severity.value
-    head = Text(f"{severity:<8}", _STYLE[severity]) + Text(f"{finding.check}  ", "bold")
+    head = Text(f"{finding.check}  ", "bold")
     body = Text(f"{finding.subject}: " if finding.subject else "") + Text(finding.message)
-    out = console()
-    out.print(head + body, overflow="fold")
+    rows = Table.grid(padding=(0, 1, 0, 0))
+    rows.add_column(width=_SEVERITY_WIDTH)
+    rows.add_column(overflow="fold")
+    rows.add_row(Text(severity, _STYLE[severity]), head + body)
     if finding.cure and finding.severity.value != "ok":
-        out.print(Padding(Text("cure: ", "bold") + Text(finding.cure), (0, 0, 0, 8)), overflow="fold")
+        rows.add_row("", Text("cure: ", "bold") + Text(finding.cure))
     if finding.severity.is_finding:
-        out.print(Padding(Text(finding.anchor, "dim"), (0, 0, 0, 8)))
+        rows.add_row("", Text(finding.anchor, "dim"))
+    show(rows)

@@ -11,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from orchestration.cli.celery_command import workflow
 from orchestration.cli.exits import Exit
 from orchestration.cli.group import SECTIONS, orchestration
 
@@ -110,3 +111,12 @@ def test_the_reference_names_every_option_and_exit_code() -> None:
         assert any(f"`{name}" in PAGE for name in option.opts) or option.name in ("version", "help"), option.opts
     for code in Exit:
         assert re.search(rf"^\| (\d+, )?{code:d}[ ,]", PAGE, re.MULTILINE), code
+
+
+def test_below_celery_the_group_explains_the_options_of_every_command() -> None:
+    celery = click.Group("celery", commands={"workflow": workflow})
+    told = CliRunner().invoke(celery, ["workflow", "--help"], prog_name="celery").output
+    assert "How long to wait for a Redis" in told
+    told = CliRunner().invoke(celery, ["workflow", "show", "--help"], prog_name="celery").output
+    assert "How long to wait for a Redis" not in told
+    assert "`celery workflow --help` explains them" in told
