@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from tests.support.projects import Deployment, Project
 
 project = Project(
     tasks=["tests.acceptance.canvas_tasks"], concurrency=4,
-    env={"ORCHESTRATION_STATE_AFTER_MS": "50", "ORCHESTRATION_TEST_RESULT_EXPIRES": "3"},
+    env={"ORCHESTRATION_STATE_AFTER_MS": "50", "ORCHESTRATION_TEST_RESULT_EXPIRES": "4"},
 )  # fmt: skip
 project.celery_task("add", "canvas.add")
 WAITS = project.workflow(
@@ -38,7 +37,7 @@ AGAIN = project.workflow(
     """
     local function main(round)
         if round == 0 then return "done" end
-        time.sleep("2s")
+        time.sleep("1500ms")
         return process.upgrade(nil, round - 1)
     end
     return main
@@ -76,32 +75,23 @@ def test_a_suspended_workflow_says_what_it_waits_for(running):
     assert result.state == "FAILURE"
 
 
-def test_a_state_lives_as_long_as_its_run(running):
-    """The key would expire after three seconds."""
-    result = running.app.tasks[ONE].delay()
-    waiting(running, result)
-    time.sleep(4.5)
-    assert result.state == WAITING
-    running.client.get_workflow(result.id).signal("go", "on")
-    assert result.get(timeout=10) == "on"
-
-
-@pytest.mark.parametrize("header", ["member", "before_a_member", "with_a_group"])
-def test_a_chord_waits_longer_than_its_keys_would_live(running, header):
-    add, long = running.app.signature("canvas.add", (1, 1)), running.app.tasks[LONG]
-    members = {
-        "member": [long.s(5, "5s"), add],
-        "before_a_member": [chain(long.s(5, "5s"), running.app.signature("canvas.add", (0,))), add],
-        "with_a_group": [chain(long.s(5, "5s"), running.app.tasks[LONG].s(0)), add],
+def test_states_and_chords_live_as_long_as_their_workflows(running):
+    """The keys would expire after four seconds; all of them are waited for at the same time."""
+    add, long, echo = running.app.signature("canvas.add", (1, 1)), running.app.tasks[LONG], "canvas.echo"
+    headers = {
+        "a member": [long.s(5, "6s"), add],
+        "what leads to a member": [chain(long.s(5, "6s"), running.app.signature("canvas.add", (0,))), add],
+        "with a function of its result": [chain(long.s(5, "6s"), long.s(0)), add],
+        "a member that begins late": [long.s(5, 0).set(countdown=6), add],
     }
-    result = chord(members[header], running.app.signature("canvas.echo")).apply_async()
-    assert result.get(timeout=30) == [5, 2]
-
-
-def test_a_chord_whose_member_begins_late(running):
-    late = running.app.tasks[LONG].s(1, 0).set(countdown=5)
-    result = chord([late, running.app.signature("canvas.add", (1, 1))], running.app.signature("canvas.echo"))
-    assert result.apply_async().get(timeout=30) == [1, 2]
+    chords = {name: chord(header, running.app.signature(echo)).apply_async() for name, header in headers.items()}
+    waits = running.app.tasks[ONE].delay()
+    waiting(running, waits)
+    for name, result in chords.items():
+        assert result.get(timeout=30) == [5, 2], name
+    assert waits.state == WAITING
+    running.client.get_workflow(waits.id).signal("go", "on")
+    assert waits.get(timeout=10) == "on"
 
 
 def test_the_state_follows_the_runs_of_a_workflow(running):
@@ -113,9 +103,13 @@ def test_the_state_follows_the_runs_of_a_workflow(running):
 
 def test_a_result_that_nobody_wants_has_no_state(running):
     quiet = running.app.tasks[ONE].apply_async(ignore_result=True)
+    handle = running.client.get_workflow(quiet.id)
+    wait_until(lambda: handle.describe().places)
+    store = running.orchestration.runtime.store(handle.namespace)
+    shown = store.keyspace.of_run(handle.run_id).shown
+    assert store.connection.call("ZSCORE", shown, handle.run_id) is None
     other = running.app.tasks[ONE].delay()
     waiting(running, other)
-    time.sleep(1.2)
     assert AsyncResult(quiet.id, app=running.app).state == "PENDING"
     for result in (quiet, other):
         running.client.get_workflow(result.id).terminate()
