@@ -47,10 +47,15 @@ def read(push: tuple[Any, ...]) -> dict[str, Any]:
     return message
 
 
+@pytest.mark.parametrize("kwargs", [{}, {"rate": 2.5, "of": {"a": [1]}}])
 @pytest.mark.parametrize("is_foreign", [True, False])
-def test_a_message_made_from_a_model_is_as_celery_makes_it(messages: Messages, is_foreign: bool) -> None:
+def test_a_message_made_from_a_model_is_as_celery_makes_it(
+    messages: Messages, is_foreign: bool, kwargs: dict[str, Any]
+) -> None:
     def push(seq: int) -> tuple[Any, ...]:
-        send = messages.attempt(mark(seq), task="shop.price", queue="", args=["a", 2], is_foreign=is_foreign)
+        send = messages.attempt(
+            mark(seq), task="shop.price", queue="", args=["a", 2], kwargs=kwargs, is_foreign=is_foreign
+        )
         return messages.pushes(send).commands[0]
 
     push(1)  # the model
