@@ -12,7 +12,7 @@ from orchestration.cli.application import Application, load_application
 from orchestration.cli.commands import command
 from orchestration.cli.completion import complete_workflows
 from orchestration.cli.exits import Exit
-from orchestration.cli.output import ago, console, note, print_json
+from orchestration.cli.output import ago, note, print_json, show
 from orchestration.cli.progress import counted
 from orchestration.cli.session import session_of, shared_options
 
@@ -98,19 +98,19 @@ def _plain(seen: RunAudit) -> dict[str, Any]:
 
 
 def _print(seen: RunAudit, *, with_wakes: bool) -> None:
-    from rich.padding import Padding
+    from rich.table import Table
     from rich.text import Text
 
-    out = console()
-    out.print(Text(seen.workflow_id, "bold") + Text(f"  {seen.type}  {seen.status}"), overflow="fold")
-    lines = [
-        Text(f"moved by {wake.source}" + (f", {ago(wake.due_ms)}" if wake.due_ms else ""))
-        for wake in (seen.wakes if with_wakes else ())
-    ]
-    lines += [Text("mended: ", "bold green") + Text(done) for done in seen.mended]
+    made = Table.grid(padding=(0, 2, 0, 0))
+    made.add_column(width=8, no_wrap=True)
+    made.add_column(overflow="fold")
+    for wake in seen.wakes if with_wakes else ():
+        made.add_row("moved by", wake.source + (f", {ago(wake.due_ms)}" if wake.due_ms else ""))
+    for done in seen.mended:
+        made.add_row(Text("mended", "bold green"), done)
     for fault in seen.faults:
-        style = "bold yellow" if fault.by.value == "sweep" else "bold red"
-        lines.append(Text("late: " if fault.kind == "late" else "fault: ", style) + Text(fault.message))
-        lines.append(Text("  cure: ", "bold") + Text(fault.cure.replace("ID", seen.workflow_id)))
-    for line in lines:
-        out.print(Padding(line, (0, 0, 0, 2)), overflow="fold")
+        is_late = fault.kind == "late"
+        made.add_row(Text("late" if is_late else "fault", "bold yellow" if is_late else "bold red"), fault.message)
+        made.add_row(Text("cure", "bold"), fault.cure.replace("ID", seen.workflow_id))
+    show(Text(seen.workflow_id or seen.run_id, "bold") + Text(f"  {seen.type}  {seen.status}"))
+    show(made)

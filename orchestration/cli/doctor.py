@@ -24,8 +24,16 @@ _SEVERITY_WIDTH = 7
 _STYLE = {"ok": "green", "notice": "cyan", "warning": "bold yellow", "error": "bold red"}
 
 
+def _complete(_context: click.Context, _option: click.Parameter, begun: str) -> list[str]:
+    from orchestration.health.doctor import check_names
+
+    return [name for name in check_names() if name.startswith(begun)]
+
+
 @command(short_help="is the deployment sound? each finding with its cure")
-@click.option("--only", "-o", multiple=True, metavar="CHECK", help="Only this check; may be repeated.")
+@click.option(
+    "--only", "-o", multiple=True, metavar="CHECK", shell_complete=_complete, help="Only this check; may be repeated."
+)
 @click.option("--list", "is_listing", is_flag=True, help="Name the checks, make none.")
 @click.option("--quiet", "-q", is_flag=True, help="Leave out what is well.")
 @click.option(

@@ -115,6 +115,7 @@ def start_queues(facts: Facts) -> Iterator[Note]:
 
 def releases(facts: Facts) -> Iterator[Note]:
     """A fleet of mixed releases works, and is not meant to stay."""
+    _read(facts)
     found: dict[str, list[str]] = {}
     for worker in facts.workers.values():
         if worker.has_extension:
@@ -134,6 +135,7 @@ def releases(facts: Facts) -> Iterator[Note]:
 
 def settings(facts: Facts) -> Iterator[Note]:
     """Clients and workers must mean the same store."""
+    _read(facts)
     mine = facts.settings
     definitions: dict[str, list[str]] = {}
     for worker in sorted(facts.workers.values(), key=lambda worker: worker.name):

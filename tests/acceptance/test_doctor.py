@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -197,8 +198,8 @@ def test_without_workers_the_checks_of_workers_say_so(server: EmbeddedRedis, tmp
         names = ("workers", "queue-consumers", "releases")
         found = {finding.check: finding for finding in look(deployment.client, *names)}
         assert found["workers"].severity is Severity.ERROR
-        assert "could not be looked at" in found["queue-consumers"].message
-        assert found["releases"].severity is Severity.OK
+        for name in ("queue-consumers", "releases"):
+            assert "could not be looked at" in found[name].message
 
 
 def test_a_missing_bundle_is_found_and_put_back(healthy: Deployment) -> None:
@@ -265,7 +266,7 @@ def test_the_command_line_tells_findings_and_exits_with_1(
         client.config_set("maxmemory-policy", "allkeys-lru")
         try:
             done = cli("doctor", "--only", "redis-eviction", "--quiet", code=1)
-            assert "cure: " in done.stdout
+            assert "cure" in done.stdout
             assert "operate.md#redis-eviction" in done.stdout
             done = cli("doctor", "--only", "redis-eviction", "--json", code=1)
             (line,) = map(json.loads, done.stdout.splitlines())
@@ -286,7 +287,7 @@ def test_with_no_redis_it_is_one_error_and_exit_code_4(cli: ProjectCli) -> None:
 def test_the_command_line_says_what_moves_a_run(healthy: Deployment, cli: ProjectCli) -> None:
     handle = healthy.client.start_workflow(asker)
     wait_until(lambda: handle.describe().places)
-    assert "moved by a message" in cli("audit", handle.id).stdout
+    assert re.search(r"moved by +a message", cli("audit", handle.id).stdout)
     line, counts = map(json.loads, cli("audit", handle.id, "--json").stdout.splitlines())
     assert (line["id"], line["faults"], counts) == (handle.id, [], {"runs": 1, "faulty": 0, "mended": 0})
     handle.terminate()

@@ -162,7 +162,7 @@ def test_settings_that_differ_are_told(app: Celery, changed: dict[str, Any], sev
 
 
 def test_releases_that_differ_are_told(app: Celery) -> None:
-    older = SeenWorker("older", tasks=frozenset({"orchestration.resume"}))
+    older = SeenWorker("older", tasks=frozenset({"orchestration.resume"}), queues=("celery",))
     assert worst(queues.releases(facts(app, ours(app), older)))[0] == "notice"
 
 
