@@ -26,6 +26,7 @@ from orchestration.tasks.entries import register_entries
 from orchestration.tasks.flower import offer_dashboard
 from orchestration.tasks.foreign.reports import Reports
 from orchestration.tasks.messages import MARK
+from orchestration.tasks.pools import note_pool
 from orchestration.tasks.presence import Presence
 from orchestration.tasks.publishing import install_publishing
 from orchestration.tasks.runtime import Runtime
@@ -200,6 +201,7 @@ class Orchestration:
         if instance.app is not self.app:
             return
         self.app._orchestration_worker = True
+        note_pool(instance, self.registry)
         queues = self.app.amqp.queues
         if queues._consume_from is None:  # started without -Q: all declared queues, and ours
             names = [*queues, *self.registry.worker_queues()]

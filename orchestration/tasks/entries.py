@@ -20,6 +20,7 @@ from orchestration.tasks.dispatch import retry_attempt
 from orchestration.tasks.foreign.reports import register_reports
 from orchestration.tasks.functions import run_function
 from orchestration.tasks.messages import IDENTITY, RESUME_TASK
+from orchestration.tasks.pools import check_lua, pool_without_lua
 from orchestration.tasks.signatures import routed_base
 from orchestration.tasks.starts import RUN_MARK, StartRequest, kept_request, start, workflow_args
 from orchestration.types import RunId
@@ -73,7 +74,8 @@ def _workflow(orchestration: Orchestration, entry: WorkflowLua) -> Any:
                 raise Reject(str(error), requeue=True) from error
         # A failure of this task would be stored as the workflow's result. The run is written, the sweep knows it.
         with contextlib.suppress(StoreError, SoftTimeLimitExceeded):
-            parts.engine.take_up(namespace, run_id)
+            if _runs_lua(orchestration, namespace, run_id):
+                parts.engine.take_up(namespace, run_id)
         raise Ignore("the workflow goes on; its result comes when it ends")
 
     return run
@@ -106,15 +108,17 @@ def _resume(orchestration: Orchestration) -> Any:
     def resume(self: Any, namespace: str, run_id: str, seq: int = 0) -> None:
         del self
         parts = orchestration.parts
+        runs_lua = _runs_lua(orchestration, namespace, RunId(run_id))
         if not seq:
-            parts.engine.take_up(namespace, RunId(run_id))
+            if runs_lua:
+                parts.engine.take_up(namespace, RunId(run_id))
             return
         if seq < 0:
             retry_attempt(parts.runtime, namespace, RunId(run_id), -seq)
             return
         store = parts.runtime.store(namespace)
         known = parts.runtime.cache.known(namespace, run_id)
-        answer = store.timers.fire(RunId(run_id), seq, owner=parts.runtime.holder, known=known)
+        answer = store.timers.fire(RunId(run_id), seq, owner=parts.runtime.holder if runs_lua else "", known=known)
         if answer.status == "early":  # the clock of this host is ahead of Redis'
             queue = store.runs.record(RunId(run_id)).fields.get("queue", "")
             messages = parts.runtime.messages
@@ -125,8 +129,21 @@ def _resume(orchestration: Orchestration) -> Any:
     return resume
 
 
+def _runs_lua(orchestration: Orchestration, namespace: str, run_id: RunId) -> bool:
+    """Whether this worker advances runs; where it can not, the sweep gives the run to another."""
+    pool = pool_without_lua(orchestration.app)
+    if not pool:
+        return True
+    records = orchestration.runtime.store(namespace).runs.records([run_id])
+    what = records[0].fields.get("type", "") if records else "a run"
+    text = "a run of %s is left to other workers: it is Lua, which the %s pool of this one can not run"
+    logger.error(text, what, pool, extra={"run_id": run_id})
+    return False
+
+
 def _function(orchestration: Orchestration, entry: FunctionLua) -> Any:
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        check_lua(orchestration.app, entry.id)
         values = [*args, kwargs] if kwargs else list(args)
         given = self.request.get(IDENTITY)
         identity = Identity.of(given) if given else None
@@ -141,6 +158,7 @@ def _process(orchestration: Orchestration, entry: ProcessLua) -> Any:
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
         from orchestration.tasks.process_calls import run_process
 
+        check_lua(orchestration.app, entry.id)
         values = [*args, kwargs] if kwargs else list(args)
         given = self.request.get(IDENTITY)
         identity = Identity.of(given) if given else None

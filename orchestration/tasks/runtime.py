@@ -23,6 +23,7 @@ from orchestration.store.store import Store
 from orchestration.tasks.cache import SessionCache
 from orchestration.tasks.messages import Messages
 from orchestration.tasks.owner import this_owner
+from orchestration.tasks.pools import pool_without_lua
 
 if TYPE_CHECKING:
     from orchestration.host.node import Node
@@ -180,8 +181,11 @@ class Runtime:
         return found
 
     def serves(self, queue: str) -> bool:
-        """Whether this process belongs to a worker that consumes a queue; empty is Celery's default queue."""
-        if not is_worker(self.app):
+        """Whether this process belongs to a worker that advances the runs of a queue; empty is Celery's default queue.
+
+        One whose pool can run no Lua does not, though it may consume the queue.
+        """
+        if not is_worker(self.app) or pool_without_lua(self.app):
             return False
         consumed = self.app.amqp.queues.consume_from
         return (queue or self.app.conf.task_default_queue) in consumed

@@ -38,7 +38,7 @@ def shop(**options: Any) -> tuple[Project, str]:
     return project, call
 
 
-def shop_worker(deployment: Deployment, *, python: str = "", **options: Any) -> WorkerProcess:
+def shop_worker(deployment: Deployment, **options: Any) -> WorkerProcess:
     """Start a worker of the shop; other arguments are those of ``start_worker``."""
     url = deployment.redis_url
     env = {

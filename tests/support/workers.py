@@ -155,6 +155,7 @@ def start_worker(
     loglevel: str = "INFO",
     wait: bool = True,
     cwd: Path = ROOT,
+    python: str = sys.executable,
 ) -> WorkerProcess:
     """Start a Celery worker in a process (and process group) of its own and wait until it takes messages.
 
@@ -173,6 +174,7 @@ def start_worker(
         loglevel: At least INFO is needed to see that it is ready.
         wait: False returns at once; call :meth:`WorkerProcess.wait_until_ready` then.
         cwd: Folder it starts in; it can import from there.
+        python: Interpreter of another virtual environment.
     """
     name = name or f"w{os.getpid()}-{next(_numbers)}"
     log_path = log_dir / f"{name}.log"
@@ -185,11 +187,11 @@ def start_worker(
     environment |= {"REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1", "PYTHONPATH": f"{cwd}{os.pathsep}{ROOT}"}
     environment |= worker_variables() | dict(env or {})
     process: RunningProcess
-    if cwd == ROOT and can_be_warm(environment):
+    if cwd == ROOT and pool != "gevent" and can_be_warm(environment):  # gevent patches what it is to import
         process = start_warm(command, env=environment, cwd=cwd, log_path=log_path)
     else:
         with log_path.open("ab") as log:
-            process = start_bound([sys.executable, "-m", "celery", *command], env=environment, cwd=cwd, output=log)
+            process = start_bound([python, "-m", "celery", *command], env=environment, cwd=cwd, output=log)
     worker = WorkerProcess(name, process, log_path)
     if wait:
         try:

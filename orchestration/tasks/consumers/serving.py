@@ -25,12 +25,12 @@ from orchestration.registry import Registry
 from orchestration.registry.kinds.queues import Queue, QueueConsumer
 from orchestration.settings import Settings
 from orchestration.tasks.consumers.consumer import Consumers
+from orchestration.tasks.pools import greenlet_pool, name_of_pool
 
 __all__ = ["ConsumersProcess", "ConsumersStep", "served"]
 
 logger = logging.getLogger(__name__)
 
-_WITHOUT_THREADS = ("gevent", "eventlet")
 _AGAIN_AFTER_S = 1.0
 _LONGEST_WAIT_S = 30.0
 _STABLE_S = 60.0
@@ -133,8 +133,8 @@ class ConsumersStep(bootsteps.StartStopStep):  # type: ignore[misc]
         entries = _without_task_queues(parent.app, orchestration.registry, wanted)
         if not entries:
             return
-        pool = parent.pool_cls if isinstance(parent.pool_cls, str) else parent.pool_cls.__module__
-        if any(word in pool for word in _WITHOUT_THREADS):
+        pool = name_of_pool(parent)
+        if greenlet_pool(parent):
             logger.error(
                 "this worker serves no queue consumers, because its pool (%s) has no threads: start one with "
                 "--pool threads or prefork for %s", pool.rpartition(".")[2], ", ".join(entry.id for entry in entries),
