@@ -9,7 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Final
+from typing import Any, Final
+
+from celery import Celery
+from kombu.exceptions import ContentDisallowed
 
 from orchestration.errors import StoreError
 from orchestration.tasks.runtime import Runtime
@@ -40,6 +43,7 @@ class Consumers:
         self._node = node
         self._said = float("-inf")
         self._ours: dict[str, list[str]] = {}
+        self._anywhere = float("-inf")
         self._failures = 0
         self._answered = float("-inf")
         self._foreign: dict[str, float] = {}
@@ -75,7 +79,7 @@ class Consumers:
         if now - self._answered > _KNOWN_FOR_S:
             self._ask()
             return ""
-        if now - self._foreign.get(queue, float("-inf")) < _FOREIGN_FOR_S:
+        if now - max(self._anywhere, self._foreign.get(queue, float("-inf"))) < _FOREIGN_FOR_S:
             return "foreign"
         return "ours" if any(queue in queues for queues in self._ours.values()) else "foreign"
 
@@ -86,9 +90,11 @@ class Consumers:
         self._thread.start()
 
     def _listen(self) -> None:
-        app = self._runtime.app
         try:
-            answers = app.control.inspect(timeout=_ANSWER_WITHIN_S).active_queues() or {}
+            answers = _control(self._runtime.app).inspect(timeout=_ANSWER_WITHIN_S).active_queues() or {}
+        except ContentDisallowed:  # by a worker that answers in pickle: it is none of ours, and may be anywhere
+            self._anywhere = self._answered = time.monotonic()
+            return
         except Exception as error:  # noqa: BLE001 - whatever the broker's transport raises; it is asked again
             logger.warning("workers cannot be asked for their queues: %s", error)
             self._failures += 1
@@ -101,3 +107,13 @@ class Consumers:
                 for queue in queues or ():
                     self._foreign[str(queue["name"])] = time.monotonic()
         self._answered = time.monotonic()
+
+
+def _control(app: Celery) -> Any:
+    """Celery's remote control, reading what workers answer in the serializer that their own settings name.
+
+    An answer in a form that is not accepted would be an error in the place of all answers.
+    """
+    control = type(app.control)(app)
+    control.mailbox.accept = [*control.mailbox.accept, "json", "msgpack", "yaml"]
+    return control
