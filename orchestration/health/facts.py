@@ -17,6 +17,7 @@ from orchestration.registry.kinds.functions import FunctionCelery
 from orchestration.registry.kinds.lua import WorkflowLua
 from orchestration.settings import Settings
 from orchestration.store.store import Store
+from orchestration.tasks.asking import remote_control
 from orchestration.tasks.messages import RESUME_TASK
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.self_report import REPORT
@@ -178,7 +179,7 @@ class Facts:
             callback: Callable[..., None] | None = hear if question == "stats" else None
             try:
                 with self.app.connection_for_write(connect_timeout=wait_s) as connection:
-                    found = self.app.control.broadcast(
+                    found = remote_control(self.app).broadcast(
                         question, reply=True, timeout=wait_s, connection=connection, callback=callback
                     )
             except Exception as error:  # noqa: BLE001 - whatever the transport raises: it is told below

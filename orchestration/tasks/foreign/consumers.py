@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Any, Final
+from typing import Final
 
-from celery import Celery
 from kombu.exceptions import ContentDisallowed
 
 from orchestration.errors import StoreError
+from orchestration.tasks.asking import remote_control
 from orchestration.tasks.runtime import Runtime
 
 __all__ = ["Consumers"]
@@ -91,7 +91,7 @@ class Consumers:
 
     def _listen(self) -> None:
         try:
-            answers = _control(self._runtime.app).inspect(timeout=_ANSWER_WITHIN_S).active_queues() or {}
+            answers = remote_control(self._runtime.app).inspect(timeout=_ANSWER_WITHIN_S).active_queues() or {}
         except ContentDisallowed:  # by a worker that answers in pickle: it is none of ours, and may be anywhere
             self._anywhere = self._answered = time.monotonic()
             return
@@ -107,13 +107,3 @@ class Consumers:
                 for queue in queues or ():
                     self._foreign[str(queue["name"])] = time.monotonic()
         self._answered = time.monotonic()
-
-
-def _control(app: Celery) -> Any:
-    """Celery's remote control, reading what workers answer in the serializer that their own settings name.
-
-    An answer in a form that is not accepted would be an error in the place of all answers.
-    """
-    control = type(app.control)(app)
-    control.mailbox.accept = [*control.mailbox.accept, "json", "msgpack", "yaml"]
-    return control
