@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
 
+from orchestration.celery_redis import STORE_SCHEMES, redis_of_celery
 from orchestration.errors import ConfigError
 from orchestration.types import Limits
 
@@ -72,7 +72,9 @@ class Settings:
     """
 
     redis_url: str = _setting(
-        "", "URL", "Redis that keeps the runs. Empty: REDIS_URL, else the result backend or the broker if it is Redis."
+        "", "URL",
+        "Redis that keeps the runs: `redis://`, `rediss://`, `unix://`, `sentinel://`, `redis+cluster://`, see "
+        "docs/how-to/brokers.md. Empty: REDIS_URL, else the result backend or the broker if it is Redis.",
     )
     config: tuple[str, ...] = _setting(
         ("config",), "paths", "Trees of YAML definitions, separated by the system's path separator (`:`)."
@@ -307,7 +309,7 @@ class Settings:
         if problems:
             raise ConfigError("; ".join(problems))
         if not values.get("redis_url"):
-            values["redis_url"] = _default_redis_url(conf, env)
+            values["redis_url"] = redis_of_celery(conf, env)
         return cls(**values)
 
     @classmethod
@@ -341,7 +343,7 @@ def check_stage(key: str, where: str) -> None:
         ConfigError: It is a URL of another kind, or one that names no folder; the message does not show it.
     """
     scheme, found, rest = where.partition("://")
-    if not where or (found and scheme in ("redis", "rediss", "unix")):
+    if not where or (found and scheme in STORE_SCHEMES):
         return
     if not found and not os.path.isabs(where):
         raise ConfigError(
@@ -473,27 +475,6 @@ def _size_bytes(value: Any) -> int:
         if match and match[2] in _SIZE_UNITS:
             return round(float(match[1]) * _SIZE_UNITS[match[2]])
     raise ValueError("must be bytes as a whole number, or text such as '512 KiB', '64 MiB'")
-
-
-def _default_redis_url(conf: Mapping[str, Any], env: Mapping[str, str]) -> str:
-    """The Redis that the application has anyway: REDIS_URL, its result backend, its broker."""
-    candidates = [env.get("REDIS_URL"), conf.get("result_backend"), conf.get("broker_url")]
-    for candidate in candidates:
-        if isinstance(candidate, str) and candidate:
-            scheme = candidate.partition("://")[0]
-            if scheme in {"redis", "rediss", "unix"}:
-                return candidate
-            if scheme in {"redis+socket", "socket"}:
-                return _socket_url(candidate)
-    return "redis://localhost:6379/0"
-
-
-def _socket_url(url: str) -> str:
-    """Celery's form of a Unix socket address in redis-py's form."""
-    parts = urlsplit(url)
-    database = parse_qs(parts.query).get("virtual_host", ["0"])[0].strip("/") or "0"
-    secret = f":{parts.password}@" if parts.password else ""
-    return f"unix://{secret}{parts.path}?db={database}"
 
 
 def _range_text(low: int | None, high: int | None) -> str:

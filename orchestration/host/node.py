@@ -265,7 +265,7 @@ class Node:
         pushes = messages.pushes(send)
         self.check()
         if not pushes.commands:
-            with self.runtime.app.producer_pool.acquire(block=True) as producer:
+            with messages.producer() as producer:
                 send(producer)
         elif not self.runtime.store(self.runtime.settings.namespace).effects.give_out(self.fence, pushes):
             raise _silenced()

@@ -8,37 +8,29 @@ place, :meth:`Connection.run`, until Redis answers or the patience given is over
 from __future__ import annotations
 
 import logging
-import random
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import redis
+from redis import sentinel
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from orchestration.errors import StoreError, StoreUnavailableError
+from orchestration.errors import ConfigError, StoreUnavailableError
+from orchestration.store.addresses import RedisAddress, read_address
+from orchestration.store.patience import LOST, PASSING, Patient
 from orchestration.store.scripts import Script
 
-__all__ = ["Connection", "RedisConnection", "Subscription"]
+__all__ = ["Connection", "RedisConnection", "RedisSubscription", "Subscription", "client_options"]
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
-_LOST = (redis.ConnectionError, redis.TimeoutError)
-_PASSING = (
-    redis.exceptions.ReadOnlyError,
-    redis.exceptions.OutOfMemoryError,
-    redis.exceptions.MasterDownError,
-    redis.exceptions.ClusterDownError,
-    redis.exceptions.TryAgainError,
-)
-"""Answers that another moment or another connection changes; redis-py takes the code off their texts."""
+_Sentinel: Any = sentinel.Sentinel
+_HEALTH_CHECK_S = 25
+_OF_TCP = ("socket_connect_timeout", "socket_keepalive")
 _MOST_CONNECTIONS = 10_000
 """No bound of ours: redis-py's is 100, and whoever is above it gets an error as if Redis were away."""
-_BUSY = ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF")
 
 
 class Subscription(Protocol):
@@ -93,7 +85,14 @@ class Connection(Protocol):
         """Number of the database, 0 where there are none."""
 
 
-class _RedisSubscription:
+class RedisSubscription:
+    """Listens on a connection of its own.
+
+    Args:
+        client: Of redis-py.
+        channels: Their names.
+    """
+
     def __init__(self, client: Any, channels: Sequence[str]) -> None:
         self._pubsub = client.pubsub(ignore_subscribe_messages=False)
         self._pubsub.subscribe(*channels)
@@ -101,11 +100,12 @@ class _RedisSubscription:
             self._pubsub.get_message(timeout=5)
 
     def wait(self, timeout_s: float) -> bool:
+        """Return True when a message came, False when the time was over."""
         deadline = time.monotonic() + timeout_s
         while (left := deadline - time.monotonic()) > 0:
             try:
                 message = self._pubsub.get_message(timeout=left)
-            except _LOST as error:
+            except LOST as error:
                 logger.info("subscription lost, asking again", extra={"error": repr(error)})
                 return True
             if message is not None and message["type"] == "message":
@@ -113,69 +113,55 @@ class _RedisSubscription:
         return False
 
     def receive(self, timeout_s: float) -> bytes | None:
+        """Return the next message, None when the time was over."""
         deadline = time.monotonic() + timeout_s
         while (left := deadline - time.monotonic()) > 0:
             try:
                 message = self._pubsub.get_message(timeout=left)
-            except _LOST as error:
+            except LOST as error:
                 raise StoreUnavailableError(f"a subscription was lost: {error}") from error
             if message is not None and message["type"] == "message":
                 return bytes(message["data"])
         return None
 
     def close(self) -> None:
+        """Stop listening."""
         self._pubsub.close()
 
 
-class _Held:
-    """A connection that belongs to one thread and goes back when the thread has ended."""
-
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
-        self.connection: Any = None
-        self.connection = pool.get_connection()
-
-    def give_back(self) -> None:
-        """Leave it to others, as it is."""
-        connection, self.connection = self.connection, None
-        self._pool.release(connection)
-
-    def __del__(self) -> None:
-        if self.connection is not None:
-            self.connection.disconnect()
-            self._pool.release(self.connection)
-
-
-class RedisConnection:
-    """A pool of connections to one Redis (or Valkey).
-
-    Args:
-        url: ``redis://``, ``rediss://`` or ``unix://`` URL.
-        patience_s: How long a command is repeated while the server is away, in seconds.
-        connect_s: How long to wait for a connection; twice as long for an answer.
-        name: Shown in ``CLIENT LIST``.
+def client_options(*, connect_s: float, name: str) -> dict[str, Any]:
+    """Options of every client of redis-py: explicit timeouts, and nothing repeated below us.
 
     Source: notes on redis-py 8: ``Retry`` and ``socket_timeout`` defaults repeat an EVAL up to eleven times.
     """
+    return {
+        "socket_timeout": 2 * connect_s,
+        "socket_connect_timeout": connect_s,
+        "socket_keepalive": True,
+        "max_connections": _MOST_CONNECTIONS,
+        "client_name": name,
+    }
+
+
+class RedisConnection(Patient):
+    """A pool of connections to one Redis (or Valkey), or to the one that Sentinels name as the master.
+
+    Args:
+        url: Its address, as :func:`orchestration.store.addresses.read_address` reads it.
+        patience_s: How long a command is repeated while the server is away, in seconds.
+        connect_s: How long to wait for a connection; twice as long for an answer.
+        name: Shown in ``CLIENT LIST``.
+    """
 
     def __init__(
-        self, url: str, *, patience_s: float = 30.0, connect_s: float = 5.0, name: str = "orchestration"
-    ) -> None:
-        self._url = url
-        self._patience_s = patience_s
-        options: dict[str, Any] = {
-            "retry": Retry(NoBackoff(), 0),
-            "socket_timeout": 2 * connect_s,
-            "health_check_interval": 25,
-            "max_connections": _MOST_CONNECTIONS,
-            "client_name": name,
-        }
-        if not url.startswith("unix:"):
-            options["socket_connect_timeout"] = connect_s
-            options["socket_keepalive"] = True
-        self._client: Any = redis.Redis.from_url(url, **options)
-        self._mine = threading.local()
-        self.losses = 0
+        self, url: str | RedisAddress, *, patience_s: float = 30.0, connect_s: float = 5.0,
+        name: str = "orchestration",
+    ) -> None:  # fmt: skip
+        address = read_address(url) if isinstance(url, str) else url
+        super().__init__(address.shown, patience_s)
+        options = client_options(connect_s=connect_s, name=name)
+        self.is_found_by_sentinels = address.kind == "sentinel"
+        self._client: Any = _master(address, options) if self.is_found_by_sentinels else _single(address, options)
         self._known: tuple[int, set[str]] = (0, set())
         """Scripts that the server has, as of so many losses of the connection; it may be another one after a loss."""
 
@@ -207,28 +193,7 @@ class RedisConnection:
         return reply if isinstance(reply, list) else [reply]
 
     def _ask(self, *command: Any) -> Any:
-        """One command on a connection of this thread's own: half the cost of the client's way through its pool."""
-        held = getattr(self._mine, "held", None)
-        if held is None:
-            held = self._mine.held = _Held(self._client.connection_pool)
-        connection = held.connection
-        try:
-            connection.send_command(*command)
-            return connection.read_response()
-        except redis.exceptions.ReadOnlyError:
-            connection.disconnect()  # no master any more: the next connection finds the new one
-            raise
-        except redis.ResponseError:
-            raise  # an answer: the connection is as good as before
-        except BaseException:
-            connection.disconnect()
-            raise
-
-    def let_go(self) -> None:
-        """Leave the connection that this thread holds to others; its next command takes one again."""
-        held, self._mine.held = getattr(self._mine, "held", None), None
-        if held is not None:
-            held.give_back()
+        return self._ask_on(self._client.connection_pool, *command)
 
     def run_many(
         self, orders: Sequence[tuple[Script, Sequence[str], Sequence[Any]]]
@@ -257,7 +222,7 @@ class RedisConnection:
                 raise redis.ConnectionError("Redis has forgotten a script")
             self._known = (losses, known | {order[0].sha for order in orders})
             for reply in replies:
-                if isinstance(reply, _PASSING):
+                if isinstance(reply, PASSING):
                     raise reply
             return [reply if isinstance(reply, list | Exception) else [reply] for reply in replies]
 
@@ -288,7 +253,7 @@ class RedisConnection:
 
     def subscribe(self, *channels: str) -> Subscription:
         """Listen to channels; established when this returns."""
-        return self._patiently(lambda: _RedisSubscription(self._client, channels), "SUBSCRIBE")
+        return self._patiently(lambda: RedisSubscription(self._client, channels), "SUBSCRIBE")
 
     def server_id(self) -> str:
         """Identity of the server process (``run_id`` of ``INFO server``)."""
@@ -299,35 +264,23 @@ class RedisConnection:
         """Give all connections back; the next command opens new ones."""
         self._client.close()
 
-    @contextmanager
-    def patience(self, seconds: float) -> Iterator[None]:
-        """Repeat for another time than usual, in this block (of every thread)."""
-        before, self._patience_s = self._patience_s, seconds
-        try:
-            yield
-        finally:
-            self._patience_s = before
 
-    def _patiently(self, attempt: Callable[[], T], what: str) -> T:
-        deadline = time.monotonic() + self._patience_s
-        pause = 0.05
-        while True:
-            try:
-                return attempt()
-            except _LOST as error:
-                lost: Exception = error
-                self.losses += 1
-            except redis.ResponseError as error:
-                if not isinstance(error, _PASSING) and not str(error).startswith(_BUSY):
-                    raise StoreError(f"Redis refused {what}: {error}") from error
-                lost = error
-            wait = pause * random.uniform(0.5, 1.5)
-            if time.monotonic() + wait > deadline:
-                where = self._url.rsplit("@", 1)[-1]
-                raise StoreUnavailableError(
-                    f"no reply from Redis at {where} to {what} for {self._patience_s:g} s: {str(lost).rstrip('.')}; "
-                    f"check that it runs and that orchestration_redis_url is right"
-                ) from lost
-            logger.warning("Redis does not answer, trying again", extra={"command": what, "error": str(lost)})
-            time.sleep(wait)
-            pause = min(pause * 2, 2.0)
+def _single(address: RedisAddress, options: dict[str, Any]) -> Any:
+    if address.url.startswith("unix:"):
+        options = {name: value for name, value in options.items() if name not in _OF_TCP}
+    try:
+        return redis.Redis.from_url(
+            address.url, retry=Retry(NoBackoff(), 0), health_check_interval=_HEALTH_CHECK_S, **options
+        )
+    except ValueError:  # its text may have a part of the password
+        raise ConfigError("orchestration_redis_url is no URL of a Redis: redis://host:port/database") from None
+
+
+def _master(address: RedisAddress, options: dict[str, Any]) -> Any:
+    """A client whose connections ask the Sentinels where the master is, each time that one is opened."""
+    no_repeats = Retry(NoBackoff(), 0)
+    asking = {**options, **address.sentinel_options, "retry": no_repeats}
+    sentinels: Any = _Sentinel(list(address.hosts), sentinel_kwargs=asking)
+    return sentinels.master_for(
+        address.master, retry=no_repeats, health_check_interval=_HEALTH_CHECK_S, **options, **address.options
+    )

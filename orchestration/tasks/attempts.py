@@ -221,7 +221,11 @@ class Attempts:
         )  # fmt: skip
         if delivery.status == "wake":
             runtime.messages.publish(send)
-        elif delivery.status == "retry" and delay_ms <= runtime.settings.timer_horizon_ms:
+        elif (
+            delivery.status == "retry"
+            and delay_ms <= runtime.settings.timer_horizon_ms
+            and runtime.messages.holds_delays
+        ):
             # The sweep would send it too, up to one of its intervals late.
             seq = -attempt.seq
             runtime.messages.publish(

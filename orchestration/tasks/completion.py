@@ -184,7 +184,14 @@ def _complete_task(runtime: Runtime, record: RunRecord, outcome: Outcome) -> Non
 
 
 def _publish_followers(runtime: Runtime, request: Any, task_id: str, result: Any) -> None:
-    options = {"parent_id": task_id, "root_id": request.root_id or task_id, "add_to_parent": False}
+    with runtime.messages.producer() as producer:
+        _publish_by(producer, runtime, request, task_id, result)
+
+
+def _publish_by(producer: Any, runtime: Runtime, request: Any, task_id: str, result: Any) -> None:
+    options = {
+        "parent_id": task_id, "root_id": request.root_id or task_id, "add_to_parent": False, "producer": producer,
+    }  # fmt: skip
     children = []
     for index, callback in enumerate(request.callbacks or []):
         signature = maybe_signature(callback, app=runtime.app)

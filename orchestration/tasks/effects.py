@@ -307,8 +307,8 @@ class Effects:
         self.ops += [
             ["open", f"{call.seq}:s", backoff_state(call.mark.attempt, due_ms)], ["timer", f"{member}/retry", due_ms],
         ]  # fmt: skip
-        if due_ms - now_ms <= self._runtime.settings.timer_horizon_ms:
-            s, messages = self._session, self._runtime.messages
+        s, messages = self._session, self._runtime.messages
+        if due_ms - now_ms <= self._runtime.settings.timer_horizon_ms and messages.holds_delays:
             delay_ms = max(due_ms - now_ms, 1)
             self.sends.append(messages.resume(s.namespace, s.run_id, queue=s.queue, seq=-call.seq, delay_ms=delay_ms))
 
@@ -317,7 +317,8 @@ class Effects:
         due = self.time_ms + delay_ms
         member = f"{session.run_id}/{seq}/timer"
         self.ops += [["open", str(seq), b"t"], ["timer", member, due]]
-        if delay_ms > self._runtime.settings.timer_horizon_ms or not self._runtime.settings.eta_tasks_max:
+        settings = self._runtime.settings
+        if delay_ms > settings.timer_horizon_ms or not settings.eta_tasks_max or not messages.holds_delays:
             return
         session.in_flight.add(seq)
         send = messages.resume(session.namespace, session.run_id, queue=session.queue, seq=seq, delay_ms=delay_ms)

@@ -122,7 +122,8 @@ def _resume(orchestration: Orchestration) -> Any:
         if answer.status == "early":  # the clock of this host is ahead of Redis'
             queue = store.runs.record(RunId(run_id)).fields.get("queue", "")
             messages = parts.runtime.messages
-            messages.publish(messages.resume(namespace, run_id, queue=queue, seq=seq, delay_ms=int(answer.detail)))
+            if messages.holds_delays:  # else it is overdue soon, and fired by the sweep
+                messages.publish(messages.resume(namespace, run_id, queue=queue, seq=seq, delay_ms=int(answer.detail)))
             return
         parts.engine.follow(namespace, answer)
 

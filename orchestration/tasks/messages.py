@@ -12,6 +12,7 @@ kombu/transport/redis.py).
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,14 +22,17 @@ from typing import Any
 
 from celery import Celery
 from celery.exceptions import QueueNotFound
+from celery.utils.quorum_queues import detect_quorum_queues
 from kombu import Producer
 from kombu.exceptions import OperationalError
+from kombu.transport import redis
 
 from orchestration.core.identity import Identity
 from orchestration.errors import StoreUnavailableError
 from orchestration.store.attempts import AttemptId
 from orchestration.store.connection import Connection
 from orchestration.store.results import Push, Pushes
+from orchestration.tasks.confirmed import REFUSED, ConfirmedProducers
 from orchestration.tasks.foreign.links import report_links
 from orchestration.tasks.templates import MessageModels
 from orchestration.tasks.tokens import encode_token
@@ -144,6 +148,8 @@ class Messages:
         self._checked = False
         self._models = MessageModels(app)
         self._addresses: dict[str, dict[str, str]] = {}
+        self._confirmed: ConfirmedProducers | None = None
+        self._lock = threading.Lock()
 
     @property
     def atomic(self) -> bool:
@@ -161,16 +167,54 @@ class Messages:
     def broker_errors(self) -> tuple[type[BaseException], ...]:
         """What publishing raises while the broker is away or out of order."""
         connection = self._app.connection_for_write()  # is not opened
-        return (*connection.connection_errors, *connection.channel_errors, OperationalError, OSError)
+        return (*connection.connection_errors, *connection.channel_errors, *REFUSED, OperationalError, OSError)
+
+    @cached_property
+    def _driver(self) -> str:
+        return str(self._app.connection_for_write().transport.driver_type)  # is not opened
+
+    @property
+    def holds_delays(self) -> bool:
+        """Whether a message with an ETA is kept until then without harm, to the moment.
+
+        Quorum queues of RabbitMQ do not: with a direct exchange each would take one of the messages that a worker may
+        hold, for good; with a topic exchange the broker delays it by whole seconds, and refuses less than one.
+        """
+        return not detect_quorum_queues(self._app, self._driver)[0]
+
+    @contextmanager
+    def producer(self) -> Iterator[Producer]:
+        """A producer whose messages the broker has when publishing returns."""
+        if self._driver != "amqp":
+            with self._app.producer_pool.acquire(block=True) as producer:
+                yield producer
+            return
+        with self._lock:
+            if self._confirmed is None:
+                self._confirmed = ConfirmedProducers(self._app)
+        with self._confirmed.acquire() as producer:
+            yield producer
+
+    def close(self) -> None:
+        """Let go of connections that are not the application's own."""
+        with self._lock:
+            confirmed, self._confirmed = self._confirmed, None
+        if confirmed is not None:
+            confirmed.close()
 
     def _find_broker(self) -> int | None:
         with self._app.connection_for_write() as connection:
-            if connection.transport.driver_type != "redis" or "sentinel" in connection.as_uri():
+            if connection.transport.driver_type != "redis":
                 return None
             channel = connection.default_channel
-            if not hasattr(channel, "create_publish_batch"):
+            by_sentinels = isinstance(connection.transport, redis.SentinelTransport)
+            # Of two ways to one server, one may lead to another server tomorrow.
+            if by_sentinels != getattr(self._connection, "is_found_by_sentinels", False):
                 return None
-            same = channel.client.info("server").get("run_id") == self._connection.server_id()
+            ours = self._connection.server_id()
+            if not ours or not hasattr(channel, "create_publish_batch"):
+                return None
+            same = channel.client.info("server").get("run_id") == ours
             database = int(channel.client.connection_pool.connection_kwargs.get("db") or 0)
         return database if same else None
 
@@ -223,7 +267,7 @@ class Messages:
         """
         if not sends:
             return True
-        with self._app.producer_pool.acquire(block=True) as producer:
+        with self.producer() as producer:
             try:
                 for send in sends:
                     send(producer)

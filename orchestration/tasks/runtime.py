@@ -16,9 +16,10 @@ from orchestration.core.bundle import Bundle
 from orchestration.registry import Registry
 from orchestration.settings import Settings
 from orchestration.store.base import StoreOptions
-from orchestration.store.connection import Connection, RedisConnection
+from orchestration.store.connection import Connection
 from orchestration.store.keys import Keyspace
 from orchestration.store.offload.stages import open_stage
+from orchestration.store.opening import open_connection
 from orchestration.store.store import Store
 from orchestration.tasks.cache import SessionCache
 from orchestration.tasks.messages import Messages
@@ -62,7 +63,7 @@ class Runtime:
         is_patient = is_worker(app) or bool(getattr(app, "_orchestration_host", False))
         patience_ms = _WORKER_PATIENCE_MS if is_patient else settings.start_timeout_ms
         self._patience_s = patience_ms / 1000
-        self.connection: Connection = connection or RedisConnection(
+        self.connection: Connection = connection or open_connection(
             settings.redis_url, patience_s=self._patience_s, connect_s=settings.connect_timeout_ms / 1000
         )
         self.messages = Messages(app, self.connection)
@@ -147,7 +148,7 @@ class Runtime:
                 inbox_bound=settings.inbox_limit,
                 archives=bool(settings.archive),
                 offload_above=settings.offload_above_bytes,
-                eta_max=max(settings.eta_tasks_max // settings.shards, 0),
+                eta_max=max(settings.eta_tasks_max // settings.shards, 0) if self.messages.holds_delays else 0,
             )
             keyspace = Keyspace(settings.key_prefix, namespace, settings.shards)
             stage = open_stage(
@@ -211,6 +212,7 @@ class Runtime:
         """Let go of connections and machines."""
         self.leave()
         self.cache.clear()
+        self.messages.close()
         for store in self._stores.values():
             store.claims.close()
         close = getattr(self.connection, "close", None)

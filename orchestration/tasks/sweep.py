@@ -177,7 +177,7 @@ class Sweeper:
             if not self._may_wake(record, now):
                 continue
             send = messages.resume(namespace, record.run_id, queue=record.fields.get("queue", ""))
-            self._guarded("wake-up", record.run_id, messages.publish, send)
+            self._guarded("wake-up", record.run_id, self._publish_wake_up, record.run_id, send)
 
     def _may_wake(self, record: RunRecord, now: float) -> bool:
         """Where workers are busy, wake-ups wait in a queue: more of them would not help. The pause doubles."""
@@ -189,6 +189,10 @@ class Sweeper:
             return False
         self._woken[record.run_id] = (now, count + 1, fence)
         return True
+
+    def _publish_wake_up(self, run_id: RunId, send: Callable[[Any], object]) -> None:
+        if not self._runtime.messages.publish(send):
+            self._woken.pop(run_id, None)  # the broker is away: that is no reason to wait longer than it does
 
     def _hand(self, namespace: str, store: Store, found: Sweep) -> None:
         """Give near timers to the broker: the wake-up is an ETA task."""

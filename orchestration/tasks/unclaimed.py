@@ -253,4 +253,6 @@ class Unclaimed:
                     self._lengths[queue] = int(channel.queue_declare(queue=queue, passive=True).message_count)
                 except connection.channel_errors:
                     self._lengths[queue] = 0
+                except self._runtime.messages.broker_errors:
+                    self._lengths[queue] = -1
         return self._lengths[queue]

@@ -108,7 +108,7 @@ def test_what_a_function_publishes_reaches_the_consumers_function_with_its_heade
 def test_any_kombu_client_can_publish(running: Deployment, notes: Any) -> None:
     """Without our code: only the broker and the queue's name."""
     before = len(notes("orders"))
-    with Connection(running.redis_url) as connection:
+    with Connection(running.broker_url) as connection:
         with connection.SimpleQueue("shop.orders") as queue:
             queue.put({"plain": "kombu"}, headers={"kind": "foreign"})
         connection.Producer().publish([1, "zwölf"], routing_key="shop.orders", serializer="yaml", compression="zlib")
@@ -121,7 +121,7 @@ def test_any_kombu_client_can_publish(running: Deployment, notes: Any) -> None:
 
 def test_of_a_celery_task_that_is_sent_to_a_queue_the_function_gets_the_arguments(running: Deployment, notes: Any) -> None:
     before = len(notes("orders"))
-    app = Celery("foreign", broker=running.redis_url, set_as_current=False)
+    app = Celery("foreign", broker=running.broker_url, set_as_current=False)
     sent = app.send_task("any.name", args=["one", 2], queue="shop.orders")
     app.close()
     wait_until(lambda: len(notes("orders")) > before, deadline_s=10)
@@ -154,7 +154,7 @@ def test_after_its_last_attempt_a_message_goes_to_the_dead_letters(client: Clien
 def test_what_cannot_be_read_goes_to_the_dead_letters_and_never_runs_code(running: Deployment, notes: Any) -> None:
     before, log = len(notes("poison")), running.workers[0].log
     said = log().count("it cannot be read")
-    with Connection(running.redis_url) as connection:
+    with Connection(running.broker_url) as connection:
         connection.Producer().publish({"a": 1}, routing_key="poison", serializer="pickle")
         connection.Producer().publish("{broken", routing_key="poison", content_type="application/json", content_encoding="utf-8")
     wait_until(lambda: log().count("it cannot be read") == said + 4, deadline_s=10, message="neither can the dead letters' consumer")
@@ -207,7 +207,7 @@ def test_a_process_with_a_default_host_handles_messages_too(client: Client, note
 
 
 def test_a_celery_task_handles_messages_where_it_always_ran(running: Deployment, notes: Any) -> None:
-    app = Celery("foreign", broker=running.redis_url, set_as_current=False)
+    app = Celery("foreign", broker=running.broker_url, set_as_current=False)
     app.send_task("any.name", args=["tasks", "7"], queue="tasks")
     app.close()
     wait_until(lambda: notes("tasks") == [7], deadline_s=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from celery import Celery
@@ -19,4 +20,5 @@ app = Celery(
 app.conf.update(broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1)
 if _expires := os.environ.get("ORCHESTRATION_TEST_RESULT_EXPIRES"):
     app.conf.result_expires = int(_expires)
+app.conf.update(json.loads(os.environ.get("ORCHESTRATION_TEST_CELERY") or "{}"))
 orchestration = Orchestration(app)

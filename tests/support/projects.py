@@ -18,6 +18,7 @@ database of its own, and gives a client beside it.
 from __future__ import annotations
 
 import contextlib
+import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -124,17 +125,28 @@ class Deployment:
         project: The definitions.
         folder: Where they are written, and the logs of the workers.
         redis_url: Store, broker and result backend.
+        broker_url: Another broker.
+        store_url: Another store.
+        celery: Settings of Celery, of the client's application and of the workers'.
         settings: Settings of the client's application.
     """
 
-    def __init__(self, project: Project, folder: Path, redis_url: str, **settings: Any) -> None:
+    def __init__(
+        self, project: Project, folder: Path, redis_url: str, *, broker_url: str = "", store_url: str = "",
+        celery: Mapping[str, Any] | None = None, **settings: Any,
+    ) -> None:  # fmt: skip
         self.project = project
         self.folder = folder
         self.redis_url = redis_url
+        self.broker_url = broker_url or redis_url
+        self.store_url = store_url
+        self.celery = dict(celery or {})
         self.config = project.write(folder / "config")
         self.workers: list[WorkerProcess] = []
-        self.app = Celery("client", broker=redis_url, backend=redis_url, set_as_current=False)
-        self.orchestration = Orchestration(self.app, config=str(self.config), **{**project.settings, **settings})
+        self.app = Celery("client", broker=self.broker_url, backend=redis_url, set_as_current=False)
+        self.app.conf.update(self.celery)
+        settings = {**project.settings, **({"redis_url": store_url} if store_url else {}), **settings}
+        self.orchestration = Orchestration(self.app, config=str(self.config), **settings)
         self.client = Client(self.app)
 
     def worker(self, config: Path | None = None, **options: Any) -> WorkerProcess:
@@ -143,6 +155,9 @@ class Deployment:
             "ORCHESTRATION_CONFIG": str(config or self.config),
             "ORCHESTRATION_TEST_INCLUDE": ",".join(self.project.tasks),
             "ORCHESTRATION_TEST_FOLDER": str(self.folder),
+            "ORCHESTRATION_TEST_CELERY": json.dumps(self.celery),
+            "CELERY_BROKER_URL": self.broker_url,
+            **({"ORCHESTRATION_REDIS_URL": self.store_url} if self.store_url else {}),
             **self.project.env,
             **options.pop("env", {}),
         }

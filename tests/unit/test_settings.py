@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ssl
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,20 @@ def test_variables_that_are_not_ours_are_left_alone() -> None:
         ({"broker_url": "amqp://x", "result_backend": "rpc://"}, {"REDIS_URL": "redis://c/3"}, "redis://c/3"),
         ({"orchestration_redis_url": "redis://d/4"}, {"REDIS_URL": "redis://c/3"}, "redis://d/4"),
         ({"broker_url": "redis+socket:///run/r.sock?virtual_host=3"}, {}, "unix:///run/r.sock?db=3"),
+        ({"broker_url": "amqp://x"}, {"REDIS_URL": "redis+cluster://a,b"}, "redis+cluster://a,b"),
+        (
+            {
+                "broker_url": "amqp://x", "result_backend": "sentinel://:pw@a:1;sentinel://b:2/0",
+                "result_backend_transport_options": {"master_name": "m", "sentinel_kwargs": {"password": "s&t"}},
+            },
+            {}, "sentinel://:pw@a:1;sentinel://b:2/0?master_name=m&sentinel_password=s%26t",
+        ),
+        (
+            {"broker_url": "redis://a/1", "broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_NONE, "ssl_ca_certs": "/c a"}},
+            {}, "rediss://a/1?ssl_cert_reqs=none&ssl_ca_certs=/c%20a",
+        ),
+        ({"result_backend": "rediss://a/1?ssl_cert_reqs=none", "redis_backend_use_ssl": True}, {},
+         "rediss://a/1?ssl_cert_reqs=none"),
     ],
 )
 def test_the_redis_of_the_application_is_used_unless_another_is_named(

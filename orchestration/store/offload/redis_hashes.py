@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from orchestration.errors import StoreUnavailableError
-from orchestration.store.connection import RedisConnection
 from orchestration.store.keys import Keyspace
 from orchestration.store.offload.stages import StageError
+from orchestration.store.opening import open_connection
 
 __all__ = ["RedisStage"]
 
@@ -16,7 +16,7 @@ class RedisStage:
     """A stage in any Redis, better another one than the store's.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://`` URL.
+        url: As that of the store: one server, Sentinels or a cluster.
         keyspace: Of the store.
         patience_s: How long it is waited for while it is away and something is to be written, in seconds: what is
             given up may be the outcome of an activity.
@@ -27,8 +27,8 @@ class RedisStage:
         self.name = "the Redis " + re.sub(r"(?<=://)[^/@]*@", "", url).partition("?")[0]
         self._keyspace = keyspace
         name = "orchestration-offload"
-        self._writing = RedisConnection(url, patience_s=patience_s, connect_s=connect_s, name=name)
-        self._connection = RedisConnection(url, patience_s=connect_s, connect_s=connect_s, name=name)
+        self._writing = open_connection(url, patience_s=patience_s, connect_s=connect_s, name=name)
+        self._connection = open_connection(url, patience_s=connect_s, connect_s=connect_s, name=name)
 
     def put(self, scope: str, digest: str, data: bytes) -> None:
         """Keep bytes, and the whole scope with them."""

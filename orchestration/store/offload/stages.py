@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from orchestration.celery_redis import STORE_SCHEMES
 from orchestration.errors import ConfigError, StoreError
 from orchestration.store.keys import Keyspace
 
@@ -76,12 +77,12 @@ def open_stage(
     if not where:
         return None
     scheme = where.partition("://")[0] if "://" in where else ""
-    if scheme in ("redis", "rediss", "unix"):
+    if scheme in STORE_SCHEMES:
         from orchestration.store.offload.redis_hashes import RedisStage
 
         try:
             return RedisStage(where, keyspace, patience_s=patience_s, connect_s=connect_s)
-        except ValueError:  # its text may have a part of the password
+        except ConfigError:  # it speaks of another setting
             raise ConfigError("orchestration_offload is no URL of a Redis: redis://host:port/database") from None
     from orchestration.store.offload.files import FileStage
 

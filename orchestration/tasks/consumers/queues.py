@@ -76,14 +76,14 @@ class BoundQueue:
         return send
 
     def publish(self, body: bytes, **options: Any) -> None:
-        """Send a message to its tail, with a producer of the application's pool.
+        """Send a message to its tail, and return when the broker has it.
 
         Raises:
             Exception: One of :attr:`errors`: the broker is away.
         """
         options.pop("delivery_mode", None)
         policy = self._runtime.app.conf.task_publish_retry_policy
-        with self._runtime.app.producer_pool.acquire(block=True) as producer:
+        with self._runtime.messages.producer() as producer:
             self.sender(body, retry=True, retry_policy=policy, **options)(producer)
 
     def info(self) -> dict[str, Any]:
