@@ -125,8 +125,9 @@ class Patient:
                 lost = error
             wait = pause * random.uniform(0.5, 1.5)
             if time.monotonic() + wait > deadline:
+                why = str(lost).rstrip(".")
                 raise StoreUnavailableError(
-                    f"no reply from Redis at {self._where} to {what} for {self._patience_s:g} s: {str(lost).rstrip('.')}; "
+                    f"no reply from Redis at {self._where} to {what} for {self._patience_s:g} s: {why}; "
                     f"check that it runs and that orchestration_redis_url is right"
                 ) from lost
             logger.warning("Redis does not answer, trying again", extra={"command": what, "error": str(lost)})
