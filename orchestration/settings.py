@@ -226,6 +226,23 @@ class Settings:
         30 * _SECOND, "ms", "How long a starting worker or client tries to reach Redis before it gives up.",
         0, 3600 * _SECOND,
     )  # fmt: skip
+    tracing: bool = _setting(
+        False, "yes or no",
+        "Make spans with the OpenTelemetry provider of the application (extra `otel`): one trace a run. See "
+        "docs/how-to/observe.md.",
+    )  # fmt: skip
+    metrics: bool = _setting(
+        False, "yes or no",
+        "Count in the default registry of `prometheus_client` (extra `metrics`), for whoever serves that.",
+    )  # fmt: skip
+    metrics_port: int = _setting(
+        0, "port",
+        "Serve the metrics of this worker, its pool's processes included, over HTTP there, and count them. 0: no.",
+        0, 65_535,
+    )  # fmt: skip
+    metrics_address: str = _setting(
+        "0.0.0.0", "address", "Address of this machine that `orchestration_metrics_port` is opened on."  # noqa: S104
+    )  # fmt: skip
     strict_security: bool = _setting(
         False, "yes or no",
         "Refuse what needs a permission to code that has no actor or no scope; else only policies refuse. See "
@@ -330,9 +347,9 @@ class Settings:
 
 _TEXT: Final = frozenset({
     "redis_url", "namespace", "key_prefix", "default_queue", "archive", "offload", "hosts", "host_app", "consumers",
-    "http_allow",
+    "http_allow", "metrics_address",
 })  # fmt: skip
-_SWITCHES: Final = frozenset({"strict_security"})
+_SWITCHES: Final = frozenset({"metrics", "strict_security", "tracing"})
 _SECRET: Final = frozenset({"redis_url", "offload"})
 
 

@@ -20,6 +20,7 @@ from orchestration.cli.fork import fork
 from orchestration.cli.graph import graph
 from orchestration.cli.history import history
 from orchestration.cli.list_runs import list_runs
+from orchestration.cli.metrics import metrics
 from orchestration.cli.pause import pause
 from orchestration.cli.processes import processes
 from orchestration.cli.query import query
@@ -48,7 +49,7 @@ SECTIONS = {
     "Start, and speak to it": ("start", "result", "signal", "query", "update", "call", "send", "activity"),
     "Look": ("list", "count", "show", "timeline", "graph", "history"),
     "Step in": ("cancel", "terminate", "pause", "resume", "retry", "upgrade", "reset", "fork"),
-    "Operate": ("doctor", "audit", "schedule", "services", "processes"),
+    "Operate": ("doctor", "audit", "metrics", "schedule", "services", "processes"),
     "Set up": ("completion",),
 }
 """Headings of the help, and the commands below each."""
@@ -59,7 +60,7 @@ def add_commands(group: click.Group) -> None:
     for command in (
         run, dev, check, start, list_runs, count, show, timeline, graph, history, signal_run, query, update, result,
         cancel, terminate, pause, resume, retry, upgrade, reset, fork, call, activity, schedule, processes, send,
-        services, doctor, audit, completion,
+        services, doctor, audit, metrics, completion,
     ):  # fmt: skip
         group.add_command(command)
 

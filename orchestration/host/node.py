@@ -88,7 +88,7 @@ class Node:
         self.timers = Timers()
         self.runqueue = RunQueue(max(2, os.cpu_count() or 2), is_held=lambda: not self.membership.may_act())
         self.work = ThreadPoolExecutor(512, thread_name_prefix="orchestration-work")
-        self.post = Post(self.actors, self.id, self._take)
+        self.post = Post(self.actors, self.id, self._take, self.runtime.telemetry)
         self.membership = Membership(self)
         self.names = Names(self)
         self.bonds = Bonds(self)
@@ -152,6 +152,7 @@ class Node:
             self.cells[cell.unique] = cell
             self._by_address[cell.pid.encode()] = cell
             is_lost = cell.home != self.id
+        self._count_cells()
         if is_lost:  # between its making and this, the node was taken for dead
             cell.kill(Ending(False, _LOST))
 
@@ -208,6 +209,7 @@ class Node:
                 self._endings[cell.unique] = Ended(cell.pid, ending)
                 if len(self._endings) > _REMEMBERED:
                     self._endings.popitem(last=False)
+        self._count_cells()
         refused, cell.refused = cell.refused, None
         if refused is not None:  # it never came to run: who started it hears that, and nobody else anything
             cell.watchers.clear()
@@ -228,6 +230,10 @@ class Node:
             logger.exception("a module of %s could not be closed", cell.pid)
         cell.close()
         self.membership.look()
+
+    def _count_cells(self) -> None:
+        if self.runtime.telemetry is not None:
+            self.runtime.telemetry.gauge("orchestration_processes", len(self.cells))
 
     # What can be done to a cell of this node ------------------------------------------------------------------
 
@@ -292,7 +298,7 @@ class Node:
         with self._lock:
             self.post.close()
             self.id = os.urandom(6).hex()
-            self.post = Post(self.actors, self.id, self._take)
+            self.post = Post(self.actors, self.id, self._take, self.runtime.telemetry)
 
     def close(self) -> None:
         """Leave the deployment and stop all threads; cells that still run are gone without a word to others."""

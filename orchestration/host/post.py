@@ -13,6 +13,7 @@ from orchestration.errors import StoreError
 from orchestration.host import wire
 from orchestration.store.actors import Actors, Order
 from orchestration.store.base import text
+from orchestration.telemetry.facade import Telemetry
 
 __all__ = ["Post"]
 
@@ -50,12 +51,16 @@ class Post:
         actors: The verbs of the store.
         node: Id of the node.
         take: Takes the content of a message to this node: what, and the rest. Called in one thread.
+        telemetry: Counts messages; None: off.
     """
 
-    def __init__(self, actors: Actors, node: str, take: Callable[[str, list[Any]], None]) -> None:
+    def __init__(
+        self, actors: Actors, node: str, take: Callable[[str, list[Any]], None], telemetry: Telemetry | None = None
+    ) -> None:
         self._actors = actors
         self._node = node
         self._take = take
+        self._telemetry = telemetry
         self._orders: deque[tuple[Order | _Letter, Done | None]] = deque()
         self._changed = threading.Condition()
         self._is_busy = False
@@ -140,6 +145,8 @@ class Post:
             except Exception as error:  # noqa: BLE001 - whatever it is: without this thread the node is mute
                 replies = [error] * len(parcels)
             for parcel, reply in zip(parcels, replies, strict=True):
+                if self._telemetry is not None and parcel.is_mail:
+                    self._telemetry.count("orchestration_process_messages_total", "sent", amount=len(parcel.dones))
                 _tell(parcel, reply)
 
     def _parcels(self, batch: list[tuple[Order | _Letter, Done | None]]) -> list[_Parcel]:
@@ -196,6 +203,8 @@ class Post:
             self._heard.move_to_end(sender)
             if len(self._heard) > _MOST_SENDERS:
                 self._heard.popitem(last=False)
+            if self._telemetry is not None:
+                self._telemetry.count("orchestration_process_messages_total", "received")
             self._take(what, rest)
         except Exception:
             logger.exception("a message to this node could not be read")

@@ -42,12 +42,14 @@ class Claim:
         why: Why not.
         time_ms: Redis' time.
         details: What the last heartbeat of an earlier attempt left, encoded; empty for nothing.
+        sent_ms: When its message was sent last; 0 when that is not known.
     """
 
     granted: bool
     why: str = ""
     time_ms: int = 0
     details: bytes = b""
+    sent_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class AttemptState:
             somebody else reports), backoff or reported.
         owner: The process that claimed it.
         since_ms: When it got into this state; with ``backoff`` when the next attempt is due.
+        retries: How often Celery's own retry has sent the attempt that was claimed.
     """
 
     attempt: int
@@ -68,12 +71,15 @@ class AttemptState:
     state: str
     owner: str
     since_ms: int
+    retries: int = 0
 
 
 def read_state(packed: bytes) -> AttemptState:
     """Decode the state that the scripts keep of an activity."""
-    attempt, token, state, owner, _nonce, since, *_retries = msgpack.unpackb(packed, raw=False)
-    return AttemptState(int(attempt), str(token), str(state), str(owner), int(since))
+    attempt, token, state, owner, _nonce, since, *retries = msgpack.unpackb(packed, raw=False)
+    return AttemptState(
+        int(attempt), str(token), str(state), str(owner), int(since), int(retries[0] or 0) if retries else 0
+    )
 
 
 def first_state(token: str) -> bytes:
@@ -135,7 +141,7 @@ class Attempts(Aggregate):
             retries,
         )
         if text(reply[0]) == "claimed":
-            return Claim(True, time_ms=int(reply[1]), details=bytes(reply[2]))
+            return Claim(True, time_ms=int(reply[1]), details=bytes(reply[2]), sent_ms=int(float(reply[3] or 0)))
         return Claim(False, why=text(reply[1]))
 
     def report(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from orchestration.store.base import NO_PUSHES, Aggregate, text
 from orchestration.store.inputs import encode_input
@@ -10,9 +12,38 @@ from orchestration.store.keys import ShardKeys
 from orchestration.store.results import Delivery, Pushes, Sweep
 from orchestration.types import RunId
 
-__all__ = ["Timers"]
+__all__ = ["ShardCounts", "Timers"]
 
 TIMER_FIRED = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardCounts:
+    """How much there is in a shard, and the oldest moment of what should not grow old; empty: there is none.
+
+    Attributes:
+        open: Runs that have not ended.
+        parked: Of them, those that wait for an operator.
+        closed: Ended runs that are kept.
+        ready: Runs with something to read.
+        timers: Timers and deadlines.
+        pending: Attempts sent and not claimed.
+        outbox: Entries of the outbox.
+        first_timer: When the first timer is due.
+        first_pending: When the first of the attempts was sent.
+        first_outbox: When the sweep looks after the first entry.
+    """
+
+    open: int
+    parked: int
+    closed: int
+    ready: int
+    timers: int
+    pending: int
+    outbox: int
+    first_timer: tuple[float, ...]
+    first_pending: tuple[float, ...]
+    first_outbox: tuple[float, ...]
 
 
 class Timers(Aggregate):
@@ -133,3 +164,29 @@ class Timers(Aggregate):
         """Take a deadline off that nobody waits for any more."""
         keys = self._keyspace.of_run(member[:2])
         self._run("forget_timer", [keys.timers, keys.handed, keys.pending], member)
+
+    def counts(self) -> tuple[int, list[ShardCounts]]:
+        """Redis' time in ms, and how much there is in each shard; cheap: nothing is listed.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer.
+        """
+        commands: list[list[Any]] = []
+        for k in self._keyspace.all:
+            commands += [["ZCARD", key] for key in (k.open_runs, k.parked_runs, k.closed_runs, k.ready, k.timers)]
+            commands += [["ZCARD", k.pending], ["HLEN", k.outbox]]
+            commands += [["ZRANGE", key, 0, 0, "WITHSCORES"] for key in (k.timers, k.pending, k.outbox_due)]
+        replies = self._connection.pipeline(commands)
+        found = []
+        for at in range(0, len(replies), 10):
+            numbers = [int(reply) for reply in replies[at : at + 7]]
+            first = [tuple(float(score) for score in reply[1:2]) for reply in replies[at + 7 : at + 10]]
+            found.append(
+                ShardCounts(
+                    open=numbers[0], parked=numbers[1], closed=numbers[2], ready=numbers[3], timers=numbers[4],
+                    pending=numbers[5], outbox=numbers[6], first_timer=first[0], first_pending=first[1],
+                    first_outbox=first[2],
+                )
+            )  # fmt: skip
+        seconds, micros = self._connection.call("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000, found

@@ -32,6 +32,8 @@ from orchestration.tasks.publishing import install_publishing
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.signatures import QueueOf, queues_of
 from orchestration.tasks.step import install_step
+from orchestration.telemetry.events import Events
+from orchestration.telemetry.serving import prepare_metrics
 
 __all__ = ["Orchestration", "Parts"]
 
@@ -94,6 +96,7 @@ class Orchestration:
         self._child = False
         self._installed = False
         self.connection: Connection | None = None
+        self.events = Events(app)
         app.orchestration = self
         if app.finalized:
             self._install(app)
@@ -202,6 +205,8 @@ class Orchestration:
             return
         self.app._orchestration_worker = True
         note_pool(instance, self.registry)
+        self.events.hostname = str(instance.hostname)  # before the pool's processes are made
+        prepare_metrics(self.settings, instance)
         queues = self.app.amqp.queues
         if queues._consume_from is None:  # started without -Q: all declared queues, and ours
             names = [*queues, *self.registry.worker_queues()]

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
@@ -18,7 +19,7 @@ from orchestration.core import payload
 from orchestration.core.retry import retry_delay_ms
 from orchestration.errors import StoreError, StoreUnavailableError
 from orchestration.faults import fault
-from orchestration.store.attempts import AttemptId, AttemptState
+from orchestration.store.attempts import AttemptId, AttemptState, Claim
 from orchestration.store.results import Delivery, Pushes
 from orchestration.tasks.effects import Activity, read_activity
 from orchestration.tasks.engine import Engine
@@ -28,6 +29,7 @@ from orchestration.tasks.outcomes import Outcome, activity_info, completed_item,
 from orchestration.tasks.presence import Presence
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.tokens import encode_token
+from orchestration.telemetry.attempts import AttemptSeen
 
 __all__ = ["Attempts", "Trace"]
 
@@ -64,7 +66,7 @@ class Attempts:
         """
         mark = AttemptMark.from_header(request[MARK])
         store = self._runtime.store(mark.namespace)
-        facts = {"run_id": mark.attempt.run_id, "seq": mark.attempt.seq, "attempt": mark.attempt.attempt}
+        facts = mark.facts
         fault("before_claim")
         self._presence.hold(mark.namespace)
         try:
@@ -76,28 +78,50 @@ class Attempts:
             )  # fmt: skip
             if not claim.granted:
                 logger.info("attempt not run: %s", claim.why, extra=facts)
+                self._count_dropped(mark.namespace, "claim")
                 return _refused(claim.why)
             fault("after_claim")
             request["ignore_result"] = True  # meant for workers without the extension: it is reported here
-            begun = self._runtime.monotonic()
-            token = _running.set(self._running(mark, claim.details))
-            try:
-                traced = trace(uuid, args, kwargs, request)
-            finally:
-                _running.reset(token)
-            fault("after_body")
-            # Redis' time, carried on by a clock that only runs forward: never ahead of Redis, no host's clock decides.
-            now_ms = claim.time_ms + int((self._runtime.monotonic() - begun) * 1000)
-            outcome = outcome_of(traced, mark.target, self._runtime.settings.value_limit_bytes)
-            try:
-                delivery = self._report(mark, outcome, now_ms, retries)
-            except SoftTimeLimitExceeded:  # it comes once; the body has run, and a report can be repeated
-                delivery = self._report(mark, outcome, now_ms, retries)
+            with self._seen(mark, claim, queue, retries, request) as seen:
+                begun = self._runtime.monotonic()
+                token = _running.set(self._running(mark, claim.details))
+                try:
+                    traced = trace(uuid, args, kwargs, request)
+                finally:
+                    _running.reset(token)
+                fault("after_body")
+                # Redis' time, carried on by a clock that only runs forward: no host's clock decides.
+                now_ms = claim.time_ms + int((self._runtime.monotonic() - begun) * 1000)
+                outcome = outcome_of(traced, mark.target, self._runtime.settings.value_limit_bytes)
+                if seen is not None:
+                    seen.ended(outcome.kind, now_ms, str(outcome.failure.get("kind") or ""))
+                try:
+                    delivery = self._report(mark, outcome, now_ms, retries)
+                except SoftTimeLimitExceeded:  # it comes once; the body has run, and a report can be repeated
+                    delivery = self._report(mark, outcome, now_ms, retries)
+                if seen is not None and delivery.status == "dropped":
+                    seen.dropped(delivery.detail)
         finally:
             self._presence.release(mark.namespace)
         fault("after_report")
         self._follow(mark, delivery)
         return traced
+
+    def _seen(
+        self, mark: AttemptMark, claim: Claim, queue: str, retries: int, request: Any
+    ) -> AbstractContextManager[AttemptSeen | None]:
+        """What outsiders see of an attempt; nothing while telemetry is off."""
+        telemetry = self._runtime.telemetry
+        if telemetry is None:
+            return nullcontext()
+        return telemetry.attempt(
+            request, namespace=mark.namespace, attempt=mark.attempt, retries=retries, target=mark.target,
+            workflow_id=mark.workflow_id, workflow_type=mark.workflow_type, queue=queue, claim=claim,
+        )  # fmt: skip
+
+    def _count_dropped(self, namespace: str, where: str) -> None:
+        if self._runtime.telemetry is not None:
+            self._runtime.telemetry.count("orchestration_duplicates_dropped_total", namespace, where)
 
     def _running(self, mark: AttemptMark, details: bytes) -> Running:
         store, limit = self._runtime.store(mark.namespace), self._runtime.settings.payload_bytes
@@ -147,9 +171,8 @@ class Attempts:
 
     def _follow(self, mark: AttemptMark, delivery: Delivery) -> None:
         if delivery.status == "dropped":
-            a = mark.attempt
-            facts = {"run_id": a.run_id, "seq": a.seq, "attempt": a.attempt}
-            logger.info("report dropped: %s", delivery.detail, extra=facts)
+            logger.info("report dropped: %s", delivery.detail, extra=mark.facts)
+            self._count_dropped(mark.namespace, "report")
         with contextlib.suppress(StoreError):  # the lease runs out, the sweep gives the run to another
             self._engine.follow(mark.namespace, delivery)
 

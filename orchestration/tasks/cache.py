@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from orchestration.core.identity import Identity
 from orchestration.core.machine import Machine, Usage
 from orchestration.tasks.chain_options import ChainFacts
+from orchestration.telemetry.announcer import RunFacts
+from orchestration.telemetry.observed import Observed
 
 __all__ = ["Session", "SessionCache"]
 
@@ -39,6 +41,8 @@ class Session:
         bytes: Memory of the machine when it was last put away.
         usage: What it had come to after its last commit here.
         shows: Its Celery task has a state that says where it stands.
+        task_id: Of the Celery task that it completes; of a child its run id.
+        observed: What telemetry follows of it; None: that is off.
     """
 
     namespace: str
@@ -61,11 +65,21 @@ class Session:
     bytes: int = field(default=0)
     usage: Usage = field(default_factory=Usage)
     shows: bool = False
+    task_id: str = ""
+    observed: Observed | None = None
 
     @property
     def identity(self) -> Identity:
         """In whose name it runs: as its start says."""
         return Identity.of(self.facts.meta)
+
+    @property
+    def run_facts(self) -> RunFacts:
+        """Who it is, for outsiders."""
+        return RunFacts(
+            namespace=self.namespace, workflow_id=self.workflow_id, run_id=self.run_id,
+            workflow_type=self.workflow_type, task_id=self.task_id,
+        )  # fmt: skip
 
 
 class SessionCache:

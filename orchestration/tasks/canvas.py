@@ -118,7 +118,7 @@ class Canvases:
         """
         run, _, number = member.partition("/")
         run_id, seq = RunId(run), int(number)
-        found = read_open(store, run_id, seq)
+        found = read_open(self._runtime, store, run_id, seq)
         if found is None or found[1].state not in ("claimed", "external"):
             return 0
         attempt = AttemptId(run_id, seq, found[1].attempt, found[1].token)
@@ -140,7 +140,7 @@ class Canvases:
     def _settle(self, namespace: str, attempt: AttemptId, stored: StoredResult) -> Delivery:
         runtime = self._runtime
         store = runtime.store(namespace)
-        found, records = read_open(store, attempt.run_id, attempt.seq), store.runs.records([attempt.run_id])
+        found, records = read_open(runtime, store, attempt.run_id, attempt.seq), store.runs.records([attempt.run_id])
         opened = read_activity(found[0]) if found else None
         if found is None or opened is None or not records:
             return Delivery("dropped", "activity closed")

@@ -73,6 +73,7 @@ class ChainFacts:
         meta: The map of its start, see :func:`orchestration.core.prefix.own_meta`.
         options: What the workflow keeps from run to run.
         deadline_ms: Of the workflow as a whole; 0 for none.
+        trace: What it is below in its trace, see :mod:`orchestration.telemetry.run_trace`; empty: unknown.
     """
 
     namespace: str
@@ -83,6 +84,7 @@ class ChainFacts:
     meta: Mapping[str, Any]
     options: ChainOptions
     deadline_ms: int
+    trace: str = ""
 
 
 def facts_of(namespace: str, record: RunRecord, meta: Mapping[str, Any]) -> ChainFacts:
@@ -91,7 +93,7 @@ def facts_of(namespace: str, record: RunRecord, meta: Mapping[str, Any]) -> Chai
     return ChainFacts(
         namespace=namespace, workflow_id=fields["id"], entry_id=fields["type"], digest=fields["bundle"],
         queue=fields.get("queue", ""), meta=own_meta(meta), options=ChainOptions(fields.get("opts", "")),
-        deadline_ms=record.number("deadline"),
+        deadline_ms=record.number("deadline"), trace=fields.get("trace", ""),
     )  # fmt: skip
 
 

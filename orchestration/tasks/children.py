@@ -84,7 +84,7 @@ def start_child(
             workflow_type=workflow_type, args=args, workflow_id=child_id(run_id, seq, options),
             request_id=f"child/{run_id}/{seq}", queue=child_queue, worker=worker, namespace=namespace, context=context,
             identity=Identity.of(options), parent=(run_id, seq), parent_pid=parent_pid, sender=parent_pid,
-            **request_options(options),
+            caller=str(options.get("trace") or ""), **request_options(options),
         ),
     )  # fmt: skip
     if not started.run_id:

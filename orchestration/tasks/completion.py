@@ -28,6 +28,7 @@ from orchestration.store.outcome import Outcome, read_outcome
 from orchestration.store.results import RunRecord
 from orchestration.store.store import Store
 from orchestration.tasks.chain_options import ChainOptions
+from orchestration.tasks.endings import announce_end
 from orchestration.tasks.runtime import Runtime
 from orchestration.types import RunId
 
@@ -58,6 +59,7 @@ def complete_outer(runtime: Runtime, namespace: str, run_id: RunId) -> None:
     if record.task_id:
         _complete_task(runtime, record, outcome)
     store.claims.settle(record.fields["id"])
+    announce_end(runtime, namespace, record, None if outcome.ok else outcome.failure or {})
 
 
 def watch_run(runtime: Runtime, namespace: str, run_id: RunId, watcher: str, *, pid: str) -> None:

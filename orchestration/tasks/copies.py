@@ -29,6 +29,7 @@ from orchestration.errors import (
 from orchestration.store.inputs import stamp, unstamp
 from orchestration.store.keys import check_workflow_id
 from orchestration.store.results import Copy, Following, Lease
+from orchestration.store.statuses import OPEN_STATUSES
 from orchestration.store.store import Store
 from orchestration.tasks.cache import Session
 from orchestration.tasks.chain_options import ChainOptions
@@ -43,8 +44,10 @@ from orchestration.tasks.drafts import (
     update_ops,
 )
 from orchestration.tasks.effects import Effects
+from orchestration.tasks.endings import trace_outside_end
 from orchestration.tasks.outbox import Outbox
 from orchestration.tasks.runtime import Runtime
+from orchestration.telemetry.announcer import RunFacts
 from orchestration.types import RunId
 
 __all__ = ["Preview", "fork_run", "preview_copy", "reset_run"]
@@ -148,13 +151,18 @@ def reset_run(
     for turn in range(_MOST_TRIES):
         draft = read_draft(runtime, store, run_id, where, new_code=new_code)
         try:
-            session = session_of(namespace, draft, new_id, draft.record.fields["id"], pid_of(draft))
+            trace = draft.record.fields.get("trace", "")
+            if runtime.telemetry is not None:
+                trace = runtime.telemetry.origin_after(run_id, trace)
+            session = session_of(namespace, draft, new_id, draft.record.fields["id"], pid_of(draft), trace=trace)
             take_over(runtime, store, namespace, draft, session)
             later = draft.history[draft.cut.length :]
             if signals:
                 draft.inputs += map(unstamp, later_signals(later))
                 draft.inputs += [item for item in draft.unread if item[1] in _CARRIED]
             fields: dict[str, str | int] = {"reset_of": f"{run_id}/{draft.cut.number}"}
+            if trace:
+                fields["trace"] = trace
             if draft.record.status == "completed":  # its Celery task has its result: this one has a task of its own
                 fields["task"] = new_id
             started = with_origin(draft.history[0], reset_of={"run": run_id, "event": draft.cut.number})
@@ -165,6 +173,9 @@ def reset_run(
             )
             if answer.status == "reset":
                 _send(runtime, store, draft, copy, send)
+                if draft.record.status in OPEN_STATUSES:
+                    trace_outside_end(runtime, namespace, run_id, "terminated")
+                    runtime.announcer.continued(RunFacts.of(namespace, draft.record), "terminated")
                 return new_id
         finally:
             draft.machine.close()

@@ -8,9 +8,11 @@ from orchestration.core.events import Code
 from orchestration.store.inputs import encode_input
 from orchestration.store.store import Store
 from orchestration.tasks.chain_options import facts_of
+from orchestration.tasks.endings import trace_outside_end
 from orchestration.tasks.outbox import Outbox, deliver
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.successors import Successor, after_end, started_of
+from orchestration.telemetry.announcer import RunFacts
 from orchestration.types import RunId
 
 __all__ = ["time_out"]
@@ -50,6 +52,9 @@ def time_out(runtime: Runtime, namespace: str, store: Store, run_id: RunId, memb
     )  # fmt: skip
     if answer.status != "ended":
         return
+    trace_outside_end(runtime, namespace, run_id, "timed_out")
+    if successor is not None:
+        runtime.announcer.continued(RunFacts.of(namespace, records[0]), "timed_out")
     if successor is None:
         Outbox(runtime).perform(store, [(f"c/{run_id}", entry)])
     elif successor.send is not None and not runtime.messages.atomic:

@@ -9,6 +9,7 @@ from orchestration.store.attempts import AttemptId, AttemptState
 from orchestration.store.results import Delivery
 from orchestration.store.store import Store
 from orchestration.tasks.effects import read_activity
+from orchestration.tasks.endings import announce_parked
 from orchestration.tasks.runtime import Runtime
 from orchestration.types import RunId
 
@@ -17,7 +18,7 @@ __all__ = ["dispatch_attempt", "read_open", "retry_attempt"]
 _EARLY_MS = 5
 
 
-def read_open(store: Store, run_id: RunId, seq: int) -> tuple[bytes, AttemptState] | None:
+def read_open(runtime: Runtime, store: Store, run_id: RunId, seq: int) -> tuple[bytes, AttemptState] | None:
     """An activity as stored, and where it stands; None when it is closed.
 
     Raises:
@@ -27,7 +28,8 @@ def read_open(store: Store, run_id: RunId, seq: int) -> tuple[bytes, AttemptStat
         return store.attempts.read(run_id, seq)
     except CorruptHistoryError as error:
         for record in store.runs.records([run_id]):
-            store.runs.park(run_id, fence=record.number("fence"), kind="history", reason=str(error))
+            if store.runs.park(run_id, fence=record.number("fence"), kind="history", reason=str(error)):
+                announce_parked(runtime, store.keyspace.namespace, run_id, "history", str(error))
         raise
 
 
@@ -70,7 +72,7 @@ def retry_attempt(runtime: Runtime, namespace: str, run_id: RunId, seq: int) -> 
         seq: Number of the activity.
     """
     store = runtime.store(namespace)
-    found = read_open(store, run_id, seq)
+    found = read_open(runtime, store, run_id, seq)
     records = store.runs.records([run_id])
     if found is None or not records or read_activity(found[0]) is None or found[1].state != "backoff":
         return

@@ -119,12 +119,14 @@ def read_draft(
     return Draft(record, history, unread, cut, bundle, machine, edited)
 
 
-def session_of(namespace: str, draft: Draft, run_id: RunId, workflow_id: str, pid: str) -> Session:
-    """The new run as its effects are made with it."""
+def session_of(
+    namespace: str, draft: Draft, run_id: RunId, workflow_id: str, pid: str, *, trace: str = ""
+) -> Session:
+    """The new run as its effects are made with it; ``trace`` is what its record says of that."""
     started = events.decode(draft.history[0])
     assert isinstance(started, events.Started)  # the replay has read it
     fields = draft.record.fields
-    facts = facts_of(namespace, draft.record, started.meta)
+    facts = replace(facts_of(namespace, draft.record, started.meta), trace=trace)
     return Session(
         namespace=namespace, run_id=run_id, workflow_id=workflow_id, workflow_type=fields["type"],
         digest=draft.bundle.digest, queue=fields.get("queue", ""), pid=pid, context=dict(facts.meta.get("ctx") or {}),

@@ -70,6 +70,11 @@ class Activity:
         return Identity.of(self.options)
 
     @property
+    def trace(self) -> str:
+        """Its span, as a ``traceparent``; empty: none."""
+        return str(self.options.get("trace") or "")
+
+    @property
     def beat_ms(self) -> int:
         """Heartbeat timeout, 0 for none."""
         return int(self.options.get("heartbeat_timeout_ms") or 0)
@@ -99,8 +104,9 @@ class Activity:
         mark = self.mark(runtime, namespace, attempt, workflow=workflow)
         args, kwargs = split_arguments(payload.decode(self.args), keywords=bool(self.options.get("kwargs")))
         return runtime.messages.attempt(
-            mark, task=self.task, queue=self.queue, args=args, kwargs=kwargs, is_foreign=self.may_be_foreign(runtime)
-        )
+            mark, task=self.task, queue=self.queue, args=args, kwargs=kwargs, is_foreign=self.may_be_foreign(runtime),
+            telemetry=runtime.telemetry, trace=self.trace,
+        )  # fmt: skip
 
     def may_be_foreign(self, runtime: Runtime) -> bool:
         """Whether workers without the extension have the task: it is an existing one of the application."""
@@ -227,6 +233,7 @@ class Effects:
         context = {**session.context, **options.pop("ctx", {})}
         options = {**options, **Identity.of(options, session.identity).fields()}
         options.pop("asks", None)
+        self._trace(options, "activity", seq)
         blob = Activity.encode(
             target=target, task=task, queue=queue, args=args, options=options, scheduled_ms=self.time_ms,
             key=idempotency_key(session.run_id, seq, token), context=context,
@@ -235,6 +242,13 @@ class Effects:
             self.locals.add(self._local_call(seq, blob, token))
         else:
             self._dispatch(seq, blob, token)
+
+    def _trace(self, options: dict[str, Any], *what: object) -> None:
+        """Note the span of a command for those who work on it; without traces there is none."""
+        telemetry, session = self._runtime.telemetry, self._session
+        options.pop("trace", None)  # nothing that code could have said
+        if telemetry is not None and (trace := telemetry.below(session.run_id, session.facts.trace, *what)):
+            options["trace"] = trace
 
     def _local_call(self, seq: int, blob: bytes, token: str) -> LocalCall:
         activity, session = Activity(blob), self._session
@@ -354,6 +368,7 @@ class Effects:
         s = self._session
         context = {**s.context, **options.get("ctx", {})}
         options = {**options, **Identity.of(options, s.identity).fields()}
+        self._trace(options, "child", seq)
         self.ops.append(["open", str(seq), open_child(s, seq, options)])
         self._out(
             f"k/{s.run_id}/{seq}",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -28,7 +30,7 @@ from orchestration.store.results import Delivery, Lease, Step
 from orchestration.store.store import Store
 from orchestration.tasks.cache import Session
 from orchestration.tasks.chain_options import facts_of
-from orchestration.tasks.effects import Effects
+from orchestration.tasks.endings import announce_parked
 from orchestration.tasks.limits import warn_near_limits
 from orchestration.tasks.local import LocalCall
 from orchestration.tasks.making import ANSWERS, Hand, ParkError, StepMaking
@@ -102,7 +104,8 @@ class Engine:
             held = lease if making else replace(lease, fence=session.fence)  # moved to new code it has another one
             while True:
                 making = making or StepMaking(self._runtime, self._presence, session, held)
-                following = self._step(store, session, making)
+                with self._inside(session):
+                    following = self._step(store, session, making)
                 if following is None:
                     break
                 held, making = following, None
@@ -113,15 +116,15 @@ class Engine:
                     session = self._session(namespace, store, held)
                     held = replace(held, fence=session.fence)
         except ParkError as error:
-            self._park(store, held, error.kind, error.reason, session)
+            self._park(namespace, store, held, error.kind, error.reason, session)
         except NondeterminismError as error:
-            self._park(store, held, "non-determinism", str(error), session)
+            self._park(namespace, store, held, "non-determinism", str(error), session)
         except (MemoryLimitError, StepLimitError) as error:
-            self._park(store, held, "limit", str(error), session)
+            self._park(namespace, store, held, "limit", str(error), session)
         except CorruptHistoryError as error:
-            self._park(store, held, "history", str(error), session)
+            self._park(namespace, store, held, "history", str(error), session)
         except SandboxError as error:
-            self._park(store, held, "bundle", str(error), session)
+            self._park(namespace, store, held, "bundle", str(error), session)
         except StoreError:
             if session is not None:
                 session.machine.close()
@@ -134,9 +137,16 @@ class Engine:
             logger.warning("run left to others: the task's soft time limit is over", extra=facts)
         except Exception as error:
             logger.exception("run parked: the engine failed", extra=facts)
-            self._park(store, held, "engine", f"{type(error).__name__}: {error}", session)
+            self._park(namespace, store, held, "engine", f"{type(error).__name__}: {error}", session)
 
-    def _park(self, store: Store, lease: Lease, kind: str, reason: str, session: Session | None) -> None:
+    def _inside(self, session: Session) -> AbstractContextManager[None]:
+        """While a step is made and what it asks for is sent."""
+        telemetry = self._runtime.telemetry
+        return nullcontext() if telemetry is None else telemetry.inside(session.observed)
+
+    def _park(
+        self, namespace: str, store: Store, lease: Lease, kind: str, reason: str, session: Session | None
+    ) -> None:
         if session is not None:
             session.machine.close()
         parked = store.runs.park(lease.run_id, fence=lease.fence, kind=kind, reason=reason[:4000])
@@ -144,8 +154,10 @@ class Engine:
             "run parked: %s: %s",
             kind,
             reason.split("\n", 1)[0],
-            extra={"run_id": lease.run_id, "kind": kind, "parked": parked},
+            extra={"run_id": lease.run_id, "namespace": namespace, "kind": kind, "parked": parked},
         )
+        if parked:
+            announce_parked(self._runtime, namespace, lease.run_id, kind, reason)
 
     def finish(self, namespace: str, attempt: AttemptId, item: bytes, time_ms: int) -> bool:
         """Report a completed attempt and advance its run in one round trip, if this process has it at hand.
@@ -162,8 +174,11 @@ class Engine:
         session = self._runtime.cache.take_sole(namespace, attempt.run_id, attempt.seq)
         if session is None:
             return False
+        with self._inside(session):
+            return self._finish(namespace, session, attempt, item, max(time_ms, session.time_ms))
+
+    def _finish(self, namespace: str, session: Session, attempt: AttemptId, item: bytes, time_ms: int) -> bool:
         store = self._runtime.store(namespace)
-        time_ms = max(time_ms, session.time_ms)
         lease = Lease(attempt.run_id, session.fence, time_ms, session.length, 1, (item,))
         making = StepMaking(self._runtime, self._presence, session, lease)
         try:
@@ -192,7 +207,8 @@ class Engine:
             return False
         fault("after_commit")
         try:
-            following = self._after_commit(store, session, lease, making.effects, step, answer)
+            self._count("orchestration_cache_lookups_total", namespace, "hit")
+            following = self._after_commit(store, session, making, step, answer)
             if following is not None:
                 self._runtime.cache.put(session)
                 self.advance(namespace, following)
@@ -210,6 +226,7 @@ class Engine:
                 or (session.fence < lease.fence and store.runs.digest(lease.run_id) == session.digest)
             ):
                 session.fence = lease.fence
+                self._count("orchestration_cache_lookups_total", namespace, "hit")
                 return session
             if behind > 0:
                 tail = list(lease.tail) if len(lease.tail) == behind else list(
@@ -225,12 +242,15 @@ class Engine:
                 session.usage = session.machine.usage()
                 for event in tail:
                     _track(session, event)
+                if session.observed is not None:
+                    session.observed.replayed(tail)
+                self._count("orchestration_cache_lookups_total", namespace, "hit")
                 return session
             session.machine.close()
         return self._replay(namespace, store, lease)
 
     def _replay(self, namespace: str, store: Store, lease: Lease) -> Session:
-        epoch = self._runtime.epoch()
+        epoch, begun = self._runtime.epoch(), time.monotonic()
         record = store.runs.record(lease.run_id)
         digest = record.fields["bundle"]
         if not digest:
@@ -278,11 +298,20 @@ class Engine:
             in_flight={int(name[:-2]) for name in waiting if name.endswith(":s")},
             usage=machine.usage(),
             shows=bool(record.task_id) and "quiet" not in fields,
+            task_id=record.task_id or lease.run_id,
         )
         for event in history:
             if event[1] in (Code.CANCEL_TIMER, Code.CANCEL_ACTIVITY):
                 _track(session, event)
+        telemetry = self._runtime.telemetry
+        if telemetry is not None:
+            seconds = time.monotonic() - begun
+            session.observed = telemetry.replayed(record, namespace, history, seconds=seconds)
         return session
+
+    def _count(self, name: str, *labels: str) -> None:
+        if self._runtime.telemetry is not None:
+            self._runtime.telemetry.count(name, *labels)
 
     def _pin(self, store: Store, run_id: RunId, fields: Mapping[str, str]) -> str:
         """Give a run its code that was started where nobody knew it; its digest."""
@@ -303,15 +332,32 @@ class Engine:
             fault("after_commit")
             if answer.status == "fenced":
                 session.machine.close()
-                logger.info("commit fenced: somebody else changed the run", extra={"run_id": session.run_id})
+                logger.info(
+                    "commit fenced: somebody else changed the run",
+                    extra={"run_id": session.run_id, "namespace": session.namespace},
+                )
+                self._count("orchestration_commits_fenced_total", session.namespace, session.workflow_type)
                 return None
             self._mine.adopt(making)
-        return self._after_commit(store, session, making.lease, making.effects, step, answer)
+        return self._after_commit(store, session, making, step, answer)
 
     def _after_commit(
-        self, store: Store, session: Session, lease: Lease, effects: Effects, step: Step, answer: Delivery
+        self, store: Store, session: Session, making: StepMaking, step: Step, answer: Delivery
     ) -> Lease | None:
         """Send what could not be part of the commit, put the session away; the next lease if there is more to read."""
+        lease, effects = making.lease, making.effects
+        if session.observed is not None:
+            session.observed.committed(
+                step.events, number=lease.fence, begun_ms=making.begun_ms, seconds=making.seconds,
+                consumed=step.consumed, dropped=step.dropped, ending=step.ending,
+            )  # fmt: skip
+        announcer = self._runtime.announcer
+        if announcer.wants_steps:
+            announcer.stepped(
+                session.run_facts, first=not session.length, ended=bool(step.ending), rests=answer.lease is None,
+            )
+        if step.following:
+            announcer.continued(session.run_facts, step.ending)
         session.length += len(step.events)
         session.fence = lease.fence + 1
         session.time_ms = lease.time_ms

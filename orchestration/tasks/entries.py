@@ -95,6 +95,7 @@ def _start_foreign(
                 args=workflow_args(args, kwargs, limit=runtime.settings.value_limit_bytes),
                 workflow_id=request.id, request_id=request.id, task_id=request.id, request=kept_request(facts),
                 identity=Identity.of(request.get(IDENTITY) or {}),
+                caller=runtime.telemetry.caller(facts) if runtime.telemetry is not None else "",
             ),
         )  # fmt: skip
     except WorkflowAlreadyStartedError as error:

@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from billiard.einfo import ExceptionInfo
@@ -126,8 +127,13 @@ class LocalCall:
 
     def _run(self) -> None:
         token = _running.set(self._as_running())
+        telemetry = self._runtime.telemetry
         try:
-            with self._runtime.around_code("local"):
+            trace = str(self.options.get("trace") or "")
+            with (
+                telemetry.below_span(trace) if telemetry else nullcontext(),
+                self._runtime.around_code("local"),
+            ):
                 traced = self._trace()
             outcome = outcome_of(traced, self.mark.target, self._runtime.settings.value_limit_bytes)
         except BaseException as error:  # noqa: BLE001 - the thread ends here; what ended the body is its outcome
@@ -135,6 +141,9 @@ class LocalCall:
             outcome = outcome_of(traced, self.mark.target, self._runtime.settings.value_limit_bytes)
         finally:
             _running.reset(token)
+        if telemetry is not None:
+            name, labels = "orchestration_activity_duration_seconds", (self.mark.namespace, self.mark.target)
+            telemetry.time(name, time.monotonic() - self.begun, *labels, outcome.kind)
         with self._lock:
             self.outcome, self.is_running = outcome, False
             assert self._sink is not None

@@ -60,6 +60,7 @@ class StepMaking:
 
     Attributes:
         lease: The same, its time carried on to that of the last input.
+        begun_ms: When it was begun, by Redis' clock.
         adopted: Local activities that are ordinary attempts of this process once the step is written.
     """
 
@@ -72,6 +73,7 @@ class StepMaking:
         self._leased = time.monotonic()
         self._leased_ms = lease.time_ms
         self._is_written = False
+        self.begun_ms = lease.time_ms
         self.session = session
         self.lease = lease
         self.effects = Effects(runtime, session, lease)
@@ -143,6 +145,11 @@ class StepMaking:
             events=self._written, ops=effects.ops, consumed=self._consumed, dropped=self._dropped,
             pushes=effects.pushes(), ending=effects.ending, following=effects.following,
         )  # fmt: skip
+
+    @property
+    def seconds(self) -> float:
+        """Time since it has the lease."""
+        return time.monotonic() - self._leased
 
     def adopt(self) -> None:
         """The step is written."""

@@ -15,7 +15,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -36,6 +36,7 @@ from orchestration.tasks.confirmed import REFUSED, ConfirmedProducers
 from orchestration.tasks.foreign.links import report_links
 from orchestration.tasks.templates import MessageModels
 from orchestration.tasks.tokens import encode_token
+from orchestration.telemetry.facade import Telemetry
 
 __all__ = ["IDENTITY", "MARK", "RESUME_TASK", "AttemptMark", "Messages", "attempt_task_id"]
 
@@ -80,6 +81,15 @@ class AttemptMark:
     key: str
     context: dict[str, Any]
     identity: Identity = field(default_factory=Identity)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What log records say of it."""
+        a = self.attempt
+        return {
+            "namespace": self.namespace, "workflow_id": self.workflow_id, "run_id": a.run_id,
+            "workflow_type": self.workflow_type, "activity": self.target, "seq": a.seq, "attempt": a.attempt,
+        }  # fmt: skip
 
     def of(self, attempt: AttemptId) -> AttemptMark:
         """The mark of another attempt of the same activity."""
@@ -302,8 +312,9 @@ class Messages:
 
     def attempt(
         self, mark: AttemptMark, *, task: str, queue: str, args: Sequence[Any],
-        kwargs: Mapping[str, Any] | None = None, is_foreign: bool = False,
-    ) -> AttemptSend:
+        kwargs: Mapping[str, Any] | None = None, is_foreign: bool = False, telemetry: Telemetry | None = None,
+        trace: str = "",
+    ) -> AttemptSend:  # fmt: skip
         """Message of an activity attempt: the ordinary Celery task with a mark in its headers.
 
         Args:
@@ -313,11 +324,20 @@ class Messages:
             args: Its positional arguments.
             kwargs: Its keyword arguments.
             is_foreign: A worker without the extension may get it: links report how it ends, and its result is stored.
+            telemetry: Of this process; None: off.
+            trace: The activity's span, as a ``traceparent``, for what the attempt does; empty: none.
         """
+        headers: dict[str, Any] = {MARK: mark.to_header()}
         links = None
         if is_foreign:
             links = report_links(encode_token(mark.namespace, mark.attempt), self.report_address(mark.queue))
-        return AttemptSend(self._app, mark, task, queue, args, kwargs or {}, links)
+            headers["ignore_result"] = False  # the worker is to store it, but this process does not wait for it
+        if telemetry is None or not trace:
+            return AttemptSend(self._app, mark, task, queue, args, kwargs or {}, headers, links)
+        headers.update(telemetry.headers(trace))
+        return AttemptSend(
+            self._app, mark, task, queue, args, kwargs or {}, headers, links, lambda: telemetry.below_span(trace)
+        )
 
     def report_address(self, queue: str) -> dict[str, str]:
         """Where the report of an attempt goes, as options of a signature: to the queue of its workflow.
@@ -380,12 +400,16 @@ class AttemptSend:
         queue: Where to; empty for Celery's own routing.
         args: Its positional arguments.
         kwargs: Its keyword arguments.
+        headers: The mark, and what else the message carries.
         links: Its ``link`` and ``link_error``, where a worker without the extension may get it.
+        inside: While the message is made; None: nothing special.
     """
 
     def __init__(
         self, app: Celery, mark: AttemptMark, task: str, queue: str, args: Sequence[Any],
-        kwargs: Mapping[str, Any], links: tuple[dict[str, Any], dict[str, Any]] | None = None,
+        kwargs: Mapping[str, Any], headers: Mapping[str, Any],
+        links: tuple[dict[str, Any], dict[str, Any]] | None = None,
+        inside: Callable[[], AbstractContextManager[None]] | None = None,
     ) -> None:  # fmt: skip
         self._app = app
         self._mark = mark
@@ -393,21 +417,26 @@ class AttemptSend:
         self._queue = queue
         self._args = args
         self._kwargs = kwargs
+        self._headers = headers
         self._links = links
+        self._inside = inside
         self._id = attempt_task_id(mark.attempt)
 
     def __call__(self, producer: Producer) -> object:
         """Publish with a producer."""
         options: dict[str, Any] = {"queue": self._queue} if self._queue else {}
-        headers: dict[str, Any] = {MARK: self._mark.to_header()}
         if self._links:
             options |= {"link": [self._links[0]], "link_error": [self._links[1]]}
-            # The worker is to store the result, but this process does not wait for it.
-            headers["ignore_result"] = False
+        if self._inside is None:
+            return self._send(producer, options)
+        with self._inside(), _keeping(producer, self._headers):
+            return self._send(producer, options)
+
+    def _send(self, producer: Producer, options: dict[str, Any]) -> object:
         run_id = self._mark.attempt.run_id
         return self._app.send_task(
             self._task, args=list(self._args), kwargs=dict(self._kwargs), producer=producer, ignore_result=True,
-            add_to_parent=False, task_id=self._id, serializer="json", headers=headers, root_id=run_id,
+            add_to_parent=False, task_id=self._id, serializer="json", headers=dict(self._headers), root_id=run_id,
             parent_id=run_id, **options,
         )  # fmt: skip
 
@@ -415,8 +444,31 @@ class AttemptSend:
         """The same message as broker commands, made from a model where that is safe."""
         return models.make(
             self._task, self._queue, task_id=self._id, run_id=self._mark.attempt.run_id, args=self._args,
-            kwargs=self._kwargs, header=(MARK, self._mark.to_header()), links=self._links, real=lambda: captured(self),
+            kwargs=self._kwargs, headers=self._headers, links=self._links, real=lambda: captured(self),
         )  # fmt: skip
+
+
+@contextmanager
+def _keeping(producer: Producer, headers: Mapping[str, Any]) -> Iterator[None]:
+    """Have a message keep headers that receivers of ``before_task_publish`` may have changed.
+
+    Celery's instrumentation puts a span of its own there, which it never ends if this process does not know the task:
+    what the attempt does would hang in the air.
+
+    Source: ``_trace_after_publish`` of opentelemetry-instrumentation-celery 0.66b2.
+    """
+    changed: Any = producer
+    original = changed.publish
+
+    def publish(body: Any, **options: Any) -> Any:
+        options["headers"] = {**(options.get("headers") or {}), **headers}
+        return original(body, **options)
+
+    changed.publish = publish
+    try:
+        yield
+    finally:
+        del changed.publish
 
 
 def attempt_task_id(attempt: AttemptId) -> str:

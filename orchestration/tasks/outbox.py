@@ -34,6 +34,7 @@ from orchestration.tasks.children import end_orphan, start_child
 from orchestration.tasks.completion import complete_outer, watch_run
 from orchestration.tasks.dispatch import read_open
 from orchestration.tasks.effects import read_activity
+from orchestration.tasks.endings import trace_outside_end
 from orchestration.tasks.runtime import Runtime
 from orchestration.types import RunId
 
@@ -133,7 +134,7 @@ class Outbox:
     def _attempt(self, namespace: str, run_id: str, seq: int, attempt: int, token: str) -> None:
         runtime = self._runtime
         store = runtime.store(namespace)
-        found = read_open(store, RunId(run_id), seq)
+        found = read_open(runtime, store, RunId(run_id), seq)
         if found is None:
             return
         blob, state = found
@@ -275,6 +276,7 @@ def terminate_run(runtime: Runtime, namespace: str, run_id: RunId, *, reason: st
         outbox_id=f"c/{run_id}", entry=msgpack.packb(["complete", namespace, run_id]),
     )  # fmt: skip
     if delivery.status == "ended":
+        trace_outside_end(runtime, namespace, run_id, "terminated")
         Outbox(runtime).perform(store, [(f"c/{run_id}", msgpack.packb(["complete", namespace, run_id]))])
     return delivery
 

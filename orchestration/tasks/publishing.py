@@ -116,6 +116,7 @@ def _start(
         delay_ms=_until_ms(request.get("eta"), orchestration.app),
         expires_ms=max(_until_ms(request["expires"], orchestration.app), 1) if request.get("expires") else 0,
         identity=Identity.of(request.get(IDENTITY) or (options.get("headers") or {}).get(IDENTITY) or {}),
+        caller=runtime.telemetry.caller(options.get("headers") or {}) if runtime.telemetry is not None else "",
     )
     del producer  # the message is given out with the run, by the store or by a producer of the application's pool
     return start(runtime, wanted, message=bring)

@@ -25,6 +25,9 @@ from orchestration.tasks.cache import SessionCache
 from orchestration.tasks.messages import Messages
 from orchestration.tasks.owner import this_owner
 from orchestration.tasks.pools import pool_without_lua
+from orchestration.telemetry.announcer import Announcer
+from orchestration.telemetry.events import Events
+from orchestration.telemetry.facade import make_telemetry
 
 if TYPE_CHECKING:
     from orchestration.host.node import Node
@@ -67,6 +70,9 @@ class Runtime:
             settings.redis_url, patience_s=self._patience_s, connect_s=settings.connect_timeout_ms / 1000
         )
         self.messages = Messages(app, self.connection)
+        self.telemetry = make_telemetry(settings)
+        events = getattr(getattr(app, "orchestration", None), "events", None) or Events(app)
+        self.announcer = Announcer(app, events, self.telemetry)
         self.cache = SessionCache(runs=settings.cache_runs, size_bytes=settings.cache_bytes, epoch=self.epoch)
         self.in_lua: Callable[[], AbstractContextManager[None]] = nullcontext
         self.monotonic: Callable[[], float] = time.monotonic

@@ -84,6 +84,7 @@ class StartRequest:
         parent: Run id and number of the parent's command.
         parent_pid: PID of the parent.
         schedule: Id of the schedule that starts it, which is told when the run ends.
+        caller: The span that asks for it, as a ``traceparent``; empty: the one that this thread is in.
     """
 
     workflow_type: str
@@ -116,6 +117,7 @@ class StartRequest:
     parent: tuple[str, int] | None = None
     parent_pid: str = ""
     schedule: str = ""
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +209,7 @@ def start(
         result = store.runs.start(
             run_id, workflow_id, request_id=wanted.request_id, digest=digest,
             bundle=b"" if bundle is None or digest in runtime.stored_bundles else bundle.encode(),
-            fields=_fields(wanted, code, run_id), extra=_extra(wanted, pid), inputs=inputs,
+            fields=_fields(runtime, wanted, code, run_id), extra=_extra(wanted, pid), inputs=inputs,
             update=wanted.update[0] if wanted.update else "",
             conflict="use_existing" if wanted.conflict == "use_existing" else "fail", reuse=wanted.reuse,
             run_timeout_ms=wanted.run_timeout_ms, execution_timeout_ms=wanted.execution_timeout_ms, delay_ms=delay_ms,
@@ -336,8 +338,12 @@ def _meta(runtime: Runtime, wanted: StartRequest, run_id: RunId, code: _Code, pi
     return meta
 
 
-def _fields(wanted: StartRequest, code: _Code, run_id: RunId) -> dict[str, Any]:
+def _fields(runtime: Runtime, wanted: StartRequest, code: _Code, run_id: RunId) -> dict[str, Any]:
     fields: dict[str, Any] = {"type": code.entry_id}
+    if runtime.telemetry is not None:
+        trace = runtime.telemetry.origin(run_id, wanted.caller or runtime.telemetry.caller())
+        if trace:
+            fields["trace"] = trace
     if wanted.task_id != wanted.workflow_id:  # the rule, so nothing is kept of it
         fields["task"] = wanted.task_id or run_id
     if code.queue:

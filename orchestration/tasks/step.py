@@ -12,6 +12,8 @@ from orchestration.tasks.qos import install_qos
 from orchestration.tasks.revoking import install_revoking
 from orchestration.tasks.self_report import REPORT, self_report
 from orchestration.tasks.unknown import answer_unknown
+from orchestration.telemetry.events import EventStep
+from orchestration.telemetry.serving import MetricsStep
 
 __all__ = ["SweepStep", "TracerStep", "install_step"]
 
@@ -109,4 +111,6 @@ def install_step(app: Celery) -> None:
     """Add the bootsteps to the workers of an application."""
     app.steps["worker"].add(SweepStep)
     app.steps["worker"].add(ConsumersStep)
+    app.steps["worker"].add(MetricsStep)
     app.steps["consumer"].add(TracerStep)
+    app.steps["consumer"].add(EventStep)

@@ -124,6 +124,10 @@ def _successor(
             fields["type"] = entry.id
     if attempt > 1:
         fields["attempt"] = attempt
+    if runtime.telemetry is not None:
+        trace = runtime.telemetry.origin_after(str(facts.meta.get("run_id", "")), facts.trace)
+        if trace:
+            fields["trace"] = trace
     send = None if delay_ms else runtime.messages.resume(facts.namespace, run_id, queue=facts.queue)
     following = Following(
         run_id=RunId(run_id), digest=digest, code=code, fields=fields,

@@ -16,14 +16,14 @@ from typing import Any
 from orchestration.errors import CorruptHistoryError, StoreError, StoreUnavailableError
 from orchestration.faults import fault
 from orchestration.host.burial import Burial
-from orchestration.store.attempts import AttemptId
+from orchestration.store.attempts import AttemptId, AttemptState
 from orchestration.store.offload.stages import StageError
 from orchestration.store.results import RunRecord, Sweep
 from orchestration.store.store import Store
 from orchestration.tasks.attempts import Attempts
 from orchestration.tasks.deadlines import time_out
 from orchestration.tasks.dispatch import dispatch_attempt, read_open
-from orchestration.tasks.effects import read_activity
+from orchestration.tasks.effects import Activity, read_activity
 from orchestration.tasks.engine import Engine
 from orchestration.tasks.owner import is_dead_here
 from orchestration.tasks.revoking import end_unbegun
@@ -110,7 +110,7 @@ class Sweeper:
         """
         settings, runtime = self._runtime.settings, self._runtime
         longest = settings.sweep_interval_ms / 1000
-        soonest = longest
+        soonest, begun = longest, time.monotonic()
         self._unclaimed.begin_turn()
         for namespace in runtime.namespaces:
             store = runtime.store(namespace)
@@ -142,9 +142,13 @@ class Sweeper:
                 self._guarded("nodes", namespace, self._bury_nodes, store)
             self._guarded("offloaded values", namespace, store.claims.tidy)
             self._guarded("key-value stores", namespace, self._stores.tidy, namespace, store)
+            if runtime.telemetry is not None:
+                runtime.telemetry.time("orchestration_sweep_duration_seconds", time.monotonic() - begun)
         return soonest
 
     def _handle(self, namespace: str, store: Store, found: Sweep) -> None:
+        if self._runtime.telemetry is not None:
+            self._runtime.telemetry.swept(namespace, found)
         wake = set(found.runs)
         for member in found.fire:
             self._guarded("deadline", member, self._fire, namespace, store, member)
@@ -235,7 +239,7 @@ class Sweeper:
             if answer.status == "wake":
                 self._runtime.messages.publish(send)
             return
-        found = read_open(store, run_id, seq)
+        found = read_open(self._runtime, store, run_id, seq)
         records = store.runs.records([run_id])
         activity = read_activity(found[0]) if found else None
         if found is None or activity is None or not records:
@@ -306,7 +310,7 @@ class Sweeper:
         self._heard = now
 
     def _lost(self, namespace: str, store: Store, owner: str, run_id: RunId, seq: int) -> None:
-        found = read_open(store, run_id, seq)
+        found = read_open(self._runtime, store, run_id, seq)
         records = store.runs.records([run_id])
         activity = read_activity(found[0]) if found else None
         if found is None or activity is None or not records or found[1].owner != owner:
@@ -322,6 +326,20 @@ class Sweeper:
                 namespace, AttemptId(run_id, seq, state.attempt, state.token), records[0].fields.get("queue", ""),
                 activity, state, failure, claimed_by=owner, states="claimed",
             )  # fmt: skip
+            self._tell_lost(namespace, run_id, seq, state, activity)
         except StoreError:
             logger.exception("lost attempt left to the next sweep", extra={"run_id": run_id, "seq": seq})
             raise
+
+    def _found(self, namespace: str, kind: str) -> None:
+        if self._runtime.telemetry is not None:
+            self._runtime.telemetry.count("orchestration_sweep_findings_total", namespace, kind)
+
+    def _tell_lost(self, namespace: str, run_id: RunId, seq: int, state: AttemptState, activity: Activity) -> None:
+        telemetry = self._runtime.telemetry
+        if telemetry is not None:
+            self._found(namespace, "lost")
+            telemetry.lost(
+                run_id, activity.trace, namespace=namespace, target=activity.target, seq=seq, attempt=state.attempt,
+                retries=state.retries, since_ms=state.since_ms, now_ms=self._runtime.redis_now_ms(),
+            )  # fmt: skip

@@ -46,7 +46,7 @@ class MessageModels:
 
     def make(
         self, task: str, queue: str, *, task_id: str, run_id: str, args: Sequence[Any],
-        kwargs: Mapping[str, Any], header: tuple[str, Any], links: tuple[dict[str, Any], dict[str, Any]] | None,
+        kwargs: Mapping[str, Any], headers: Mapping[str, Any], links: tuple[dict[str, Any], dict[str, Any]] | None,
         real: Callable[[], Pushes],
     ) -> tuple[Push, ...]:  # fmt: skip
         """The broker commands of one message.
@@ -58,7 +58,7 @@ class MessageModels:
             run_id: Its root and parent.
             args: Positional arguments.
             kwargs: Keyword arguments.
-            header: Name and value of the mark.
+            headers: The mark, and what else the message carries.
             links: Its ``link`` and ``link_error``; None: it has none.
             real: Has Celery make this very message.
         """
@@ -72,14 +72,14 @@ class MessageModels:
                 self._models[key] = _model(commands)
             return commands
         list_name, envelope = model
-        headers = {
+        all_headers = {
             **envelope["headers"], "id": task_id, "root_id": run_id, "parent_id": run_id,
-            "argsrepr": saferepr(args, _REPR_SIZE), "kwargsrepr": saferepr(kwargs, _REPR_SIZE), header[0]: header[1],
+            "argsrepr": saferepr(args, _REPR_SIZE), "kwargsrepr": saferepr(kwargs, _REPR_SIZE), **headers,
         }  # fmt: skip
         properties = {**envelope["properties"], "correlation_id": task_id, "delivery_tag": uuid()}
         embed = _EMBED if links is None else {**_EMBED, "callbacks": [links[0]], "errbacks": [links[1]]}
         body = base64.b64encode(dumps([list(args), dict(kwargs), embed]).encode()).decode()
-        message = {**envelope, "body": body, "headers": headers, "properties": properties}
+        message = {**envelope, "body": body, "headers": all_headers, "properties": properties}
         return (("lpush", list_name, dumps(message)),)
 
     def _may_model(self) -> bool:

@@ -139,7 +139,7 @@ class Unclaimed:
         """The attempt that is scheduled; None, and forgotten, when there is none any more."""
         run, _, number = member.partition("/")
         run_id, seq = RunId(run), int(number)
-        found = read_open(store, run_id, seq)
+        found = read_open(self._runtime, store, run_id, seq)
         activity = read_activity(found[0]) if found else None
         if found is None or activity is None or found[1].state != "scheduled":
             store.timers.forget(member)
@@ -237,6 +237,8 @@ class Unclaimed:
         answer = dispatch_attempt(
             self._runtime, namespace, store, attempt, activity_blob=blob, state="scheduled", workflow=workflow
         )
+        if self._runtime.telemetry is not None:
+            self._runtime.telemetry.count("orchestration_sweep_findings_total", namespace, "resend")
         logger.warning(
             "attempt sent again: its message seems lost",
             extra={"run_id": attempt.run_id, "seq": attempt.seq, "attempt": attempt.attempt, "answer": answer.status},

@@ -226,6 +226,9 @@ CASES: dict[str, list[Case]] = {
         Case(words=lambda s: ["audit", "reminder-1"], sees=("reminder-1", "moved by")),
         Case(words=lambda s: ["audit"], codes=(0, 1), sees=("open runs",)),
     ],
+    "metrics": [
+        Case(words=lambda s: ["metrics"], sees=("# TYPE orchestration_outbox_overdue_seconds gauge",), has_data=True),
+    ],
     "completion": [
         Case(words=lambda s, shell=shell: ["completion", shell],
              sees=("_ORCHESTRATION_COMPLETE",), has_data=True, **_NO_REDIS)

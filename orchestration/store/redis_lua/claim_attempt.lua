@@ -16,7 +16,7 @@
 -- ARGV[9]  queue     string  where the message was
 -- ARGV[10] mark_ms   int     how long the set of claims is kept at least: longer than the body may take
 -- ARGV[11] retries   int     how often Celery's own retry has sent the attempt
--- Returns  {"claimed", time, details} | {"refused", why}
+-- Returns  {"claimed", time, details, time of dispatch or ""} | {"refused", why}
 -- Holds    one claim an attempt and own retry of it; a refusal changes nothing but a counter
 -- Cost     O(log timers)
 -- @include run
@@ -38,7 +38,7 @@ local now = now_ms()
 if state[2] ~= token then return refuse('other token') end
 if state[1] ~= attempt then return refuse('other attempt') end
 if state[3] == 'claimed' and state[5] == nonce then
-  return {'claimed', int(now), redis.call('HGET', open, seq .. ':h') or ''}
+  return {'claimed', int(now), redis.call('HGET', open, seq .. ':h') or '', ''}
 end
 -- Celery sends its own retry before the body that asks for it has ended: the message may be here before the report.
 local handed_on = retries > (state[7] or 0)
@@ -59,4 +59,4 @@ if tonumber(ARGV[8]) > 0 then redis.call('ZADD', timers, int(now + ARGV[8]), mem
 redis.call('SADD', claims, member)
 keep_for(claims, tonumber(ARGV[10]))
 tell_followers(record)
-return {'claimed', int(now), redis.call('HGET', open, seq .. ':h') or ''}
+return {'claimed', int(now), redis.call('HGET', open, seq .. ':h') or '', sent or ''}

@@ -23,7 +23,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
     assert sorted([
         "run", "dev", "start", "list", "show", "history", "signal", "cancel", "terminate", "result", "call", "retry",
         "check", "pause", "resume", "upgrade", "reset", "fork", "count", "query", "update", "schedule", "activity",
-        "services", "processes", "send", "doctor", "audit", "timeline", "graph", "completion",
+        "services", "processes", "send", "doctor", "audit", "metrics", "timeline", "graph", "completion",
     ]) == COMMANDS  # fmt: skip
 
 

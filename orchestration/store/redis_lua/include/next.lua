@@ -7,7 +7,8 @@
 local for_everyone = {[5] = true, [6] = true, [13] = true}
 
 -- Fields of a record that the following run takes over.
-local inherited = {'id', 'type', 'queue', 'task', 'parent', 'deadline', 'final', 'opts', 'schedule', 'quiet'}
+local inherited = {'id', 'type', 'queue', 'task', 'parent', 'deadline', 'final', 'opts', 'schedule', 'quiet',
+  'trace'}
 
 -- What keeps a following run from being begun, as an error text; nil when nothing does.
 local function next_problem(n)
