@@ -21,6 +21,7 @@ from orchestration.client.options import RetryPolicy
 from orchestration.client.schedules import ScheduleDescription
 from orchestration.client.services import ServiceDescription
 from orchestration.client.updates import Update
+from orchestration.client.watching import Watch, pause_seconds
 from orchestration.core import events
 from orchestration.core.identity import Actor
 from orchestration.core.schedule import ScheduleAction, SchedulePolicy, ScheduleSpec
@@ -144,6 +145,17 @@ class AsyncWorkflowHandle:
     async def describe(self) -> Description:
         """Where it stands."""
         return await asyncio.to_thread(self._handle.describe)
+
+    async def watch(self, *, every: float | timedelta = 1.0) -> AsyncIterator[Description]:
+        """Where it stands, now and whenever that has changed, until it has ended. No thread waits between two looks."""
+        pause_s = pause_seconds(every)
+        watched = Watch(self._handle)
+        while True:
+            for seen in await asyncio.to_thread(lambda: list(watched.look())):
+                yield seen
+            if watched.is_over:
+                return
+            await asyncio.sleep(pause_s)
 
     async def history(self) -> AsyncIterator[events.Event]:
         """Its events, oldest first."""

@@ -11,12 +11,14 @@ from orchestration.client.arguments import check_id, check_name, check_topic, wa
 from orchestration.client.description import Description, describe_record
 from orchestration.client.queries import query_run
 from orchestration.client.updates import await_update, make_update, send_update
+from orchestration.client.watching import watch
 from orchestration.core import events, payload
 from orchestration.core.checks import check_text
 from orchestration.core.events import Code
 from orchestration.core.failures import workflow_error
 from orchestration.core.pid import make_pid
 from orchestration.errors import InboxFullError, WorkflowClosedError
+from orchestration.store.connection import Subscription
 from orchestration.store.inputs import encode_input
 from orchestration.tasks.copies import Preview, fork_run, preview_copy, reset_run
 from orchestration.tasks.moving import Move, check_run, move_run
@@ -369,6 +371,27 @@ class WorkflowHandle:
         record = runs.record(run_id, extra=True)
         commands = runs.open_commands(run_id)
         return describe_record(record, self._namespace, commands, settings=self._runtime.settings)
+
+    def watch(self, *, every: float | timedelta = 1.0) -> Iterator[Description]:
+        """Where it stands, now and whenever that has changed, until it has ended; a run that follows is followed.
+
+        Args:
+            every: Time between two looks into the store, in seconds or as a timedelta. Its end is told at once.
+
+        Returns:
+            An iterator; the last state is that of the end. Stop whenever you like.
+
+        Raises:
+            WorkflowNotFoundError: No such workflow, now or any more.
+            ValueError: The time is shorter than 50 ms.
+        """
+        return watch(self, every)
+
+    def _of_run(self, run_id: RunId) -> WorkflowHandle:
+        return WorkflowHandle(self._runtime, self._namespace, self.id, run_id, self._pid)
+
+    def _when_ended(self, run_id: RunId) -> Subscription:
+        return self._runtime.store(self._namespace).runs.subscribe_end(run_id)
 
     def history(self) -> Iterator[events.Event]:
         """Its events, oldest first, read page by page.
