@@ -153,7 +153,7 @@ class AsyncWorkflowHandle:
         while True:
             for seen in await asyncio.to_thread(lambda: list(watched.look())):
                 yield seen
-            if watched.is_over:
+            if watched.is_over():
                 return
             await asyncio.sleep(pause_s)
 

@@ -29,7 +29,11 @@ class Watch:
         self._handle = handle
         self._run: RunId | None = None
         self._seen: Description | None = None
-        self.is_over = False
+        self._is_over = False
+
+    def is_over(self) -> bool:
+        """Whether the workflow has ended, and its end was told."""
+        return self._is_over
 
     @property
     def run_id(self) -> RunId:
@@ -40,7 +44,7 @@ class Watch:
 
     def look(self) -> Iterator[Description]:
         """What has changed since the last look: nothing, or a state, or the end of a run and the one that follows."""
-        while not self.is_over:
+        while not self._is_over:
             seen = self._handle._of_run(self.run_id).describe()
             if seen != self._seen:
                 self._seen = seen
@@ -50,7 +54,7 @@ class Watch:
             if seen.next_run_id:
                 self._run = RunId(seen.next_run_id)
             else:
-                self.is_over = True
+                self._is_over = True
 
 
 def pause_seconds(every: Any) -> float:
@@ -74,11 +78,11 @@ def watch(handle: WorkflowHandle, every: float | timedelta) -> Iterator[Descript
         run_id = watched.run_id
         ending = handle._when_ended(run_id)  # before the look: no end is missed
         try:
-            while not watched.is_over and watched.run_id == run_id:
+            while not watched.is_over() and watched.run_id == run_id:
                 yield from watched.look()
-                if not watched.is_over and watched.run_id == run_id:
+                if not watched.is_over() and watched.run_id == run_id:
                     ending.wait(pause_s)
         finally:
             ending.close()
-        if watched.is_over:
+        if watched.is_over():
             return

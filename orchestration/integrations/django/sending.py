@@ -22,7 +22,7 @@ from django.db import DatabaseError, connections, transaction
 from django.db.models import DurationField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Now
 
-from orchestration.client import WorkflowHandle
+from orchestration.client import Client, WorkflowHandle
 from orchestration.errors import (
     DecodeError,
     OrchestrationError,
@@ -41,7 +41,7 @@ from orchestration.tasks.app import Orchestration
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.starts import start
 
-__all__ = ["Pass", "remove_old", "send_due", "send_soon"]
+__all__ = ["Pass", "prompt_client", "prompt_runtime", "remove_old", "send_due", "send_soon"]
 
 logger = logging.getLogger(__name__)
 
@@ -242,6 +242,30 @@ def impatient_runtime(orchestration: Orchestration) -> Runtime:
         name="orchestration-outbox",
     )  # fmt: skip
     return Runtime(orchestration.app, settings, orchestration.registry, connection)
+
+
+class _Prompt:
+    """An application as a client takes it, whose store is given up soon."""
+
+    def __init__(self, process: _Process) -> None:
+        self.app = process.orchestration.app
+        self.settings = process.orchestration.settings
+        self.runtime = process.runtime
+
+
+def prompt_client(namespace: str | None = None) -> Client:
+    """A client for pages: while the store is away they say so after two seconds.
+
+    Args:
+        namespace: Of the workflows to be found; None: the application's.
+    """
+    prompt: Any = _Prompt(_this_process(project_orchestration()))
+    return Client(prompt, namespace=namespace)
+
+
+def prompt_runtime() -> Runtime:
+    """What such clients work with."""
+    return _this_process(project_orchestration()).runtime
 
 
 def send_soon(using: str, namespace: str, workflow_id: str) -> None:

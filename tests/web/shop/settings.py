@@ -11,6 +11,7 @@ FOLDER = Path(os.environ.get("SHOP_FOLDER", "/nonexistent"))
 SECRET_KEY = "not-a-secret"
 ALLOWED_HOSTS = ["*"]
 USE_TZ = True
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast
 ROOT_URLCONF = "tests.web.shop.urls"
 STATIC_URL = "static/"
 INSTALLED_APPS = [

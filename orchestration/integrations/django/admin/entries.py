@@ -1,0 +1,92 @@
+"""The outbox in the admin: what waits, what was sent, what is dead, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import HttpRequest
+
+from orchestration.core.export import as_json
+from orchestration.errors import OrchestrationError
+from orchestration.integrations.django.calls import unpack_message, unpack_start
+from orchestration.integrations.django.conf import read_settings
+from orchestration.integrations.django.models import OutboxEntry
+
+__all__ = ["OutboxAdmin"]
+
+_MOST_SHOWN = 64 * 1024
+
+
+class OutboxAdmin(admin.ModelAdmin):
+    """Entries are read; dead ones can be sent again or deleted."""
+
+    list_display = ("id", "kind", "workflow_id", "what", "state", "attempts", "created_at", "sent_at", "error_line")
+    list_filter = ("state", "kind", "created_at")
+    search_fields = ("workflow_id", "what", "request_id")
+    ordering = ("-id",)
+    actions = ("send_again",)
+    show_full_result_count = False
+    fields = (
+        "kind", "state", "namespace", "workflow_id", "what", "content", "attempts", "error", "created_at",
+        "next_try_at", "sent_at", "request_id",
+    )  # fmt: skip
+    readonly_fields = fields
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Entries are made by transactions alone."""
+        del request
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """They are never changed."""
+        del request, obj
+        return False
+
+    def has_resend_permission(self, request: HttpRequest) -> bool:
+        """Who may have dead entries sent again."""
+        return bool(request.user.has_perm("orchestration.resend_outboxentry"))
+
+    @admin.display(description="error")
+    def error_line(self, entry: OutboxEntry) -> str:
+        """The beginning of what is wrong."""
+        return str(entry.error)[:120]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """What is in an entry is for those who may see the data of runs."""
+        del obj
+        may_see = request.user.has_perm("orchestration.view_run_data")
+        return [name for name in self.fields if may_see or name not in ("content", "error")]
+
+    @admin.display(description="content")
+    def content(self, entry: OutboxEntry) -> str:
+        """What is asked for, as JSON."""
+        try:
+            if entry.kind == OutboxEntry.Kind.START:
+                from orchestration.core import payload
+
+                wanted = unpack_start(entry.payload)
+                shown: Any = {"type": wanted.workflow_type, "args": payload.decode(wanted.args)}
+            else:
+                topic, values = unpack_message(entry.payload)
+                shown = {"topic": topic, "values": values}
+        except OrchestrationError as error:
+            return f"cannot be read: {error}"
+        return as_json(shown, indent=2)[:_MOST_SHOWN]
+
+    @admin.action(description="Send again", permissions=["resend"])
+    def send_again(self, request: HttpRequest, queryset: Any) -> None:
+        """Give dead entries all their attempts once more; a worker sends them."""
+        count = queryset.filter(state=OutboxEntry.State.DEAD).update(
+            state=OutboxEntry.State.PENDING, attempts=0, next_try_at=None, error=""
+        )
+        self.message_user(request, f"{count} dead entries are sent again.", messages.SUCCESS)
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        """The list; it is that of the default database, and says so when another one needs a look."""
+        for using in read_settings()[0].outbox_databases:
+            if using != "default":
+                dead = OutboxEntry.objects.using(using).filter(state=OutboxEntry.State.DEAD)[:100].count()
+                if dead:
+                    messages.warning(request, f"The outbox of database {using!r} has dead entries: {dead}.")
+        return super().changelist_view(request, extra_context)

@@ -1,0 +1,245 @@
+"""The admin: who may see and do what; everything that comes from outside is shown as text."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from orchestration.errors import StoreUnavailableError
+from tests.support import wait_until
+from tests.web.site import Shop
+
+EVIL = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>&amp;{{ 7*7 }}"
+PAGES = ("", "show/", "act/", "start/")
+ROOT = "/admin/orchestration/run/"
+ACTS = {
+    "signal": "signal_run", "cancel": "cancel_run", "terminate": "terminate_run", "pause": "pause_run",
+    "resume": "pause_run", "retry": "retry_run", "reset": "reset_run",
+}  # fmt: skip
+
+
+@pytest.fixture
+def browser(tables: Any) -> Iterator[Any]:
+    """Logs somebody in: ``browser("view_run", ...)`` with these permissions, ``browser()`` with none."""
+    from django.contrib.auth.models import Permission, User
+    from django.test import Client as Browser
+
+    def log_in(*permissions: str, **options: Any) -> Any:
+        user = User.objects.create_user(f"u{uuid.uuid4().hex[:8]}", password="x", is_staff=True)
+        found = Permission.objects.filter(codename__in=permissions, content_type__app_label="orchestration")
+        assert len(found) == len(permissions), permissions
+        user.user_permissions.set(found)
+        made = Browser(**options)
+        made.force_login(user)
+        return made
+
+    yield log_in
+    User.objects.all().delete()
+
+
+@pytest.fixture
+def evil(served: Shop) -> Any:
+    """A run whose id, input, topic, summary, attributes and error are full of markup."""
+    from orchestration.integrations.django import client
+
+    handle = client().start_workflow(
+        "orders:collect", 1, EVIL, id=f"{EVIL}{uuid.uuid4().hex}", summary=EVIL, memo={"m": EVIL}
+    )
+    wait_until(lambda: handle.describe().history_length, deadline_s=30)
+    handle.pause(EVIL, by=EVIL)
+    handle.signal(EVIL, EVIL)
+    handle.resume()
+    handle.result(timeout=30)
+    return handle
+
+
+def text_of(answer: Any) -> str:
+    found: str = answer.content.decode()
+    return found
+
+
+def assert_only_text(page: str) -> None:
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert "onerror=alert" not in page.replace("onerror=alert(1)&gt;", "").replace("onerror%3Dalert", "")
+    assert "{{ 7*7 }}" in page or "49" not in page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_is_read_without_login(served: Shop, tables: Any, page: str) -> None:
+    from django.contrib.auth.models import User
+    from django.test import Client as Browser
+
+    for method in ("get", "post"):
+        answer = getattr(Browser(), method)(ROOT + page)
+        assert answer.status_code == 302
+        assert "/admin/login/" in answer["Location"]
+    customer = User.objects.create_user(f"c{uuid.uuid4().hex[:8]}", password="x")  # no staff
+    shopper = Browser()
+    shopper.force_login(customer)
+    assert shopper.get(ROOT + page).status_code == 302
+    customer.delete()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_is_read_without_permission(served: Shop, browser: Any, page: str) -> None:
+    allowed = {"start/": ("view_run",)}.get(page, ())
+    method = "post" if page == "act/" else "get"
+    assert getattr(browser(*allowed), method)(ROOT + page, {"act": "signal"}).status_code == 403
+    everything_else = (set(ACTS.values()) | {"start_run", "view_run_data"}) - ({"start_run"} if allowed else set())
+    assert getattr(browser(*everything_else), method)(ROOT + page, {"act": "signal"}).status_code == 403
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_each_action_has_a_permission_of_its_own(served: Shop, browser: Any, act: str) -> None:
+    from orchestration.integrations.django import client
+
+    handle = client().start_workflow("orders:collect", 1)
+    given = {"act": act, "workflow": handle.id, "topic": "t", "value": '{"n": 1}', "reason": "r", "event": "last"}
+    others = set(ACTS.values()) - {ACTS[act]} | {"view_run", "view_run_data", "start_run"}
+    seen = browser(*others).get(f"{ROOT}show/", {"workflow": handle.id})
+    assert f'id="{act}-form"' not in text_of(seen)
+    assert browser(*others).post(f"{ROOT}act/", given).status_code == 403
+    assert handle.describe().status == "running"
+    strict = browser("view_run", ACTS[act], enforce_csrf_checks=True)
+    assert strict.post(f"{ROOT}act/", given).status_code == 403, "without its token, a form of another site is refused"
+    assert browser("view_run", ACTS[act]).get(f"{ROOT}act/", given).status_code == 405
+    handle.terminate()
+
+
+def test_the_actions_do_what_they_say(served: Shop, browser: Any) -> None:
+    from django.contrib.admin.models import LogEntry
+
+    from orchestration.integrations.django import client
+
+    operator = browser("view_run", "view_run_data", "start_run", *set(ACTS.values()))
+    name = f"by-hand-{uuid.uuid4().hex[:8]}"
+    answer = operator.post(f"{ROOT}start/", {"type": "orders:collect", "id": name, "args": "[2]"})
+    assert answer.status_code == 302, text_of(answer)
+    handle = client().get_workflow(name)
+    wait_until(lambda: handle.describe().history_length, deadline_s=30)
+
+    def act(what: str, **given: str) -> str:
+        page = operator.post(f"{ROOT}act/", {"act": what, "workflow": name, **given}, follow=True)
+        assert page.status_code == 200
+        return text_of(page)
+
+    assert "is paused" in act("pause", reason="lunch")
+    assert handle.describe().paused.endswith("lunch")
+    assert "goes on" in act("resume")
+    assert "has been sent" in act("signal", topic="number", value='{"n": 1}')
+    assert "not JSON" in act("signal", topic="number", value="{n")
+    assert "not begin with" in act("signal", topic="@x", value="1")
+    assert "not parked" in act("retry")
+    assert "asked to end" in act("cancel", reason="enough")
+    assert handle.result(timeout=30) == {"cancelled": True, "found": [1]}
+    assert "taken the place" in act("reset", event="start")
+    assert "has been ended" in act("terminate", reason="done with it")
+    assert handle.describe().status == "terminated"
+    assert LogEntry.objects.filter(object_id=name).count() == 7
+    assert operator.get(f"{ROOT}show/", {"workflow": "nobody"}).status_code == 404
+    assert operator.post(f"{ROOT}act/", {"act": "explode", "workflow": name}).status_code == 404
+    refused = operator.post(f"{ROOT}start/", {"type": "orders:nothing", "args": "[]"})
+    assert refused.status_code == 200
+    assert "orders:nothing" in text_of(refused)
+    assert "JSON list" in text_of(operator.post(f"{ROOT}start/", {"type": "orders:collect", "args": "{}"}))
+
+
+def test_markup_is_shown_as_text(browser: Any, evil: Any) -> None:
+    operator = browser("view_run", "view_run_data", "start_run", *set(ACTS.values()))
+    queries = [
+        (ROOT, {}), (ROOT, {"q": EVIL, "type": EVIL, "status": EVIL, "since": EVIL}), (ROOT, {"where": EVIL}),
+        (ROOT, {"namespace": EVIL}), (ROOT, {"cursor": EVIL}), (f"{ROOT}show/", {"workflow": evil.id}),
+        (f"{ROOT}show/", {"workflow": evil.id, "after": "0"}), (f"{ROOT}show/", {"workflow": EVIL}),
+        (f"{ROOT}start/", {"type": EVIL, "id": EVIL, "args": EVIL}),
+    ]  # fmt: skip
+    for url, query in queries:
+        answer = operator.get(url, query)
+        assert answer.status_code in (200, 400, 404), (url, query, answer.status_code)
+        assert_only_text(text_of(answer))
+    shown = text_of(operator.get(f"{ROOT}show/", {"workflow": evil.id}))
+    assert shown.count("&lt;script&gt;alert(") >= 4
+    for given in ({"act": "signal", "topic": EVIL, "value": EVIL}, {"act": "reset", "event": EVIL}):
+        assert_only_text(text_of(operator.post(f"{ROOT}act/", {"workflow": evil.id, **given}, follow=True)))
+    assert_only_text(text_of(operator.post(f"{ROOT}start/", {"type": EVIL, "id": EVIL, "args": json.dumps([EVIL])})))
+    assert_only_text(text_of(operator.get("/admin/")))  # its list of what was done lately
+
+
+def test_data_of_runs_is_for_those_who_may_see_it(browser: Any, evil: Any) -> None:
+    page = text_of(browser("view_run").get(f"{ROOT}show/", {"workflow": evil.id}))
+    assert "run-input" not in page
+    assert "run-ending" not in page
+    assert "Facts" not in page
+    assert "run-input" in text_of(browser("view_run", "view_run_data").get(f"{ROOT}show/", {"workflow": evil.id}))
+
+
+def test_the_list_has_filters_and_pages(served: Shop, browser: Any) -> None:
+    from orchestration.integrations.django import client
+
+    prefix = f"list-{uuid.uuid4().hex[:8]}-"
+    for number in range(60):
+        client().start_workflow("orders:collect", 1, id=f"{prefix}{number:02}")
+    viewer = browser("view_run")
+    first = text_of(viewer.get(ROOT, {"q": prefix, "status": "open", "since": "1h", "type": "orders:collect"}))
+    assert first.count(prefix) >= 50
+    older = re.search(r'href="([^"]*cursor=[^"]*)"', first)
+    assert older
+    second = text_of(viewer.get(older[1].replace("&amp;", "&")))
+    seen = set(re.findall(rf">({prefix}\d\d)<", first)) | set(re.findall(rf">({prefix}\d\d)<", second))
+    assert len(seen) == 60
+    assert "There are no such runs" in text_of(viewer.get(ROOT, {"q": prefix, "status": "failed"}))
+    wrong = viewer.get(ROOT, {"where": "amount >"})
+    assert wrong.status_code == 400
+    assert "errornote" in text_of(wrong)
+    for number in range(60):
+        client().get_workflow(f"{prefix}{number:02}").terminate()
+
+
+def test_a_redis_that_is_away_is_said(served: Shop, browser: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from orchestration.integrations.django.admin import runs
+
+    def away(*_: Any) -> Any:
+        raise StoreUnavailableError("no reply from Redis")
+
+    monkeypatch.setattr(runs, "prompt_client", away)
+    viewer = browser("view_run")
+    for url in (ROOT, f"{ROOT}show/?workflow=x"):
+        answer = viewer.get(url)
+        assert answer.status_code == 503
+        assert "no reply from Redis" in text_of(answer)
+
+
+def test_the_outbox_is_shown_and_dead_entries_are_sent_again(served: Shop, browser: Any, tables: Any) -> None:
+    from orchestration.integrations.django.calls import pack_message
+
+    url = "/admin/orchestration/outboxentry/"
+    entry = tables.objects.create(
+        kind="signal", state="dead", namespace="default", workflow_id=EVIL, what=EVIL, attempts=20, error=EVIL,
+        payload=pack_message(EVIL, [EVIL]),
+    )  # fmt: skip
+    assert browser("view_run").get(url).status_code == 403
+    viewer = browser("view_outboxentry")
+    for page in (url, f"{url}{entry.pk}/change/"):
+        assert_only_text(text_of(viewer.get(page)))
+    assert "field-content" not in text_of(viewer.get(f"{url}{entry.pk}/change/"))
+    reader = browser("view_outboxentry", "view_run_data")
+    shown = text_of(reader.get(f"{url}{entry.pk}/change/"))
+    assert "field-content" in shown
+    assert_only_text(shown)
+    again = {"action": "send_again", "_selected_action": [entry.pk]}
+    viewer.post(url, again)
+    assert tables.objects.get().state == "dead"
+    assert viewer.get(f"{url}add/").status_code == 403
+    assert viewer.post(f"{url}{entry.pk}/delete/", {"post": "yes"}).status_code == 403
+    operator = browser("view_outboxentry", "resend_outboxentry", "delete_outboxentry")
+    assert "1 dead entries are sent again" in text_of(operator.post(url, again, follow=True))
+    assert tables.objects.get().attempts <= 1
+    broken = tables.objects.create(
+        kind="start", state="dead", namespace="default", workflow_id="w", what="x", payload=b"\xc1"
+    )
+    assert "cannot be read" in text_of(reader.get(f"{url}{broken.pk}/change/"))
