@@ -34,7 +34,7 @@ def postgres_server() -> Iterator[str]:
     programs = _programs()
     folder = Path(tempfile.mkdtemp(prefix="orchestration-postgres-"))
     # It refuses to run as root.
-    switch = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+    switch = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=KILL"] if os.geteuid() == 0 else []
     if switch:
         shutil.chown(folder, "postgres", pwd.getpwnam("postgres").pw_gid)
     data = folder / "data"

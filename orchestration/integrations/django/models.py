@@ -49,7 +49,7 @@ class OutboxEntry(models.Model):
 
     class Meta:
         verbose_name = "outbox entry"
-        verbose_name_plural = "outbox"
+        verbose_name_plural = "outbox entries"
         default_permissions = ("view", "delete")
         permissions = [("resend_outboxentry", "Can send outbox entries again")]
         indexes = [

@@ -74,7 +74,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "outbox entry",
-                "verbose_name_plural": "outbox",
+                "verbose_name_plural": "outbox entries",
                 "permissions": [("resend_outboxentry", "Can send outbox entries again")],
                 "default_permissions": ("view", "delete"),
                 "indexes": [

@@ -1,0 +1,1 @@
+"""Purchases that have to be approved."""
