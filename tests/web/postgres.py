@@ -34,7 +34,8 @@ def postgres_server() -> Iterator[str]:
     programs = _programs()
     folder = Path(tempfile.mkdtemp(prefix="orchestration-postgres-"))
     # It refuses to run as root.
-    switch = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=KILL"] if os.geteuid() == 0 else []
+    as_other = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=KILL"]
+    switch = as_other if os.geteuid() == 0 else []
     if switch:
         shutil.chown(folder, "postgres", pwd.getpwnam("postgres").pw_gid)
     data = folder / "data"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Final
 
 from orchestration.client import Client, Description, WorkflowHandle
 from orchestration.core.export import as_json, explain_event
 from orchestration.core.timeline import read_timeline
+from orchestration.dashboard.picture import Picture, make_picture
 from orchestration.errors import OrchestrationError
-from orchestration.integrations.django.admin.drawing import Row, draw
 from orchestration.store.statuses import STATUSES
 
 __all__ = ["PERIODS", "RunPage", "list_page", "run_page"]
@@ -42,7 +42,7 @@ class RunPage:
 
     Attributes:
         seen: Where it stands.
-        rows: Its timeline.
+        picture: Its timeline, as Flower's pages have it; None while nothing has happened.
         too_long: The timeline is that of its first events only.
         history: A page of its history.
         earlier: Where the events before these begin; None when there are none.
@@ -52,7 +52,7 @@ class RunPage:
     """
 
     seen: Description
-    rows: list[Row]
+    picture: Picture | None
     too_long: bool
     history: list[HistoryRow]
     earlier: int | None
@@ -91,19 +91,22 @@ def run_page(handle: WorkflowHandle, *, after: int | None, with_data: bool) -> R
     seen = handle.describe()
     total = seen.history_length
     start = max(total - _EVENTS, 0) if after is None else max(min(after, total - 1), 0)
-    raws = list(islice(handle.raw_history(), _MOST_EVENTS))
-    timeline = read_timeline(raws)
+    timeline = read_timeline(handle.raw_history(stop=_MOST_EVENTS))
     if not with_data:
         for lane in timeline.lanes:
             lane.error = ""
-    shown = raws[start : start + _EVENTS]
+    shown = handle.raw_history(start=start, stop=start + _EVENTS)
+    first = list(handle.raw_history(stop=1)) if with_data else []
+    last = list(handle.raw_history(start=total - 1)) if with_data and total and seen.closed_ms else []
+    now_ms = int(time.time() * 1000)
     return RunPage(
-        seen=seen, rows=draw(timeline, seen) if timeline.started_ms else [], too_long=total > len(raws),
+        seen=seen, picture=make_picture(timeline, seen, now_ms=now_ms) if timeline.started_ms else None,
+        too_long=total > _MOST_EVENTS,
         history=[_event(number, raw, with_data=with_data) for number, raw in enumerate(shown, start + 1)],
         earlier=max(start - _EVENTS, 0) if start else None,
-        later=start + _EVENTS if start + _EVENTS < min(total, _MOST_EVENTS) else None,
-        input=_shown(raws[0], "args") if raws and with_data else "",
-        ending=_shown(raws[-1], "result", "failure", "reason") if raws and with_data and seen.closed_ms else "",
+        later=start + _EVENTS if start + _EVENTS < total else None,
+        input=_shown(first[0], "args") if first else "",
+        ending=_shown(last[-1], "result", "failure", "reason") if last else "",
     )  # fmt: skip
 
 

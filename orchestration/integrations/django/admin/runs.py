@@ -154,8 +154,15 @@ class RunAdmin(admin.ModelAdmin):
             "places": [(place, _moment(place.since_ms)) for place in seen.places],
             "earlier": None if page.earlier is None else self._url("show", {**address, "after": page.earlier}),
             "later": None if page.later is None else self._url("show", {**address, "after": page.later}),
-            "rows": [
-                (row, self._url("show", _address(seen.namespace, row.child)) if row.child else "") for row in page.rows
+            "groups": [
+                (
+                    group.title,
+                    [
+                        (row, self._url("show", _address(seen.namespace, row.link)) if row.link else "")
+                        for row in group.rows
+                    ],
+                )
+                for group in (page.picture.groups if page.picture else ())
             ],
             "following": seen.next_run_id
             and self._url("show", _address(seen.namespace, seen.workflow_id, seen.next_run_id)),
