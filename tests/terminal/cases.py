@@ -151,7 +151,7 @@ CASES: dict[str, list[Case]] = {
     "terminate": [
         Case(words=lambda s: ["terminate", s.new("sleeper")], sees=("has been terminated",)),
         Case(words=lambda s: ["terminate", s.new("sleeper"), s.new("sleeper"), "order-7"], codes=(1,),
-             sees=("2", "error: ", "3 runs, 1 of them not done")),
+             sees=("has been terminated", "error: workflow 'order-7'", "3 runs, 1 of them not done")),
     ],
     "pause": [Case(words=lambda s: ["pause", s.new("sleeper"), "--note", "a word"], sees=("is paused",))],
     "resume": [Case(words=lambda s: ["resume", s.paused_run()], sees=("goes on",))],
