@@ -139,7 +139,7 @@ def test_without_redis_it_says_so_on_one_line(
     screen = terminal(80).run(*words, REDIS_URL=AWAY)
     assert time.monotonic() - began < 15
     assert screen.code == 4, screen.text
-    assert screen.words.startswith("error: no reply from Redis at redis://127.0.0.1:1/0 "), screen.text
+    assert screen.words.startswith("error: no reply from Redis at 127.0.0.1:1/0 "), screen.text
     assert screen.words.count("error:") == 1
     assert not screen.too_wide
 
