@@ -23,6 +23,7 @@ from orchestration.store.attempts import AttemptId, AttemptState, Claim
 from orchestration.store.results import Delivery, Pushes
 from orchestration.tasks.effects import Activity, read_activity
 from orchestration.tasks.engine import Engine
+from orchestration.tasks.foreign.links import own_reports
 from orchestration.tasks.local import LocalCall
 from orchestration.tasks.messages import MARK, AttemptMark
 from orchestration.tasks.outcomes import Outcome, activity_info, completed_item, failed_item, final_failure, outcome_of
@@ -81,7 +82,9 @@ class Attempts:
                 self._count_dropped(mark.namespace, "claim")
                 return _refused(claim.why)
             fault("after_claim")
-            request["ignore_result"] = True  # meant for workers without the extension: it is reported here
+            # Both are for workers without the extension: it is reported here.
+            request["ignore_result"] = True
+            request["callbacks"] = own_reports(request.get("callbacks"))
             with self._seen(mark, claim, queue, retries, request) as seen:
                 begun = self._runtime.monotonic()
                 token = _running.set(self._running(mark, claim.details))

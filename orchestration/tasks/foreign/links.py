@@ -13,8 +13,8 @@ attempt is claimed by a worker with the extension, which lets the factory make t
 and ends like ``activity.complete_later()``, so that the attempt is ``external`` and its deadlines go on. Links of a
 chord or a group have to be on what has the result of the whole: make the group a chord first. Reports count for
 attempts that are ``scheduled`` or ``external``, a success also in every other open state; each later one is dropped and
-counted. A worker with the extension does not send the report of the attempt that it runs itself (see ``Report`` in
-:mod:`orchestration.tasks.foreign.reports`): the canvas has to be published while another one runs, or after the body.
+counted. A worker with the extension does not send the report of the attempt that it runs itself: see
+:class:`_OwnReport`, and ``Report`` in :mod:`orchestration.tasks.foreign.reports`.
 
 Source: what each outcome produces, and the trap with ``queue``, were measured with Celery 5.7.
 """
@@ -24,7 +24,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["REPORT_FAILURE_TASK", "REPORT_TASK", "report_links"]
+from celery.canvas import Signature
+
+__all__ = ["REPORT_FAILURE_TASK", "REPORT_TASK", "own_reports", "report_links"]
 
 REPORT_TASK: Final = "orchestration.report"
 """Given the result of the task that has succeeded, and ``attempt``: the token of the attempt."""
@@ -50,3 +52,20 @@ def _signature(task: str, token: str, address: Mapping[str, str]) -> dict[str, A
         "task": task, "args": [], "kwargs": {"attempt": token}, "options": options, "subtask_type": None,
         "immutable": False,
     }  # fmt: skip
+
+
+class _OwnReport(Signature):  # type: ignore[misc]
+    """The link of an attempt in the worker that reports it by itself: it is not sent.
+
+    It stays in the request, so that Celery's own ``retry`` and ``replace`` hand it on to whoever runs the rest.
+    """
+
+    def apply_async(self, *args: Any, **options: Any) -> None:
+        """Nothing: what is claimed is reported by its worker."""
+
+
+def own_reports(callbacks: Any) -> Any:
+    """The links of an attempt, as the worker that has claimed it calls them."""
+    if not callbacks:
+        return callbacks
+    return [_OwnReport(link) if link.get("task") == REPORT_TASK else link for link in callbacks]
