@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from orchestration.embedded import SERVER_VARIABLE
+from tests.support.browser import browser
 from tests.support.fixtures import client, redis_client, redis_server, redis_url, running, second_redis, urls, worker
 from tests.support.oldest_redis import oldest_redis
 from tests.support.rabbitmq import rabbitmq, rabbitmq_url, second_rabbitmq
@@ -15,7 +16,8 @@ from tests.support.redis_servers import redis_cluster
 from tests.support.replaying import REPLAY_VARIABLE
 
 __all__ = [
-    "client", "rabbitmq", "rabbitmq_url", "redis_client", "redis_cluster", "redis_server", "redis_url", "running",
+    "browser", "client", "rabbitmq", "rabbitmq_url", "redis_client", "redis_cluster", "redis_server", "redis_url",
+    "running",
     "second_rabbitmq", "second_redis", "urls", "worker",
 ]  # fmt: skip
 

@@ -12,7 +12,7 @@ from tornado.escape import xhtml_escape
 from orchestration.client import Description, ScheduleDescription, ServiceDescription
 from orchestration.core.timeline import span_text
 
-__all__ = ["Markup", "cut", "size_text", "with_query"]
+__all__ = ["Markup", "cut", "failure_text", "size_text", "with_query"]
 
 _BADGES: Final = {
     "running": "task-state-started", "parked": "text-bg-warning", "paused": "text-bg-info",
@@ -113,6 +113,11 @@ def with_query(path: str, /, **query: Any) -> str:
 def cut(text: str, most: int) -> str:
     """The beginning of a text that is too long to be shown."""
     return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
+
+
+def failure_text(failure: Mapping[str, Any] | None) -> str:
+    """A failure in a line: its kind and its message; empty for none."""
+    return ": ".join(str(failure[name]) for name in ("kind", "message") if failure.get(name)) if failure else ""
 
 
 def size_text(count: int) -> str:

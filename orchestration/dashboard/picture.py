@@ -169,11 +169,8 @@ def _bars(lane: Lane, activity: PendingActivity | None, scale: _Scale, end_ms: i
     if lane.end_ms is not None or activity is None or not activity.since_ms:
         return [scale.bar(lane.start_ms, until, lane.outcome, title)]
     told = f"{title}\n{activity.state}, attempt {activity.attempt}"
-    if activity.state == "backoff":
-        return [
-            scale.bar(lane.start_ms, now_ms, "failed", f"{title}\nattempt {activity.attempt - 1} has failed"),
-            scale.bar(now_ms, max(activity.since_ms, now_ms), "backoff", told),
-        ]
+    if activity.state == "backoff":  # when the attempt before has failed is kept nowhere
+        return [scale.bar(lane.start_ms, max(activity.since_ms, now_ms), "backoff", told)]
     if activity.state == "scheduled":
         return [scale.bar(lane.start_ms, until, "waiting", told)]
     return [

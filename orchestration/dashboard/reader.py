@@ -28,7 +28,7 @@ from orchestration.errors import DecodeError, ScheduleNotFoundError, WorkflowNot
 if TYPE_CHECKING:
     from orchestration.tasks.app import Orchestration
 
-__all__ = ["Reader"]
+__all__ = ["MOST_EVENTS", "Reader"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,7 +38,7 @@ _PATIENCE_S: Final = 5.0
 """How long a page waits for a Redis that does not answer."""
 _KEPT: Final = 32
 """Timelines and bundles kept, of the runs looked at last."""
-_MOST_EVENTS: Final = 20_000
+MOST_EVENTS: Final = 20_000
 """Events that a timeline is made of at most."""
 
 
@@ -196,7 +196,7 @@ class Reader:
             kept = self._timelines.get(seen.run_id)
         if kept is not None and kept[0] == seen.history_length:
             return kept[1]
-        timeline = read_timeline(handle.raw_history(stop=min(seen.history_length, _MOST_EVENTS)))
+        timeline = read_timeline(handle.raw_history(stop=min(seen.history_length, MOST_EVENTS)))
         self._keep(self._timelines, seen.run_id, (seen.history_length, timeline))
         return timeline
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from orchestration.client import Description, Place, WorkflowHandle
 from orchestration.core.export import as_json, explain_event
-from orchestration.dashboard.markup import cut, size_text
+from orchestration.dashboard.markup import cut, failure_text, size_text
 from orchestration.dashboard.picture import Picture, make_picture
-from orchestration.dashboard.reader import Reader
+from orchestration.dashboard.reader import MOST_EVENTS, Reader
 
 __all__ = ["HistoryPage", "HistoryRow", "RunView", "SourcePlace", "TreeNode", "history_page", "version_of", "view_run"]
 
@@ -114,8 +114,10 @@ class RunView:
         picture: Its timeline; None when it has no events.
         input: Its arguments as JSON; empty when there are none yet.
         outcome: Name (result, failure, reason) and text of how it ended; empty while it is open.
+        failure: Why it failed, in a line; empty when it did not.
         tree: Its parents, itself, its children.
         history: A page of its history.
+        events_left_out: Events beyond those that the timeline is made of.
         children_left_out: Children beyond those in the tree.
     """
 
@@ -125,8 +127,10 @@ class RunView:
     picture: Picture | None
     input: str
     outcome: tuple[str, str]
+    failure: str
     tree: tuple[TreeNode, ...]
     history: HistoryPage
+    events_left_out: int = 0
     children_left_out: int = 0
 
 
@@ -158,10 +162,12 @@ def view_run(reader: Reader, handle: WorkflowHandle, seen: Description, *, after
                  status="running" if lane.outcome == "open" else lane.outcome)
         for lane in children[-_MOST_CHILDREN:]
     ]  # fmt: skip
+    name, text, failure = _outcome(handle, seen)
     return RunView(
         seen=seen, version=version_of(seen, after), places=_places(reader, handle, seen), picture=picture,
-        input=_input(handle, seen), outcome=_outcome(handle, seen), tree=(*nodes, here, *below),
-        history=history_page(handle, seen, after), children_left_out=max(len(children) - _MOST_CHILDREN, 0),
+        input=_input(handle, seen), outcome=(name, text), failure=failure, tree=(*nodes, here, *below),
+        history=history_page(handle, seen, after), events_left_out=max(seen.history_length - MOST_EVENTS, 0),
+        children_left_out=max(len(children) - _MOST_CHILDREN, 0),
     )  # fmt: skip
 
 
@@ -206,18 +212,19 @@ def _input(handle: WorkflowHandle, seen: Description) -> str:
     return cut(as_json(shown, indent=2), _MOST_SHOWN)
 
 
-def _outcome(handle: WorkflowHandle, seen: Description) -> tuple[str, str]:
+def _outcome(handle: WorkflowHandle, seen: Description) -> tuple[str, str, str]:
     """Of this run alone; one that goes on as another has none."""
     if not seen.closed_ms or not seen.history_length:
-        return "", ""
+        return "", "", ""
     last = next(islice(handle.raw_history(start=seen.history_length - 1), 1), None)
     if last is None:
-        return "", ""
+        return "", "", ""
     _, _, facts = _explain(last)
     for name in ("result", "failure", "reason", "timeout_type"):
         if name in facts:
-            return name.replace("_type", ""), cut(as_json(facts[name], indent=2), _MOST_SHOWN)
-    return "", ""
+            failure = failure_text(facts[name]) if name == "failure" else ""
+            return name.replace("_type", ""), cut(as_json(facts[name], indent=2), _MOST_SHOWN), failure
+    return "", "", ""
 
 
 def _places(reader: Reader, handle: WorkflowHandle, seen: Description) -> tuple[SourcePlace, ...]:

@@ -35,8 +35,8 @@ def charge(order: dict[str, object]) -> str:
     return "paid"
 
 
-def gallery() -> Project:
-    """The definitions."""
+def gallery(*, with_processes: bool = False) -> Project:
+    """The definitions; with a service and its host if that is wanted."""
     project = Project("shop", tasks=["tests.support.gallery"])
     project.celery_task("reserve", "gallery.reserve")
     project.celery_task("charge", "gallery.charge")
@@ -111,6 +111,23 @@ def gallery() -> Project:
         ''',
         modules=["process"],
     )
+    if with_processes:
+        project.host("processes")
+        project.process(
+            "feed",
+            '''
+            local process = require("process")
+            local function main()
+                while true do process.inbox():receive() end
+            end
+            return { main = main }
+            ''',
+            modules=["process"],
+        )
+        lifecycle = {"auto_start": True}
+        project.entry(
+            "prices", "process.service", process="shop:feed", host="shop:processes", lifecycle=lifecycle
+        )
     return project
 
 
@@ -123,8 +140,14 @@ def order(number: int, **facts: object) -> dict[str, object]:
     }  # fmt: skip
 
 
-def hang_gallery(client: Client) -> dict[str, WorkflowHandle]:
-    """Start a few runs of every kind and wait until each stands where it should."""
+def hang_gallery(client: Client, *, markup: bool = True) -> dict[str, WorkflowHandle]:
+    """Start a few runs of every kind and wait until each stands where it should.
+
+    Args:
+        client: Starts them.
+        markup: Some have markup where others have text.
+    """
+    text = MARKUP if markup else "not this time"
     start = client.start_workflow
     runs = {
         "done": start("shop:order", order(1), id="order-1", summary="two lamps"),
@@ -132,10 +155,13 @@ def hang_gallery(client: Client) -> dict[str, WorkflowHandle]:
         "declined": start("shop:order", order(3, card="declined"), id="order-3"),
         "retries": start("shop:order", order(4, card="broken", tries=20, pause="1h"), id="order-4"),
         "sleeps": start("shop:order", order(5, rest="24h"), id="order-5"),
-        "markup": start("shop:order", order(6, card="markup", note=MARKUP), id=MARKUP, summary=MARKUP),
+        "markup": start(
+            "shop:order", order(6, card="markup" if markup else "declined", note=text),
+            id=text if markup else "order-6", summary=text,
+        ),
         "parked": start("shop:broken", 1, id="import-of-march"),
         "paused": start("shop:approval", {"what": "a holiday"}, id="approval-7"),
-        "cancelled": start("shop:approval", {"what": MARKUP}, id="approval-8", memo={MARKUP: MARKUP}),
+        "cancelled": start("shop:approval", {"what": text}, id="approval-8", memo={text: text}),
     }  # fmt: skip
     expected = {"done": "completed", "declined": "failed", "markup": "failed", "parked": "parked"}
 
@@ -148,5 +174,5 @@ def hang_gallery(client: Client) -> dict[str, WorkflowHandle]:
     for name in runs:
         wait_until(partial(stands, name), deadline_s=60, message=name)
     runs["paused"].pause("the boss is away", by="ann")
-    runs["cancelled"].terminate(MARKUP)
+    runs["cancelled"].terminate(text)
     return runs

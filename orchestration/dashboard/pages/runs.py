@@ -9,7 +9,7 @@ from typing import Any, Final
 from orchestration.client import Description
 from orchestration.client.listing import Filters
 from orchestration.core.export import as_json, explain_event
-from orchestration.dashboard.markup import Markup
+from orchestration.dashboard.markup import Markup, failure_text
 from orchestration.dashboard.pages.showing import Showing
 from orchestration.dashboard.reader import Reader
 from orchestration.dashboard.run_view import RunView, version_of, view_run
@@ -126,11 +126,7 @@ class RunPage(Showing):
 
         # Without a run in the URL the page goes on with the latest one, as the handle of a workflow does.
         live = self.here(id=workflow_id, run=run_id, namespace=namespace, after=after)
-        self.show("run", view=view, live=live, history_url=history_url, failure_text=_failure_text)
-
-
-def _failure_text(failure: dict[str, Any] | None) -> str:
-    return ": ".join(str(failure[name]) for name in ("kind", "message") if failure.get(name)) if failure else ""
+        self.show("run", view=view, live=live, history_url=history_url, failure_text=failure_text)
 
 
 class StartPage(Showing):

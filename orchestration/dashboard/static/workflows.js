@@ -4,7 +4,9 @@
 
   var page = document.getElementById("workflows");
   if (!page) { return; }
-  var api = page.dataset.api;
+  // With the origin: a page that was opened as http://name:password@... may fetch nothing that is relative to it.
+  var origin = window.location.origin;
+  var api = origin + page.dataset.api;
 
   // --- times ---------------------------------------------------------------------------------------------------------
 
@@ -88,7 +90,7 @@
   function refresh() {
     if (document.hidden || document.querySelector("dialog[open]")) { again(false); return; }
     var headers = tag ? { "If-None-Match": tag } : {};
-    fetch(live.dataset.live, { headers: headers, credentials: "same-origin", cache: "no-store", redirect: "error" })
+    fetch(origin + live.dataset.live, { headers: headers, credentials: "same-origin", cache: "no-store", redirect: "error" })
       .then(function (reply) {
         if (reply.status === 304) { failures = 0; return null; }
         if (!reply.ok) { throw new Error(String(reply.status)); }
@@ -216,7 +218,7 @@
 
   document.addEventListener("submit", function (event) {
     var form = event.target;
-    if (form.id === "wf-start-form") {
+    if (form.matches("#wf-start-form")) {  // its own id is hidden by its field of that name
       event.preventDefault();
       perform(form, "", function (answer) { go_to(answer.workflow_id, answer.run_id, answer.namespace); });
     } else if (form.dataset.act) {
