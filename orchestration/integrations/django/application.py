@@ -15,6 +15,7 @@ from celery import Celery
 
 from orchestration.client import AsyncClient, Client
 from orchestration.errors import ConfigError
+from orchestration.integrations.dictionary import paths_of
 from orchestration.integrations.django.conf import DjangoSettings, checked_settings, find_trees
 from orchestration.settings import CONF_PREFIX, Settings
 from orchestration.tasks.app import Orchestration
@@ -70,9 +71,8 @@ class DjangoOrchestration(Orchestration):
                 found = self.django
                 conf = ChainMap({CONF_PREFIX + name: value for name, value in found.engine.items()}, self.app.conf)
                 trees = find_trees(found)
-                inherited = self.app.conf.get(f"{CONF_PREFIX}config")
-                if inherited is not None and "config" not in found.engine:
-                    trees = [*Settings.from_celery({f"{CONF_PREFIX}config": inherited}, env={}).config, *trees]
+                if "config" not in found.engine:  # of Celery's own configuration
+                    trees = [*paths_of(self.app.conf.get(f"{CONF_PREFIX}config")), *trees]
                 self._settings = Settings.from_celery(conf, config=trees, **self._arguments)
             return self._settings
 

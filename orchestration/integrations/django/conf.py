@@ -7,19 +7,24 @@ Keys are the engine's settings without their prefix (``{"retention_ms": "30d"}``
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from orchestration.errors import ConfigError
-from orchestration.settings import CONF_PREFIX, Settings, parse_duration_ms
+from orchestration.integrations.dictionary import (
+    ENGINE_SETTINGS,
+    NAME,
+    close_to,
+    engine_problems,
+    has_definitions,
+    key_of,
+    paths_of,
+)
+from orchestration.settings import parse_duration_ms
 
 __all__ = ["DjangoSettings", "Problem", "find_trees", "read_settings"]
-
-NAME: Final = "ORCHESTRATION"
 
 _SECOND: Final = 1000
 _DAY: Final = 24 * 60 * 60 * _SECOND
@@ -71,7 +76,6 @@ class DjangoSettings:
 
 
 _OWN: Final = tuple(f.name for f in dataclasses.fields(DjangoSettings) if f.name != "engine")
-_ENGINE: Final = tuple(f.name for f in dataclasses.fields(Settings))
 
 
 def read_settings(given: Any = None) -> tuple[DjangoSettings, list[Problem]]:
@@ -93,7 +97,7 @@ def read_settings(given: Any = None) -> tuple[DjangoSettings, list[Problem]]:
     own: dict[str, Any] = {}
     engine: dict[str, Any] = {}
     for key, value in given.items():
-        name = str(key).lower().removeprefix(CONF_PREFIX)
+        name = key_of(key)
         if name in own or name in engine:
             problems.append(Problem(f"{NAME}[{key!r}]: it is given twice, in upper and in lower case"))
         elif name in _OWN:
@@ -101,13 +105,12 @@ def read_settings(given: Any = None) -> tuple[DjangoSettings, list[Problem]]:
                 own[name] = _convert(name, value)
             except ValueError as error:
                 problems.append(Problem(f"{NAME}[{key!r}] = {value!r:.100}: {error}"))
-        elif name in _ENGINE:
+        elif name in ENGINE_SETTINGS:
             engine[name] = value
         else:
-            close = difflib.get_close_matches(name, (*_OWN, *_ENGINE), n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else "docs/how-to/django.md lists the keys."
+            hint = close_to(name, (*_OWN, *ENGINE_SETTINGS)) or "docs/how-to/django.md lists the keys."
             problems.append(Problem(f"{NAME}[{key!r}]: there is no such setting", hint))
-    problems += _engine_problems(engine)
+    problems += [Problem(text) for text in engine_problems(engine)]
     return DjangoSettings(**own, engine=engine), problems
 
 
@@ -159,27 +162,6 @@ def _databases(value: Any) -> tuple[str, ...]:
     return names
 
 
-def _engine_problems(engine: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is wrong with the engine's settings, each told with its key."""
-    told = False
-    for name, value in engine.items():
-        try:
-            Settings.from_celery({CONF_PREFIX + name: value}, env={})
-        except ConfigError as error:
-            if str(error).startswith(CONF_PREFIX + name):  # else it disagrees with a default, which may be set too
-                told = True
-                yield Problem(_in_our_words(str(error)))
-    if not told:
-        try:
-            Settings.from_celery({CONF_PREFIX + name: value for name, value in engine.items()}, env={})
-        except ConfigError as error:
-            yield Problem(_in_our_words(str(error)))
-
-
-def _in_our_words(text: str) -> str:
-    return re.sub(rf"\b{CONF_PREFIX}(\w+)", lambda match: f"{NAME}[{match[1]!r}]", text)
-
-
 def find_trees(found: DjangoSettings) -> list[str]:
     """Trees of definitions: those of ``config``, then the folders of installed apps that have any.
 
@@ -189,9 +171,7 @@ def find_trees(found: DjangoSettings) -> list[str]:
     from django.conf import settings
 
     base = Path(getattr(settings, "BASE_DIR", "."))
-    given = found.engine.get("config")
-    named = Settings.from_celery({f"{CONF_PREFIX}config": given}, env={}).config if given is not None else ()
-    trees = [str(base / path) for path in named]
+    trees = [str(base / path) for path in paths_of(found.engine.get("config"))]
     return list(dict.fromkeys([*trees, *_app_trees(found.app_folder)]))
 
 
@@ -205,5 +185,5 @@ def _app_trees(name: str) -> Iterator[str]:
         django.setup()
     for config in apps.get_app_configs():
         folder = Path(config.path) / name
-        if folder.is_dir() and any(path.suffix in (".yaml", ".yml") for path in folder.rglob("*")):
+        if has_definitions(folder):
             yield str(folder)

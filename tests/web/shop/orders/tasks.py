@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from celery import shared_task
-from django.db import connection
+from django.db import connections
 
 from tests.web.shop.orders.models import Note
 
@@ -19,12 +20,13 @@ def count(order: str) -> int:
     return Note.objects.filter(order=order).count()
 
 
-def local_note(order: str, text: str) -> str:
-    """Names the thread that it ran in, which is left without an open connection."""
+_used: list[Any] = []
+"""Connections of threads that have run :func:`local_note`."""
+
+
+def local_note(order: str, text: str) -> list[Any]:
+    """Says which thread it runs in, and whether the connections of those before it are closed."""
     Note.objects.create(order=order, text=text)
-    thread = threading.current_thread()
-    _left.append((thread, connection.alias))
-    return thread.name
-
-
-_left: list[tuple[threading.Thread, str]] = []
+    closed = [used.connection is None for used in _used]
+    _used.append(connections["default"])
+    return [threading.current_thread().name, closed]
