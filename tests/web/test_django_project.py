@@ -87,13 +87,18 @@ def test_settings_and_definitions_of_the_project(shop: Shop, monkeypatch: pytest
     assert orchestration.settings.retention_ms == 5000, "operators go over the project"
 
 
-def test_commands_of_manage_py(served: Shop, tables: Any) -> None:
+def test_commands_of_manage_py(served: Shop, tables: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    from django.core.management import execute_from_command_line
+
     name = f"by-hand-{uuid.uuid4().hex[:8]}"
-    done = served.manage("workflow", "run", "orders:collect", "--id", name, "--input", "0", "--json")
-    assert done.returncode == 0, done.stderr
-    assert '"found"' in done.stdout
-    assert served.manage("workflow", "show", "nobody").returncode == 3
-    assert "makemigrations" not in served.manage("makemigrations", "--check", "--dry-run", "-v0").stdout
+    execute_from_command_line(["manage.py", "workflow", "start", "orders:collect", "--id", name, "--input", "0"])
+    assert f"started {name}" in capsys.readouterr().out
+    execute_from_command_line(["manage.py", "workflow", "result", name, "--json"])
+    assert json.loads(capsys.readouterr().out)["result"] == {"found": []}
+    with pytest.raises(SystemExit) as ended:
+        execute_from_command_line(["manage.py", "workflow", "show", "nobody"])
+    assert ended.value.code == 3
+    execute_from_command_line(["manage.py", "makemigrations", "--check", "--dry-run", "-v0"])
 
 
 def test_call_command_knows_them_too(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
