@@ -130,7 +130,8 @@ class StateKeeper:
         if record.task_id and shows and not isinstance(backend, (DisabledBackend, RPCBackend)):
             if not _write(backend, record.task_id, state_info(record), outer_request(record)):
                 self._check(store, record.run_id)
-            times.append(getattr(backend, "expires", None) or 0)
+            if not _has_transactions(backend):
+                times.append(getattr(backend, "expires", None) or 0)
         return int(min((time for time in times if time), default=0) * 1000 / 3)
 
     def _check(self, store: Store, run_id: RunId) -> None:
@@ -174,29 +175,35 @@ def _write(backend: Any, task_id: str, info: dict[str, Any], request: Context) -
     """Store the state of a task that has no outcome yet.
 
     Celery's backends refuse to overwrite a success, not a failure. With Redis the outcome that is stored at the same
-    moment wins. Elsewhere the state may come late: whoever writes it looks at the run again afterwards.
+    moment wins, and the state stays until then: a run that sleeps for months needs no look in between. Elsewhere the
+    state expires as all do, and it may come late: whoever writes it looks at the run again afterwards.
 
     Returns:
         Whether the state cannot have taken the place of an outcome.
     """
-    if not (hasattr(backend, "client") and hasattr(backend.client, "transaction")):
+    if not _has_transactions(backend):
         if backend.get_state(task_id) in states.READY_STATES:
             return True
         backend.store_result(task_id, info, WAITING, request=request)
         return False
     key = backend.get_key_for_task(task_id)
     meta = backend._get_result_meta(result=info, state=WAITING, traceback=None, request=request)
-    value = backend.encode({**meta, "task_id": task_id})
+    told = {name: value for name, value in meta.items() if value not in (None, [])}  # bytes of each sleeping run
+    value = backend.encode({**told, "task_id": task_id})
 
     def write(pipe: Any) -> None:
         stored = pipe.get(key)
         pipe.multi()
         if stored is None or backend.decode(stored)["status"] not in states.READY_STATES:
-            pipe.set(key, value, ex=backend.expires or None)
+            pipe.set(key, value)
             pipe.publish(key, value)
 
     backend.client.transaction(write, key)
     return True
+
+
+def _has_transactions(backend: Any) -> bool:
+    return hasattr(backend, "client") and hasattr(backend.client, "transaction")
 
 
 def _keep_chord(runtime: Runtime, backend: Any, group_id: str) -> float:
