@@ -93,7 +93,8 @@ def _start_foreign(
             StartRequest(
                 workflow_type=entry.type_name,
                 args=workflow_args(args, kwargs, limit=runtime.settings.value_limit_bytes),
-                workflow_id=request.id, request_id=request.id, task_id=request.id, request=kept_request(facts),
+                workflow_id=request.id, request_id=request.id, task_id=request.id,
+                request=kept_request(facts, orchestration.app.tasks[entry.id].backend),
                 identity=Identity.of(request.get(IDENTITY) or {}),
                 caller=runtime.telemetry.caller(facts) if runtime.telemetry is not None else "",
             ),

@@ -111,7 +111,7 @@ def _start(
         workflow_id=str(request["id"]),
         request_id=str(request["id"]),
         task_id=str(request["id"]),
-        request=kept_request(request),
+        request=kept_request(request, orchestration.app.tasks[name].backend),
         queue=queue_name,
         delay_ms=_until_ms(request.get("eta"), orchestration.app),
         expires_ms=max(_until_ms(request["expires"], orchestration.app), 1) if request.get("expires") else 0,

@@ -141,8 +141,13 @@ class Started:
     status: str
 
 
-def kept_request(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts of a Celery task that completing it later needs, without those that are empty."""
+def kept_request(request: Mapping[str, Any], backend: Any) -> dict[str, Any]:
+    """The facts of a Celery task that completing it later needs, without those that are empty.
+
+    Args:
+        request: All facts.
+        backend: The result backend of the task; where to reply is kept for one that answers by messages (RPC).
+    """
     kept = {name: request[name] for name in _KEPT if request.get(name)}
     if request.get("group_index") is not None:  # 0 is the first of a chord's header
         kept["group_index"] = request["group_index"]
@@ -150,6 +155,8 @@ def kept_request(request: Mapping[str, Any]) -> dict[str, Any]:
         kept.pop("root_id", None)
     if kept.get("correlation_id") == request.get("id"):
         kept.pop("correlation_id", None)
+    if not hasattr(backend, "destination_for"):
+        kept.pop("reply_to", None)
     return kept
 
 

@@ -20,6 +20,7 @@ from celery.app.task import Context
 from celery.backends.base import DisabledBackend
 from celery.backends.rpc import RPCBackend
 from celery.result import GroupResult, ResultBase
+from kombu.utils import json as kombu_json
 
 from orchestration.core import payload
 from orchestration.errors import StoreUnavailableError
@@ -189,7 +190,10 @@ def _write(backend: Any, task_id: str, info: dict[str, Any], request: Context) -
     key = backend.get_key_for_task(task_id)
     meta = backend._get_result_meta(result=info, state=WAITING, traceback=None, request=request)
     told = {name: value for name, value in meta.items() if value not in (None, [])}  # bytes of each sleeping run
-    value = backend.encode({**told, "task_id": task_id})
+    told["task_id"] = task_id
+    is_plain = backend.serializer == "json" and not getattr(backend, "compression", None)
+    write_json: Any = kombu_json.dumps
+    value = write_json(told, separators=(",", ":")) if is_plain else backend.encode(told)
 
     def write(pipe: Any) -> None:
         stored = pipe.get(key)

@@ -39,7 +39,7 @@ def sleeping_runs(deployment: Deployment, number: int, *, by_celery: bool) -> No
             deployment.app.send_task(nap, args=[INPUT])
         else:
             deployment.client.start_workflow(nap, INPUT, id=f"order-{already + index:06d}")
-    wait_until(lambda: _timers(deployment) >= already + number, deadline_s=30 + number / 100, every_s=0.2, message="all asleep")
+    wait_until(lambda: _timers(deployment) >= already + number, deadline_s=30 + number / 100, message="all asleep")
 
 
 def _timers(deployment: Deployment) -> int:
@@ -104,7 +104,7 @@ def grown(deployment: Deployment, number: int) -> float:
     before, already = worker.memory_bytes(), _timers(deployment)
     for index in range(number):
         deployment.client.start_workflow(nap, INPUT, id=f"sleeper-{already + index:06d}")
-    wait_until(lambda: _timers(deployment) >= already + number, deadline_s=30 + number / 50, every_s=0.5, message="asleep")
+    wait_until(lambda: _timers(deployment) >= already + number, deadline_s=30 + number / 50, message="asleep")
     return (worker.memory_bytes() - before) / KIB / KIB
 
 
