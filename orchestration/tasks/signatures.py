@@ -19,7 +19,9 @@ QueueOf = Callable[[str], str | None]
 """Queue of the task of a name; None when it is none of ours."""
 
 _ADDRESS = ("queue", "exchange", "routing_key")
-_PARTS = ("tasks", "header", "body")
+_PARTS = {"celery.chain": ("tasks",), "celery.group": ("tasks",), "celery.chord": ("header", "body")}
+"""Keyword arguments that are signatures, by the canvas; those of any other task are its own affair."""
+
 _LINKS = ("link", "link_error", "chain", "chord")
 _DEEPEST = 50
 
@@ -81,16 +83,20 @@ def chord_ids(request: Mapping[str, Any]) -> list[str]:
     """
     found = [request["group"]] if request.get("chord") and request.get("group") else []
     for signature in _walk(request.get("chain") or [], 0):
-        options = signature.get("options") or {}
+        options = _options(signature)
         if options.get("chord") and options.get("group_id"):
             found.append(options["group_id"])
     return list(dict.fromkeys(map(str, found)))
 
 
 def _address(signature: Any, queue_of: QueueOf) -> None:
-    options = signature.setdefault("options", {})
-    if not any(options.get(name) for name in _ADDRESS) and (queue := queue_of(signature["task"])):
-        options["queue"] = queue
+    if not any(_options(signature).get(name) for name in _ADDRESS) and (queue := queue_of(signature["task"])):
+        signature["options"] = {**_options(signature), "queue": queue}
+
+
+def _options(signature: Any) -> Mapping[str, Any]:
+    options = signature.get("options")
+    return options if isinstance(options, Mapping) else {}
 
 
 def _walk(value: Any, depth: int) -> Iterator[Any]:
@@ -102,7 +108,7 @@ def _walk(value: Any, depth: int) -> Iterator[Any]:
             yield from _walk(item, depth + 1)
     elif isinstance(value, dict) and isinstance(value.get("task"), str):
         yield value
-        for where, names in ((value.get("kwargs"), _PARTS), (value.get("options"), _LINKS)):
+        for where, names in ((value.get("kwargs"), _PARTS.get(value["task"], ())), (_options(value), _LINKS)):
             for name in names:
                 if isinstance(where, Mapping) and where.get(name):
                     yield from _walk(where[name], depth + 1)
