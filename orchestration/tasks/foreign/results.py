@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from celery import Celery, states
+from celery.exceptions import SecurityError
+from kombu.exceptions import SerializationError, SerializerNotInstalled
 
 from orchestration.core import payload
 from orchestration.core.failures import failure_of
@@ -142,12 +146,38 @@ class StoredResults:
 
 
 def _read(backend: Any, task_ids: list[str]) -> dict[str, StoredResult]:
-    if hasattr(backend, "mget") and len(task_ids) > 1:
-        metas = dict(backend.get_many(task_ids, interval=0, max_iterations=1))
-    else:
-        metas = {task_id: backend.get_task_meta(task_id, cache=False) for task_id in task_ids}
-    return {
-        task_id: StoredResult(str(meta["status"]), meta.get("result"))
-        for task_id, meta in metas.items()
-        if meta["status"] != states.PENDING
-    }
+    found = {}
+    for task_id, read in _readers(backend, task_ids):
+        try:
+            meta = read()
+        except _UNREADABLE as error:
+            logger.warning("a result cannot be understood: %s", error, extra={"task_id": task_id})
+            continue
+        if meta["status"] != states.PENDING:
+            found[task_id] = StoredResult(str(meta["status"]), meta.get("result"))
+    return found
+
+
+_UNREADABLE = (
+    SerializationError, SerializerNotInstalled, SecurityError, ValueError, TypeError, LookupError, AttributeError,
+    ImportError,
+)  # fmt: skip
+"""What decoding a result raises; the others of a batch are none the worse for it."""
+
+
+def _readers(backend: Any, task_ids: list[str]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """What reads each task; not by ``get_many``, which tells of those alone that have ended."""
+    values: Any = None
+    if len(task_ids) > 1 and hasattr(backend, "mget"):
+        with contextlib.suppress(NotImplementedError):
+            values = backend.mget([backend.get_key_for_task(task_id) for task_id in task_ids])
+    if values is None:
+        for task_id in task_ids:
+            yield task_id, partial(backend.get_task_meta, task_id, cache=False)
+        return
+    if hasattr(values, "items"):  # memcached
+        by_id = {backend._strip_prefix(key): value for key, value in values.items()}
+        values = [by_id.get(task_id) for task_id in task_ids]
+    for task_id, value in zip(task_ids, values, strict=True):
+        if value is not None:
+            yield task_id, partial(backend.decode_result, value)

@@ -16,7 +16,7 @@ from orchestration.embedded import EmbeddedRedis
 from orchestration.errors import ApplicationError
 from orchestration.store.attempts import AttemptId
 from orchestration.tasks.foreign.links import report_links
-from orchestration.tasks.foreign.results import StoredResult
+from orchestration.tasks.foreign.results import StoredResult, StoredResults
 from orchestration.tasks.messages import AttemptMark, Messages
 from orchestration.tasks.outcomes import outcome_of
 from orchestration.tasks.tokens import encode_token
@@ -127,6 +127,18 @@ def test_what_is_stored_becomes_a_result() -> None:
     assert StoredResult("SUCCESS", [1, 2]).outcome("shop:price", 1000).kind == "completed"
     assert not StoredResult("STARTED", None).is_ready
     assert not StoredResult("RETRY", None).is_ready
+
+
+def test_one_result_that_cannot_be_read_hides_no_other(messages: Messages) -> None:
+    backend = messages._app.backend
+    backend.store_result("ended", 7, "SUCCESS")
+    backend.store_result("begun", None, "STARTED")
+    backend.client.set(backend.get_key_for_task("pickled"), b"\x80\x04\x8c\x08builtins\x94.")
+    backend.client.set(backend.get_key_for_task("odd"), b"[]")
+    results = StoredResults(messages._app)
+    found = results.read_many(dict.fromkeys(["pickled", "odd", "begun", "ended", "nowhere"], ""))
+    assert found == {"begun": StoredResult("STARTED", None), "ended": StoredResult("SUCCESS", 7)}
+    assert not results.read("", "pickled").is_ready
 
 
 def test_a_task_that_was_replaced_is_reported_later() -> None:
