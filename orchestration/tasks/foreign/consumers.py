@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from kombu.exceptions import ContentDisallowed
@@ -41,12 +42,13 @@ class Consumers:
     def __init__(self, runtime: Runtime, node: str) -> None:
         self._runtime = runtime
         self._node = node
+        self._lock = threading.Lock()
         self._said = float("-inf")
         self._ours: dict[str, list[str]] = {}
         self._anywhere = float("-inf")
         self._failures = 0
         self._answered = float("-inf")
-        self._foreign: dict[str, float] = {}
+        self._foreign: dict[tuple[str, str], float] = {}
         self._thread: threading.Thread | None = None
 
     def say(self) -> None:
@@ -64,9 +66,13 @@ class Consumers:
         except StoreError as error:
             logger.info("could not say that this worker goes: %s", error)
 
-    def _note(self, queues: list[str]) -> None:
+    def _note(self, queues: Sequence[str]) -> None:
         store = self._runtime.store(self._runtime.settings.namespace)
-        self._ours = store.foreign.note_consumer(self._node, queues, silent_ms=_SILENT_MS)
+        ours = store.foreign.note_consumer(self._node, queues, silent_ms=_SILENT_MS)
+        with self._lock:
+            self._ours = ours
+            # One that answered before it had said that it is ours has said it now.
+            self._foreign = {seen: when for seen, when in self._foreign.items() if seen[0] not in ours}
 
     def whose(self, queue: str) -> str:
         """Who takes tasks from a queue.
@@ -79,7 +85,8 @@ class Consumers:
         if now - self._answered > _KNOWN_FOR_S:
             self._ask()
             return ""
-        if now - max(self._anywhere, self._foreign.get(queue, float("-inf"))) < _FOREIGN_FOR_S:
+        seen = [when for (_, name), when in self._foreign.items() if name == queue]
+        if now - max(self._anywhere, *seen, float("-inf")) < _FOREIGN_FOR_S:
             return "foreign"
         return "ours" if any(queue in queues for queues in self._ours.values()) else "foreign"
 
@@ -102,8 +109,11 @@ class Consumers:
                 self._answered = time.monotonic()
             return
         self._failures = 0
-        for node, queues in answers.items():
-            if node not in self._ours:
-                for queue in queues or ():
-                    self._foreign[str(queue["name"])] = time.monotonic()
-        self._answered = time.monotonic()
+        now = time.monotonic()
+        with self._lock:
+            known = {seen: when for seen, when in self._foreign.items() if now - when < _FOREIGN_FOR_S}
+            for node, queues in answers.items():
+                if node not in self._ours:
+                    known.update({(str(node), str(queue["name"])): now for queue in queues or ()})
+            self._foreign = known
+        self._answered = now
