@@ -16,7 +16,8 @@ import msgpack
 from celery import states
 from celery.app.task import Context
 from celery.canvas import maybe_signature
-from celery.exceptions import TaskRevokedError
+from celery.exceptions import CeleryError, TaskRevokedError
+from kombu.exceptions import EncodeError
 
 from orchestration.core import payload
 from orchestration.core.events import Code
@@ -35,6 +36,8 @@ from orchestration.types import RunId
 __all__ = ["backend_of", "child_failure", "complete_outer", "outer_request", "store_outcome", "watch_run"]
 
 _IDS = uuid.UUID("6f7263e0-0000-5000-8000-63616c6c6261")
+_REFUSED = (EncodeError, TypeError, ValueError)
+"""What storing a result raises that cannot be written, however often it is tried."""
 
 
 def complete_outer(runtime: Runtime, namespace: str, run_id: RunId) -> None:
@@ -168,16 +171,23 @@ def _failure_of(record: RunRecord, outcome: Outcome) -> tuple[Exception, str]:
 def _complete_task(runtime: Runtime, record: RunRecord, outcome: Outcome) -> None:
     backend, request = backend_of(runtime, record), outer_request(record)
     if outcome.ok:
-        result = payload.decode(outcome.value)
+        result, published = payload.decode(outcome.value), False
         try:
             _publish_followers(runtime, request, record.task_id, result)
+            published = True
             backend.mark_as_done(record.task_id, result, request=request)
             return
         except StoreUnavailableError:
             raise
         except Exception as error:
-            if isinstance(error, runtime.messages.broker_errors):
-                raise  # it passes: the sweep does this again
+            # A result backend that is away raises what its driver has, a broker what its transport has: with Redis a
+            # KeyError is among that, as which Celery says that there is no such queue.
+            if published:
+                passes = not isinstance(error, _REFUSED)
+            else:
+                passes = isinstance(error, runtime.messages.broker_errors) and not isinstance(error, CeleryError)
+            if passes:
+                raise  # the sweep does this again
             # It will not pass: the task fails with it, as one of Celery's own would.
             failure, state = error, states.FAILURE
     else:

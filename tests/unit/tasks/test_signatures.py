@@ -30,7 +30,8 @@ def theirs(**kwargs: Any) -> dict[str, Any]:
 ])
 @pytest.mark.parametrize("name", ["tasks", "header", "body"])
 def test_arguments_that_look_like_signatures_are_none(name, value):
-    embed = {"callbacks": [theirs(**{name: value})], "errbacks": None, "chain": [theirs(**{name: value})], "chord": None}
+    signatures = [theirs(**{name: value})]
+    embed: dict[str, Any] = {"callbacks": signatures, "errbacks": None, "chain": [*signatures], "chord": None}
     before = copy.deepcopy(embed)
     address_signatures(embed, queue_of)
     assert embed == before
