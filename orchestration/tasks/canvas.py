@@ -165,7 +165,7 @@ def canvas_body(orchestration: Orchestration, entry: FunctionCelery) -> Any:
         if isinstance(canvas, group) and not canvas.tasks:
             return []
         if not activity.in_activity():
-            raise self.replace(_with_one_result(orchestration.app, canvas))
+            return self.replace(_with_one_result(orchestration.app, canvas))  # raises, or runs it at once
         orchestration.parts.canvases.publish(AttemptMark.from_header(self.request.get(MARK)), canvas)
         return activity.complete_later()
 

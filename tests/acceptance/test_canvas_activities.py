@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 
 from tests.support.projects import Project
@@ -109,3 +111,9 @@ def test_keyword_arguments_from_functions_and_clients(running, foreign):
     assert running.client.call("app:described", {"rate": 2}, timeout=15) == {"args": [], "kwargs": {"rate": 2}}
     with pytest.raises(TypeError, match="with_names"):
         running.client.call("app:with_names", 1, timeout=15)
+
+
+def test_a_canvas_entry_runs_at_once_where_tasks_do(running):
+    importlib.import_module("tests.acceptance.canvas_tasks")
+    assert running.app.tasks["app:row"].apply((1,)).get() == 112
+    assert running.app.tasks["app:fan"].apply(([1, 2],)).get() == [2, 3]
