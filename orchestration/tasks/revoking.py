@@ -63,13 +63,16 @@ def end_unbegun(runtime: Runtime, namespace: str, run_id: RunId, *, reason: str,
     return answer.status != "begun"
 
 
-def cancel_tasks(runtime: Runtime, task_ids: Sequence[str], *, reason: str = "revoked") -> set[str]:
+def cancel_tasks(
+    runtime: Runtime, task_ids: Sequence[str], *, reason: str = "revoked", begun: bool = True
+) -> set[str]:
     """Cancel the runs that Celery tasks stand for.
 
     Args:
         runtime: Of this process.
         task_ids: Ids of Celery tasks, ours or not.
         reason: Why; the code reads it in its CANCEL event.
+        begun: Those that have begun, too.
 
     Returns:
         Those of them that are runs, ended ones included.
@@ -79,13 +82,15 @@ def cancel_tasks(runtime: Runtime, task_ids: Sequence[str], *, reason: str = "re
         for task_id, record in runtime.store(namespace).runs.of_tasks(task_ids).items():
             found.add(task_id)
             if record.status in ("running", "paused", "parked") or "next" in record.fields:
-                _cancel(runtime, namespace, record, reason)
+                _cancel(runtime, namespace, record, reason, begun)
     return found
 
 
-def _cancel(runtime: Runtime, namespace: str, record: RunRecord, reason: str) -> None:
+def _cancel(runtime: Runtime, namespace: str, record: RunRecord, reason: str, begun: bool) -> None:
     run_id = record.run_id
     if not record.number("length") and end_unbegun(runtime, namespace, run_id, reason=reason):
+        return
+    if not begun:
         return
     # Each worker of the deployment hears a broadcast: one of them is enough.
     item = encode_input(Code.CANCEL_REQUESTED, reason, "")
@@ -118,7 +123,11 @@ class StartMessage(Request):  # type: ignore[misc]
     def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
         parts = self.app.orchestration.parts
         is_run = self.request_dict.get(RUN_MARK) is not None
-        found = _within(lambda: cancel_tasks(parts.runtime, [self.id], reason=reason), {self.id} if is_run else set())
+        found = _within(
+            # The broker may deliver a start again long after its run has begun: that one does not expire.
+            lambda: cancel_tasks(parts.runtime, [self.id], reason=reason, begun=not expired),
+            {self.id} if is_run else set(),
+        )
         if self.id not in found:  # nobody has started a run with it yet
             super()._announce_revoked(reason, terminated, signum, expired)
             return

@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
-from celery import chain, chord, group
+from celery import Celery, chain, chord, group
 from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 
@@ -215,3 +215,21 @@ def test_a_run_that_has_begun_in_time_does_not_expire(running):
     wait_until(lambda: store.connection.call("ZSCORE", timers, f"{run_id}/expire") is None)
     handle.signal("go", "on")
     assert result.get(timeout=10) == "on"
+
+
+def test_a_start_that_is_delivered_again_after_its_expiry_cancels_nothing(running):
+    result = suspended(running, WAITS)
+    client = Celery("without_extension", broker=running.redis_url, backend=running.redis_url, set_as_current=False)
+    client.send_task(WAITS, task_id=result.id, expires=-5)
+    assert client.send_task("canvas.add", (1, 2)).get(timeout=10) == 3, "the worker takes messages in order"
+    running.client.get_workflow(result.id).signal("go", "on")
+    assert result.get(timeout=10) == "on"
+    client.close()
+
+
+def test_a_start_without_the_extension_that_expires_is_revoked(running):
+    client = Celery("without_extension", broker=running.redis_url, backend=running.redis_url, set_as_current=False)
+    result = client.send_task(WAITS, expires=-5)
+    with pytest.raises(TaskRevokedError, match="expired"):
+        result.get(timeout=10)
+    client.close()
