@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from celery import Celery
 
 from orchestration import Orchestration
 from orchestration.embedded import EmbeddedRedis
+from orchestration.tasks.foreign import consumers as module
 from orchestration.tasks.foreign.consumers import Consumers
 from tests.support.fixtures import empty_database
 
@@ -28,7 +30,7 @@ def app(redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> Celery:
         def active_queues(self) -> Any:
             return answers
 
-    monkeypatch.setattr(app.control, "inspect", Inspect)
+    monkeypatch.setattr(module, "remote_control", lambda _: types.SimpleNamespace(inspect=Inspect))
     return app
 
 
