@@ -143,7 +143,9 @@ class Attempts:
             item = completed_item(mark.attempt, outcome.result)
             if self._runtime.serves(mark.queue) and self._engine.finish(mark.namespace, mark.attempt, item, now_ms):
                 return Delivery("accepted")
-            return self.settle(mark.namespace, mark.attempt, mark.queue, outcome="completed", item=item)
+            return self.settle(
+                mark.namespace, mark.attempt, mark.queue, outcome="completed", item=item, about=mark.about
+            )
         if outcome.kind == "waiting":
             return self._waiting(mark, outcome, retries)
         if outcome.kind == "later":
@@ -229,11 +231,12 @@ class Attempts:
     def settle(
         self, namespace: str, attempt: AttemptId, queue: str, *, outcome: str, item: bytes, delay_ms: int = 0,
         claimed_by: str | None = None, states: str = "", retries: int = 0, timer: str = "", request_id: str = "",
+        about: str = "",
     ) -> Delivery:  # fmt: skip
         """Report an outcome; a worker of the workflow's queue takes the run's lease with it, others wake one."""
         runtime = self._runtime
         here = runtime.serves(queue) and claimed_by is None
-        send = runtime.messages.resume(namespace, attempt.run_id, queue=queue)
+        send = runtime.messages.resume(namespace, attempt.run_id, queue=queue, about=about)
         known = runtime.cache.known(namespace, attempt.run_id) if here else -1
         ends = outcome in ("completed", "failed")
         pushes = Pushes()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from orchestration.core.identity import Identity
 from orchestration.core.machine import Machine, Usage
 from orchestration.tasks.chain_options import ChainFacts
+from orchestration.tasks.templates import about_run
 from orchestration.telemetry.announcer import RunFacts
 from orchestration.telemetry.observed import Observed
 
@@ -72,6 +73,11 @@ class Session:
     def identity(self) -> Identity:
         """In whose name it runs: as its start says."""
         return Identity.of(self.facts.meta)
+
+    @property
+    def about(self) -> str:
+        """Which run it is, for people."""
+        return about_run(self.workflow_id, self.workflow_type)
 
     @property
     def run_facts(self) -> RunFacts:

@@ -254,7 +254,7 @@ def _copy(
     ask_again(runtime, effects, draft)
     draft.ops += [*effects.ops, *update_ops(draft), ["extra", "places", draft.machine.packed_places()]]
     draft.outbox += effects.outbox
-    resume = runtime.messages.resume(session.namespace, session.run_id, queue=session.queue)
+    resume = runtime.messages.resume(session.namespace, session.run_id, queue=session.queue, about=session.about)
     sends = [*effects.sends, resume]
     moved = draft.moved
     following = Following(

@@ -324,7 +324,10 @@ class Effects:
         s, messages = self._session, self._runtime.messages
         if due_ms - now_ms <= self._runtime.settings.timer_horizon_ms and messages.holds_delays:
             delay_ms = max(due_ms - now_ms, 1)
-            self.sends.append(messages.resume(s.namespace, s.run_id, queue=s.queue, seq=-call.seq, delay_ms=delay_ms))
+            send = messages.resume(
+                s.namespace, s.run_id, queue=s.queue, seq=-call.seq, delay_ms=delay_ms, about=s.about
+            )
+            self.sends.append(send)
 
     def _start_timer(self, seq: int, delay_ms: int) -> None:
         session, messages = self._session, self._runtime.messages
@@ -335,7 +338,9 @@ class Effects:
         if delay_ms > settings.timer_horizon_ms or not settings.eta_tasks_max or not messages.holds_delays:
             return
         session.in_flight.add(seq)
-        send = messages.resume(session.namespace, session.run_id, queue=session.queue, seq=seq, delay_ms=delay_ms)
+        send = messages.resume(
+            session.namespace, session.run_id, queue=session.queue, seq=seq, delay_ms=delay_ms, about=session.about
+        )
         if messages.atomic:
             self.ops.append(["eta", member, due, list(messages.pushes(send).commands[0])])
         else:

@@ -34,7 +34,7 @@ from orchestration.store.connection import Connection
 from orchestration.store.results import Push, Pushes
 from orchestration.tasks.confirmed import REFUSED, ConfirmedProducers
 from orchestration.tasks.foreign.links import report_links
-from orchestration.tasks.templates import MessageModels
+from orchestration.tasks.templates import MessageModels, about_run, shown_kwargs
 from orchestration.tasks.tokens import encode_token
 from orchestration.telemetry.facade import Telemetry
 
@@ -81,6 +81,11 @@ class AttemptMark:
     key: str
     context: dict[str, Any]
     identity: Identity = field(default_factory=Identity)
+
+    @property
+    def about(self) -> str:
+        """Which run it is of, for people."""
+        return about_run(self.workflow_id, self.workflow_type)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -287,7 +292,7 @@ class Messages:
         return True
 
     def resume(
-        self, namespace: str, run_id: str, *, queue: str, seq: int = 0, delay_ms: int = 0
+        self, namespace: str, run_id: str, *, queue: str, seq: int = 0, delay_ms: int = 0, about: str = ""
     ) -> Callable[[Producer], object]:
         """Message that has a worker look after a run.
 
@@ -297,10 +302,13 @@ class Messages:
             queue: Its task queue; empty for Celery's default.
             seq: Number of the timer that is due then, or of the activity to be tried again, below 0; 0 for none.
             delay_ms: The message is an ETA task that far from now.
+            about: Which run it is, for people, as :func:`about_run` says it; empty: not known here.
         """
         options: dict[str, Any] = {"queue": queue} if queue else {}
         if delay_ms > 0:
             options["countdown"] = delay_ms / 1000
+        if about:
+            options["kwargsrepr"] = about
 
         def send(producer: Producer) -> object:
             return self._app.send_task(
@@ -437,14 +445,15 @@ class AttemptSend:
         return self._app.send_task(
             self._task, args=list(self._args), kwargs=dict(self._kwargs), producer=producer, ignore_result=True,
             add_to_parent=False, task_id=self._id, serializer="json", headers=dict(self._headers), root_id=run_id,
-            parent_id=run_id, **options,
+            parent_id=run_id, kwargsrepr=shown_kwargs(self._kwargs, self._mark.about), **options,
         )  # fmt: skip
 
     def modelled(self, models: MessageModels, captured: Callable[..., Pushes]) -> tuple[Push, ...]:
         """The same message as broker commands, made from a model where that is safe."""
         return models.make(
             self._task, self._queue, task_id=self._id, run_id=self._mark.attempt.run_id, args=self._args,
-            kwargs=self._kwargs, headers=self._headers, links=self._links, real=lambda: captured(self),
+            kwargs=self._kwargs, headers=self._headers, links=self._links, about=self._mark.about,
+            real=lambda: captured(self),
         )  # fmt: skip
 
 

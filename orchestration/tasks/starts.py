@@ -32,6 +32,7 @@ from orchestration.store.keys import check_workflow_id
 from orchestration.tasks.chain_options import ChainOptions, first_delay_ms
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.signatures import chord_ids
+from orchestration.tasks.templates import about_run
 from orchestration.types import Limits, Pid, RunId
 
 __all__ = ["RUN_MARK", "StartRequest", "Started", "check_start", "kept_request", "start", "workflow_args"]
@@ -204,9 +205,13 @@ def start(
     delay_ms = wanted.delay_ms
     if wanted.cron:
         delay_ms = first_delay_ms(wanted.cron, runtime.redis_now_ms())
+    about = about_run(workflow_id, code.entry_id)
     for _ in range(20):
         run_id = store.runs.new_id(workflow_id)
-        send = message(namespace, run_id) if message else runtime.messages.resume(namespace, run_id, queue=queue)
+        if message:
+            send = message(namespace, run_id)
+        else:
+            send = runtime.messages.resume(namespace, run_id, queue=queue, about=about)
         meta = _meta(runtime, wanted, run_id, code, pid)
         inputs = [encode_input(Code.STARTED, meta, wanted.args)]
         inputs += [encode_input(Code.SIGNAL, topic, args, wanted.sender) for topic, args in wanted.signals]

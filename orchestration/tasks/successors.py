@@ -19,6 +19,7 @@ from orchestration.store.results import Following
 from orchestration.store.store import Store
 from orchestration.tasks.chain_options import ChainFacts, next_start_ms
 from orchestration.tasks.runtime import Runtime
+from orchestration.tasks.templates import about_run
 from orchestration.types import RunId
 
 __all__ = ["Successor", "after_end", "continued", "started_of", "unread_inputs"]
@@ -128,7 +129,8 @@ def _successor(
         trace = runtime.telemetry.origin_after(str(facts.meta.get("run_id", "")), facts.trace)
         if trace:
             fields["trace"] = trace
-    send = None if delay_ms else runtime.messages.resume(facts.namespace, run_id, queue=facts.queue)
+    about = about_run(facts.workflow_id, entry.id if entry is not None else facts.entry_id)
+    send = None if delay_ms else runtime.messages.resume(facts.namespace, run_id, queue=facts.queue, about=about)
     following = Following(
         run_id=RunId(run_id), digest=digest, code=code, fields=fields,
         inputs=[encode_input(Code.STARTED, meta, args), *unread], delay_ms=delay_ms,

@@ -31,6 +31,7 @@ from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.schedules import ScheduleFirer
 from orchestration.tasks.states import StateKeeper
 from orchestration.tasks.stores import StoreTidier
+from orchestration.tasks.templates import about_run
 from orchestration.tasks.unclaimed import Unclaimed
 from orchestration.types import RunId
 
@@ -180,7 +181,9 @@ class Sweeper:
         for record in store.runs.records(run_ids):
             if not self._may_wake(record, now):
                 continue
-            send = messages.resume(namespace, record.run_id, queue=record.fields.get("queue", ""))
+            fields = record.fields
+            about = about_run(fields["id"], fields["type"])
+            send = messages.resume(namespace, record.run_id, queue=fields.get("queue", ""), about=about)
             self._guarded("wake-up", record.run_id, self._publish_wake_up, record.run_id, send)
 
     def _may_wake(self, record: RunRecord, now: float) -> bool:

@@ -22,9 +22,23 @@ from kombu.utils.uuid import uuid
 
 from orchestration.store.results import Push, Pushes
 
-__all__ = ["MessageModels"]
+__all__ = ["MessageModels", "about_run", "shown_kwargs"]
 
 _REPR_SIZE = 1024
+
+
+def about_run(workflow_id: str, workflow_type: str) -> str:
+    """What a message is about, for people: logs, Celery's events and Flower show it as the keyword arguments.
+
+    They show no more of a message than its task and its arguments. Its task's name is left as it is: monitors count by
+    it.
+    """
+    return f"workflow {workflow_id} ({workflow_type})"
+
+
+def shown_kwargs(kwargs: Mapping[str, Any], about: str) -> str:
+    """Keyword arguments as people are shown them, with what the message is about."""
+    return f"{saferepr(kwargs, _REPR_SIZE)} {about}" if kwargs else about
 
 
 def dumps(value: Any) -> str:
@@ -48,7 +62,7 @@ class MessageModels:
     def make(
         self, task: str, queue: str, *, task_id: str, run_id: str, args: Sequence[Any],
         kwargs: Mapping[str, Any], headers: Mapping[str, Any], links: tuple[dict[str, Any], dict[str, Any]] | None,
-        real: Callable[[], Pushes],
+        about: str, real: Callable[[], Pushes],
     ) -> tuple[Push, ...]:  # fmt: skip
         """The broker commands of one message.
 
@@ -61,6 +75,7 @@ class MessageModels:
             kwargs: Keyword arguments.
             headers: The mark, and what else the message carries.
             links: Its ``link`` and ``link_error``; None: it has none.
+            about: What it is about, for people.
             real: Has Celery make this very message.
         """
         key = (task, queue, links is not None)
@@ -75,7 +90,7 @@ class MessageModels:
         list_name, envelope = model
         all_headers = {
             **envelope["headers"], "id": task_id, "root_id": run_id, "parent_id": run_id,
-            "argsrepr": saferepr(args, _REPR_SIZE), "kwargsrepr": saferepr(kwargs, _REPR_SIZE), **headers,
+            "argsrepr": saferepr(args, _REPR_SIZE), "kwargsrepr": shown_kwargs(kwargs, about), **headers,
         }  # fmt: skip
         properties = {**envelope["properties"], "correlation_id": task_id, "delivery_tag": uuid()}
         text = f"[{dumps(list(args))}, {dumps(dict(kwargs))}, {self._embed(links)}]"

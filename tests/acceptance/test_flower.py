@@ -377,3 +377,16 @@ class TestActions:
         path = path.replace("order-", "acted-")
         answer = flowers["login"].ask(method, path, body=body, login=LOGIN)
         assert answer.status in (status, 409), answer.text  # another case may have been there before
+
+
+def test_flowers_own_list_says_which_workflow_a_task_is_for(flowers: dict[str, Flower], running: Deployment) -> None:
+    assert running.app.control.enable_events(reply=True, timeout=20, limit=1)  # Flower asks for them every five seconds
+    handle = running.client.start_workflow("shop:order", order(21, rest="300ms"), id="order-21")
+    assert handle.result(timeout=60)
+    told = {"gallery.reserve", "gallery.charge", "orchestration.resume"}
+
+    def named() -> set[str]:
+        tasks = flowers["login"].get("/api/tasks?limit=500", login=LOGIN).json.values()
+        return {task["name"] for task in tasks if task["kwargs"] == "workflow order-21 (shop:order)"}
+
+    wait_until(lambda: named() >= told, deadline_s=30, message=lambda: str(named()))
