@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from celery import Celery
 
+from orchestration import Client, Orchestration
 from orchestration.embedded import EmbeddedRedis
 from tests.support import wait_until
 from tests.support.fixtures import empty_database
-from tests.web.approval_site import approval_site
+from tests.web.approval_site import FOLDER, approval_site
 from tests.web.browser import chromium, screenshot
 from tests.web.site import WebProcess
 
@@ -22,8 +26,13 @@ EVIL = "<script>document.title='broken'</script><img src=x onerror=\"document.ti
 
 
 @pytest.fixture(scope="module")
-def web(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
-    with approval_site(tmp_path_factory.mktemp("approval"), empty_database(redis_server)) as site:
+def site_redis(redis_server: EmbeddedRedis) -> str:
+    return empty_database(redis_server)
+
+
+@pytest.fixture(scope="module")
+def web(site_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
+    with approval_site(tmp_path_factory.mktemp("approval"), site_redis) as site:
         yield site
 
 
@@ -88,6 +97,18 @@ def pictures(browser: Any, folder: Path, name: str) -> None:
         screenshot(browser, folder / f"{name}-{width}.png", width=width)
 
 
+@contextlib.contextmanager
+def client_of(redis_url: str) -> Iterator[Client]:
+    """A client beside the site."""
+    app = Celery("beside", broker=redis_url, backend=redis_url, set_as_current=False)
+    orchestration = Orchestration(app, config=FOLDER / "purchases" / "workflows")
+    try:
+        yield Client(app)
+    finally:
+        orchestration.runtime.close()
+        app.close()
+
+
 def test_asked_for_and_approved(web: WebProcess, browser: Any, tmp_path: Path) -> None:
     person = Person(browser, web.url)
     person.log_in("ann")
@@ -146,6 +167,30 @@ def test_the_admin(web: WebProcess, browser: Any, tmp_path: Path) -> None:
     person.go("/admin/orchestration/outboxentry/")
     person.wait_for("#result_list", "Sent")
     pictures(browser, tmp_path, "admin-outbox")
+
+
+def test_ten_thousand_runs_and_a_run_of_two_thousand_events(
+    web: WebProcess, site_redis: str, browser: Any, tmp_path: Path
+) -> None:
+    person = Person(browser, web.url)
+    with client_of(site_redis) as client:
+        long = client.start_workflow("purchases:approve", {"purchase": 999, "remind_after": "5ms"}, id="long")
+        for number in range(10_000):
+            client.start_workflow(
+                "purchases:approve", {"purchase": 0, "remind_after": "1h"}, id=f"many-{number:05}",
+                start_delay=timedelta(days=1),
+            )  # fmt: skip
+        wait_until(lambda: long.describe().history_length >= 2000, deadline_s=200, every_s=0.5)
+        long.pause("long enough")
+    person.log_in("root", "/admin/login/?next=/admin/orchestration/run/")
+    person.wait_for("#result_list", "many-09999")
+    assert "10,0" in person.find(".orc-counts").text.replace("100", "10,0")
+    pictures(browser, tmp_path, "many")
+    person.go("/admin/orchestration/run/?q=long")
+    person.find("#result_list tbody a").click()
+    person.wait_for(".orc-facts", "paused")
+    person.wait_for(".orc-timeline", "purchases:remind")
+    pictures(browser, tmp_path, "long")
 
 
 def test_the_example_protects_itself(web: WebProcess) -> None:
