@@ -177,12 +177,12 @@ def test_redis_away_costs_one_short_wait_and_nothing_is_lost(
     served: Shop, tables: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from orchestration.integrations.django import sending, start_workflow
-    from orchestration.store.connection import RedisConnection
+    from orchestration.store.opening import open_connection
     from orchestration.tasks.runtime import Runtime
     from tests.web.shop.celery import orchestration
 
     def away(_: Any) -> Runtime:
-        connection = RedisConnection("redis://127.0.0.1:1/0", patience_s=0.2, connect_s=0.2)
+        connection = open_connection("redis://127.0.0.1:1/0", patience_s=0.2, connect_s=0.2)
         return Runtime(orchestration.app, orchestration.settings, orchestration.registry, connection)
 
     monkeypatch.setattr(sending, "impatient_runtime", away)

@@ -36,7 +36,7 @@ from orchestration.integrations.django.application import DjangoOrchestration, p
 from orchestration.integrations.django.calls import unpack_message, unpack_start
 from orchestration.integrations.django.conf import DjangoSettings
 from orchestration.integrations.django.models import OutboxEntry
-from orchestration.store.connection import RedisConnection
+from orchestration.store.opening import open_connection
 from orchestration.tasks.app import Orchestration
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.starts import start
@@ -237,7 +237,7 @@ def impatient_runtime(orchestration: Orchestration) -> Runtime:
         return orchestration.runtime
     orchestration.app.finalize()
     settings = orchestration.settings
-    connection = RedisConnection(
+    connection = open_connection(
         settings.redis_url, patience_s=_PATIENCE_S, connect_s=min(settings.connect_timeout_ms / 1000, _PATIENCE_S),
         name="orchestration-outbox",
     )  # fmt: skip
