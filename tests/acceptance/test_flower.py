@@ -6,6 +6,7 @@ import contextlib
 import html
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -15,9 +16,10 @@ from tornado.web import create_signed_value
 from orchestration import ScheduleAction, ScheduleSpec
 from orchestration.client import WorkflowHandle
 from orchestration.dashboard.routes import API, PAGES
+from orchestration.embedded import EmbeddedRedis
 from tests.support.flower import LOGIN, Flower, start_flower
 from tests.support.gallery import MARKUP, gallery, hang_gallery, order
-from tests.support.projects import Deployment
+from tests.support.projects import Deployment, deployed
 from tests.support.waiting import wait_until
 
 project = gallery()
@@ -390,3 +392,20 @@ def test_flowers_own_list_says_which_workflow_a_task_is_for(flowers: dict[str, F
         return {task["name"] for task in tasks if task["kwargs"] == "workflow order-21 (shop:order)"}
 
     wait_until(lambda: named() >= told, deadline_s=30, message=lambda: str(named()))
+
+
+@pytest.mark.slow
+def test_without_redis_pages_and_api_say_so(second_redis: EmbeddedRedis, tmp_path: Path) -> None:
+    """Nothing hangs: whoever looks is told within seconds, and the event loop goes on meanwhile."""
+    with (
+        deployed(gallery(), tmp_path, second_redis.url) as deployment,
+        start_flower(deployment, f"--basic-auth={LOGIN}") as flower,
+    ):  # fmt: skip
+        assert flower.get("/workflows", login=LOGIN).status == 200
+        second_redis.stop()
+        page = flower.get("/workflows", login=LOGIN)
+        assert page.status == 503
+        assert "no reply from Redis" in page.text
+        answer = flower.get("/api/workflows", login=LOGIN)
+        assert (answer.status, answer.json["error"]["kind"]) == (503, "StoreUnavailableError")
+        assert flower.get("/workflows/static/workflows.css").status == 200
