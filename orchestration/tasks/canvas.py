@@ -29,7 +29,7 @@ from orchestration.tasks.attempts import Attempts
 from orchestration.tasks.dispatch import read_open
 from orchestration.tasks.effects import read_activity
 from orchestration.tasks.foreign.links import report_links
-from orchestration.tasks.foreign.results import StoredResult, StoredResults
+from orchestration.tasks.foreign.results import ResultsAwayError, StoredResult, StoredResults
 from orchestration.tasks.messages import MARK, AttemptMark, attempt_task_id
 from orchestration.tasks.outcomes import completed_item
 from orchestration.tasks.runtime import Runtime
@@ -92,10 +92,14 @@ class Canvases:
         """A task of a canvas has failed.
 
         Returns:
-            False when its error is not in the result backend yet.
+            False when its error is not in the result backend yet, or that does not answer.
         """
         namespace, attempt = decode_token(token)
-        stored = self._results.read("", task_id)
+        try:
+            stored = self._results.read("", task_id)
+        except ResultsAwayError as error:
+            logger.warning("%s", error)
+            return False
         if stored.is_ready:
             self._settle(namespace, attempt, stored)
         return stored.is_ready

@@ -20,7 +20,7 @@ from orchestration.tasks.dispatch import dispatch_attempt, read_open
 from orchestration.tasks.effects import Activity, read_activity
 from orchestration.tasks.foreign.consumers import Consumers
 from orchestration.tasks.foreign.reports import Reports
-from orchestration.tasks.foreign.results import StoredResult
+from orchestration.tasks.foreign.results import ResultsAwayError, StoredResult
 from orchestration.tasks.messages import attempt_task_id
 from orchestration.tasks.runtime import Runtime
 from orchestration.types import RunId
@@ -196,7 +196,11 @@ class Unclaimed:
         if not activity.may_be_foreign(self._runtime):
             return False
         known = _Known(attempt, activity.task, attempt_task_id(attempt))
-        stored = self._reports.results.read(known.task, known.task_id)
+        try:
+            stored = self._reports.results.read(known.task, known.task_id)
+        except ResultsAwayError as error:
+            logger.warning("%s", error)
+            return None
         if stored.state == states.PENDING:
             name, _ = self._runtime.messages.destination(activity.task, activity.queue)
             if self._queue_length(name) != 0:

@@ -18,7 +18,7 @@ from orchestration.tasks.attempts import Attempts
 from orchestration.tasks.effects import Activity, read_activity
 from orchestration.tasks.engine import Engine
 from orchestration.tasks.foreign.links import REPORT_FAILURE_TASK, REPORT_TASK
-from orchestration.tasks.foreign.results import StoredResult, StoredResults, completed
+from orchestration.tasks.foreign.results import ResultsAwayError, StoredResult, StoredResults, completed
 from orchestration.tasks.messages import attempt_task_id
 from orchestration.tasks.outcomes import Outcome, completed_item, failed_item
 from orchestration.tasks.runtime import Runtime
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 _NOBODY = "-"
 _STORED_WITHIN_MS = 2_000
 """A worker publishes the link of a success before it stores the result: so long it is left where it is."""
+
+_LONGEST_PAUSE_S = 30.0
 
 _FAILS = "scheduled,external"
 """States in which the failure of an attempt counts: one that is claimed is reported by the worker that runs it."""
@@ -64,6 +66,9 @@ class Reports:
         Args:
             token: Of the attempt.
             task_id: The Celery task that has failed: the attempt's, or one of the canvas that it stands for.
+
+        Raises:
+            ResultsAwayError: The result backend does not answer.
         """
         namespace, attempt = decode_token(token)
         activity = self._noted(namespace, attempt)
@@ -160,8 +165,12 @@ def register_reports(orchestration: Any) -> None:
         _take(lambda: orchestration.parts.reports.completed(attempt, result))
 
     def report_failure(self: Any, task_id: str, *, attempt: str) -> None:
-        del self
-        _take(lambda: orchestration.parts.reports.failed(attempt, task_id))
+        try:
+            _take(lambda: orchestration.parts.reports.failed(attempt, task_id))
+        except ResultsAwayError as error:  # whether it may be tried again is said there
+            logger.warning("report put off: %s", error)
+            countdown = min(0.1 * 2 ** min(self.request.retries, 10), _LONGEST_PAUSE_S)
+            raise self.retry(countdown=countdown, max_retries=None) from error
 
     app.task(report, name=REPORT_TASK, **options)
     app.task(report_failure, name=REPORT_FAILURE_TASK, **options)

@@ -18,9 +18,13 @@ from orchestration.core.failures import failure_of
 from orchestration.errors import ApplicationError, EncodeError, PayloadTooLargeError
 from orchestration.tasks.outcomes import Outcome
 
-__all__ = ["StoredResult", "StoredResults"]
+__all__ = ["ResultsAwayError", "StoredResult", "StoredResults"]
 
 logger = logging.getLogger(__name__)
+
+
+class ResultsAwayError(Exception):
+    """The result backend does not answer: what it has is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +110,18 @@ class StoredResults:
         self._app = app
 
     def read(self, task: str, task_id: str) -> StoredResult:
-        """What is stored of one task; ``PENDING`` also where the backend cannot be asked, or not be understood."""
-        return self.read_many({task_id: task}).get(task_id, StoredResult(states.PENDING, None))
+        """What is stored of one task; ``PENDING`` also where there is no backend to ask, or it cannot be understood.
+
+        Raises:
+            ResultsAwayError: The backend does not answer.
+        """
+        found: dict[str, StoredResult] = {}
+        for backend, task_ids in self._by_backend({task_id: task}):
+            try:
+                found = _read(backend, task_ids)
+            except Exception as error:
+                raise ResultsAwayError(f"the result of task {task_id} cannot be read: {error}") from error
+        return found.get(task_id, StoredResult(states.PENDING, None))
 
     def read_many(self, tasks: Mapping[str, str]) -> dict[str, StoredResult]:
         """What is stored of some tasks, in one round trip where the backend has many at once.

@@ -150,6 +150,25 @@ def test_a_task_that_was_replaced_is_reported_later() -> None:
     assert outcome_of(traced(Ignore()), "shop:price", 100).kind == "failed"
 
 
+def test_a_failure_is_not_taken_in_while_the_result_backend_is_away(
+    messages: Messages, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    app, asked = messages._app, []
+    original = app.backend.get_task_meta
+
+    def away_at_first(task_id: str, **options: Any) -> Any:
+        asked.append(task_id)
+        if len(asked) == 1:
+            raise ConnectionError("reset by peer")
+        return original(task_id, **options)
+
+    monkeypatch.setattr(app.backend, "get_task_meta", away_at_first)
+    token = encode_token("default", mark().attempt)
+    app.tasks["orchestration.report_failure"].apply(args=["some-task"], kwargs={"attempt": token})
+    assert asked == ["some-task"] * 2
+    assert "report put off: the result of task some-task cannot be read: reset by peer" in caplog.text
+
+
 def test_a_report_that_is_none_is_dropped_with_an_error(
     messages: Messages, caplog: pytest.LogCaptureFixture
 ) -> None:
