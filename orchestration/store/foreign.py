@@ -47,7 +47,7 @@ class Foreign(Aggregate):
             attempt: The attempt.
             queue: Where its message was, as :meth:`orchestration.store.attempts.Attempts.claim` calls it; empty when
                 unknown.
-            leftover: Whose result the sweep is to give back when it is not needed any more.
+            leftover: Whose result the sweep is to give back when it is not needed any more; empty: it is still needed.
             delay_ms: When that is.
         """
         keys = self._keyspace.of_run(attempt.run_id)

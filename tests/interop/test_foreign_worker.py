@@ -193,7 +193,9 @@ def test_workers_with_the_extension_publish_no_report(running: Deployment, redis
         assert outcome(deployment, "pack", "pack", 2) == {"result": {"retries": 2}}
         assert "Task orchestration.report" not in worker.log()
         with contextlib.closing(redis.Redis.from_url(redis_url)) as client:
-            # That of each workflow is kept, as everybody's who waits for it.
-            assert len(list(client.scan_iter("celery-task-meta-*"))) == 3
+            # That of each workflow is kept, as everybody's who waits for it; it is stored a moment after its end.
+            results = client.keys
+            wait_until(lambda: len(results("celery-task-meta-*")) >= 3, deadline_s=30)
+            assert len(results("celery-task-meta-*")) == 3
         assert outcome(deployment, "invoice", ["apple", "pear"]) == {"result": 500}
         assert "Task orchestration.report[" in worker.log(), "it came from what the task was replaced by"

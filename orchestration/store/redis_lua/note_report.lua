@@ -4,7 +4,7 @@
 -- KEYS[3]  leftovers  zset  <shard>:leftovers
 -- ARGV[1]  member    string <run>/<seq>
 -- ARGV[2]  queue     string where its message was; empty: not known
--- ARGV[3]  leftover  string task id and name of the task whose result has been stored
+-- ARGV[3]  leftover  string task id and name of the task whose result has been stored; empty: none
 -- ARGV[4]  delay_ms  int    until the result is deleted: it may be stored after the report has been sent
 -- Returns  {"ok"}
 -- Holds    the frontier only moves on
@@ -18,5 +18,5 @@ if sent and queue ~= '' then
   local seen = redis.call('HGET', frontier, queue)
   if not seen or tonumber(seen) < tonumber(sent) then redis.call('HSET', frontier, queue, sent) end
 end
-redis.call('ZADD', leftovers, int(now_ms() + delay_ms), leftover)
+if leftover ~= '' then redis.call('ZADD', leftovers, int(now_ms() + delay_ms), leftover) end
 return {'ok'}

@@ -71,10 +71,14 @@ class Reports:
             ResultsAwayError: The result backend does not answer.
         """
         namespace, attempt = decode_token(token)
-        activity = self._noted(namespace, attempt)
+        activity = self._activity(namespace, attempt)
         task, target = (activity.task, activity.target) if activity else ("", "the task")
         stored = self.results.read(task, task_id)
-        return self.end(namespace, attempt, stored.outcome(target, self._runtime.settings.value_limit_bytes))
+        self._note(namespace, attempt, activity, deletes=False)
+        delivery = self.end(namespace, attempt, stored.outcome(target, self._runtime.settings.value_limit_bytes))
+        # Not before: a report that is put back has to find there once more why the task has failed.
+        self._note(namespace, attempt, activity)
+        return delivery
 
     def found(self, namespace: str, attempt: AttemptId, stored: StoredResult) -> Delivery:
         """The result of an attempt has been found by the sweep, and nobody had reported it.
@@ -137,17 +141,25 @@ class Reports:
 
     def _noted(self, namespace: str, attempt: AttemptId) -> Activity | None:
         """What is reported, once the report has been noted; None when it is closed."""
+        activity = self._activity(namespace, attempt)
+        self._note(namespace, attempt, activity)
+        return activity
+
+    def _activity(self, namespace: str, attempt: AttemptId) -> Activity | None:
         if namespace not in self._runtime.namespaces:
             return None  # refused when it is settled
-        store = self._runtime.store(namespace)
-        found = store.attempts.read(attempt.run_id, attempt.seq)
-        activity = read_activity(found[0]) if found else None
+        found = self._runtime.store(namespace).attempts.read(attempt.run_id, attempt.seq)
+        return read_activity(found[0]) if found else None
+
+    def _note(self, namespace: str, attempt: AttemptId, activity: Activity | None, *, deletes: bool = True) -> None:
+        if namespace not in self._runtime.namespaces:
+            return
         task, queue = "", ""
         if activity is not None:
             task, queue = activity.task, self._runtime.messages.destination(activity.task, activity.queue)[1]
-        leftover = f"{attempt_task_id(attempt)} {task}"
+        leftover = f"{attempt_task_id(attempt)} {task}" if deletes else ""
+        store = self._runtime.store(namespace)
         store.foreign.note_report(attempt, queue=queue, leftover=leftover, delay_ms=_STORED_WITHIN_MS)
-        return activity
 
 
 def register_reports(orchestration: Any) -> None:

@@ -163,9 +163,17 @@ def test_a_failure_is_not_taken_in_while_the_result_backend_is_away(
         return original(task_id, **options)
 
     monkeypatch.setattr(app.backend, "get_task_meta", away_at_first)
-    token = encode_token("default", mark().attempt)
+    attempt = mark().attempt
+    token = encode_token("default", attempt)
+    done: list[str] = []
+    foreign = app.orchestration.runtime.store("default").foreign
+    noted = {True: "delete", False: "note"}
+    monkeypatch.setattr(foreign, "note_report", lambda *_, leftover, **__: done.append(noted[bool(leftover)]))
+    reports = app.orchestration.parts.reports
+    monkeypatch.setattr(reports, "end", lambda *_: done.append("end"))
     app.tasks["orchestration.report_failure"].apply(args=["some-task"], kwargs={"attempt": token})
     assert asked == ["some-task"] * 2
+    assert done == ["note", "end", "delete"], "its error is kept until it has been taken in"
     assert "report put off: the result of task some-task cannot be read: reset by peer" in caplog.text
 
 
