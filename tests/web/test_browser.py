@@ -174,17 +174,17 @@ def test_ten_thousand_runs_and_a_run_of_two_thousand_events(
 ) -> None:
     person = Person(browser, web.url)
     with client_of(site_redis) as client:
-        long = client.start_workflow("purchases:approve", {"purchase": 999, "remind_after": "5ms"}, id="long")
         for number in range(10_000):
             client.start_workflow(
                 "purchases:approve", {"purchase": 0, "remind_after": "1h"}, id=f"many-{number:05}",
                 start_delay=timedelta(days=1),
             )  # fmt: skip
+        long = client.start_workflow("purchases:approve", {"purchase": 999, "remind_after": "5ms"}, id="long")
         wait_until(lambda: long.describe().history_length >= 2000, deadline_s=200, every_s=0.5)
         long.pause("long enough")
     person.log_in("root", "/admin/login/?next=/admin/orchestration/run/")
     person.wait_for("#result_list", "many-09999")
-    assert "10,0" in person.find(".orc-counts").text.replace("100", "10,0")
+    assert int(person.find(".orc-counts b").text) > 10_000
     pictures(browser, tmp_path, "many")
     person.go("/admin/orchestration/run/?q=long")
     person.find("#result_list tbody a").click()

@@ -173,6 +173,30 @@ def test_many_senders_at_once_keep_the_order(served: Shop, tables: Any) -> None:
     assert handle.result(timeout=30) == {"found": list(range(30))}
 
 
+def test_a_large_transaction_is_sent_in_few_passes(
+    shop: Shop, tables: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db import transaction
+
+    from orchestration.integrations.django import client, sending, signal, start_workflow
+
+    passes: list[Any] = []
+    real = sending.send_due
+    monkeypatch.setattr(sending, "send_due", lambda *args, **kw: passes.append(1) or real(*args, **kw))
+    names = [new_id() for _ in range(60)]
+    with pytest.raises(ChangedMindError), transaction.atomic(using=PRIVATE):
+        start_workflow("orders:collect", 9, id="rolled-back", using=PRIVATE)
+        raise ChangedMindError
+    with transaction.atomic(using=PRIVATE):
+        for name in names:
+            start_workflow("orders:collect", 9, id=name, using=PRIVATE)
+            signal(name, "number", {"n": 1}, using=PRIVATE)
+    assert len(passes) <= 3
+    assert {row.state for row in tables.objects.using(PRIVATE).all()} == {"sent"}
+    for name in names:
+        client().get_workflow(name).terminate()
+
+
 def test_redis_away_costs_one_short_wait_and_nothing_is_lost(
     served: Shop, tables: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

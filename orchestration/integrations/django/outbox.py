@@ -23,7 +23,7 @@ from orchestration.faults import fault
 from orchestration.integrations.django.application import DjangoOrchestration, project_orchestration
 from orchestration.integrations.django.calls import pack_message, pack_start
 from orchestration.integrations.django.models import OutboxEntry, new_request_id
-from orchestration.integrations.django.sending import send_soon
+from orchestration.integrations.django.sending import send_soon, want
 from orchestration.store.keys import check_workflow_id
 from orchestration.tasks.app import Orchestration
 from orchestration.tasks.starts import check_start
@@ -175,4 +175,5 @@ def _add(using: str, **fields: Any) -> None:
     entry = OutboxEntry(**fields)
     entry.save(using=using, force_insert=True)
     fault("after_outbox_insert")
+    want(using, entry.namespace, entry.workflow_id)
     transaction.on_commit(lambda: send_soon(using, entry.namespace, entry.workflow_id), using=using, robust=True)

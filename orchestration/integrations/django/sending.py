@@ -41,13 +41,14 @@ from orchestration.tasks.app import Orchestration
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.starts import start
 
-__all__ = ["Pass", "prompt_client", "prompt_runtime", "remove_old", "send_due", "send_soon"]
+__all__ = ["Pass", "prompt_client", "prompt_runtime", "remove_old", "send_due", "send_soon", "want"]
 
 logger = logging.getLogger(__name__)
 
 _PATIENCE_S: Final = 2.0
 _QUIET_S: Final = 5.0
 _FOLLOWERS: Final = 500
+_MOST_WANTED: Final = 500
 _FIRST_PAUSE: Final = timedelta(seconds=1)
 _LONGEST_PAUSE: Final = timedelta(minutes=5)
 _HOPELESS: Final = (WorkflowAlreadyStartedError, WorkflowClosedError, PayloadError, ValueError, TypeError)
@@ -228,7 +229,6 @@ class _Process:
 
 _process: _Process | None = None
 _lock = threading.Lock()
-_wanted = threading.local()
 
 
 def impatient_runtime(orchestration: Orchestration) -> Runtime:
@@ -268,13 +268,27 @@ def prompt_runtime() -> Runtime:
     return _this_process(project_orchestration()).runtime
 
 
-def send_soon(using: str, namespace: str, workflow_id: str) -> None:
-    """Send what this process has just committed of a workflow, if that goes at once; else a worker does it.
+def want(using: str, namespace: str, workflow_id: str) -> None:
+    """Note that a transaction has something for a workflow; :func:`send_soon` is called when it has committed."""
+    wanted = _wanted(using)
+    if len(wanted) >= _MOST_WANTED:  # of transactions that were rolled back; whatever is dropped, workers send
+        wanted.clear()
+    wanted[namespace, workflow_id] = None
 
-    A failure is no error of the request: the entry is kept. While the store is away, nothing is tried for five
-    seconds, so that requests do not wait for it one after the other.
+
+def send_soon(using: str, namespace: str, workflow_id: str) -> None:
+    """Send what this process has just committed, if that goes at once; else a worker does it.
+
+    Called for each entry of a transaction; the first call sends those of all. A failure is no error of the request:
+    the entry is kept. While the store is away, nothing is tried for five seconds, so that requests do not wait for it
+    one after the other.
     """
     fault("after_outbox_commit")
+    wanted = _wanted(using)
+    if (namespace, workflow_id) not in wanted:
+        return
+    names = list(wanted)
+    wanted.clear()
     orchestration = project_orchestration()
     settings = orchestration.django if isinstance(orchestration, DjangoOrchestration) else DjangoSettings()
     if not settings.outbox_immediate:
@@ -283,7 +297,7 @@ def send_soon(using: str, namespace: str, workflow_id: str) -> None:
     if time.monotonic() < process.quiet_until:
         return
     try:
-        done = send_due(process.runtime, using, settings, only=[(namespace, workflow_id)])
+        done = _send_these(process.runtime, using, settings, names)
     except (DatabaseError, OrchestrationError) as error:
         process.quiet_until = time.monotonic() + _QUIET_S
         logger.warning("the outbox is left to the workers: %s", error, extra={"database": using})
@@ -291,6 +305,20 @@ def send_soon(using: str, namespace: str, workflow_id: str) -> None:
     if done.away is not None:
         process.quiet_until = time.monotonic() + _QUIET_S
         logger.warning("the outbox is left to the workers: %s", done.away, extra={"database": using})
+
+
+def _send_these(runtime: Runtime, using: str, settings: DjangoSettings, names: list[tuple[str, str]]) -> Pass:
+    """Several passes, for two seconds at most: behind them waits whoever made the request."""
+    end = time.monotonic() + _PATIENCE_S
+    while True:
+        done = send_due(runtime, using, settings, only=names)
+        if done.away is not None or not (done.is_full and done.sent) or time.monotonic() > end:
+            return done
+
+
+def _wanted(using: str) -> dict[tuple[str, str], None]:
+    found: dict[tuple[str, str], None] = connections[using].__dict__.setdefault("_orchestration_wanted", {})
+    return found
 
 
 def _this_process(orchestration: Orchestration) -> _Process:
