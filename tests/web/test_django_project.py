@@ -150,3 +150,24 @@ def test_a_test_case_of_a_project(shop: Shop, tables: Any) -> None:
     unittest.defaultTestLoader.loadTestsFromTestCase(Case).run(outcome)
     assert outcome.testsRun == 1
     assert not outcome.errors + outcome.failures, outcome.errors + outcome.failures
+
+
+@pytest.mark.parametrize(
+    ("where", "closed"), [("function", 2), ("process", 2), ("local", 1), ("async process", 0)]
+)
+def test_old_connections_are_closed_around_code_of_definitions(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, where: str, closed: int
+) -> None:
+    """In an event loop nothing is closed: the thread of the loop has no connections, and may not wait for one."""
+    from django import db
+
+    from tests.web.shop.celery import orchestration
+
+    calls: list[str] = []
+    monkeypatch.setattr(db, "close_old_connections", lambda: calls.append("old"))
+    monkeypatch.setattr(db.connections, "close_all", lambda: calls.append("all"))
+    with orchestration.runtime.around_code(where):
+        assert calls == ["old"][:closed]
+    assert calls.count("old") == closed
+    assert calls.count("all") == (where == "local")
+

@@ -24,6 +24,9 @@ FOLDER = ROOT / "examples" / "flask_approval"
 
 project = Project(namespace="extra")
 project.entry("context", "function.python", callable="tests.web.flask_code:where_am_i")
+project.entry("async", "process.python", callable="tests.web.flask_code:async_process")
+project.entry("ordinary", "process.python", callable="tests.web.flask_code:OrdinaryProcess")
+host = project.host()
 calls = project.workflow(
     "calls",
     """
@@ -100,6 +103,10 @@ def test_code_of_definitions_runs_in_the_context_of_the_application(site: Site) 
 
     client = Client(site.app.extensions["orchestration"])
     assert client.execute_workflow(calls, timeout=30) == ["shop ACME", "shop ACME"]
+    for entry in ("extra:async", "extra:ordinary"):
+        process = client.spawn(entry, host)
+        process.send("where")
+        assert process.result(timeout=30) == "shop ACME"
 
 
 def test_the_commands(site: Site) -> None:
