@@ -77,15 +77,20 @@ def test_a_consumer_outlives_a_restart_of_the_broker(
     url = second_rabbitmq.fresh_url()
     with deployed(project, tmp_path, redis_url, broker_url=url, celery=kind) as deployment:
         deployment.worker()
-        publish(deployment.client, slow, "1s")
-        wait_until(lambda: read_notes(tmp_path, "slow"), deadline_s=20)
         for number in range(20):
             assert publish(deployment.client, "app:idle", number)["ok"]
+        if kind:
+            wait_until(lambda: all(map(second_rabbitmq.has_written, ("idle", "slow"))), deadline_s=20, every_s=0.1)
+        publish(deployment.client, slow, "2s")
+        wait_until(lambda: read_notes(tmp_path, "slow"), deadline_s=20, message="in hand")
         second_rabbitmq.kill()
         second_rabbitmq.start()
-        wait_until(lambda: deployment.client.call("app:info", "app:idle", timeout=60)["message_count"] == 20,
-                   deadline_s=60, every_s=0.2)  # fmt: skip
-        wait_until(lambda: read_notes(tmp_path, "slow").count(["ends"]) >= 2, deadline_s=60)
+
+        def info() -> Any:
+            return deployment.client.call("app:info", "app:idle", timeout=60)
+
+        wait_until(lambda: info()["message_count"] == 20, deadline_s=60, every_s=0.2, message=lambda: f"{info()}")
+        wait_until(lambda: read_notes(tmp_path, "slow").count(["ends"]) >= 2, deadline_s=60, message="again")
         publish(deployment.client, slow, "1ms")
         wait_until(lambda: deployment.client.call("app:info", slow, timeout=10)["message_count"] == 0, deadline_s=30)
 

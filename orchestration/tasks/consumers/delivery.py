@@ -71,6 +71,8 @@ class Delivery:
         if found.get("priority") == 0:  # what kombu writes when nothing was said
             del found["priority"]
         found |= {str(name): value for name, value in self._message.headers.items()}
+        if tried := attempts_of(self._message.headers):  # those that RabbitMQ has counted among them
+            found[ATTEMPTS] = tried
         return {name: value for name, value in found.items() if isinstance(value, str | int | float | bool)}
 
     def settle(self, how: str) -> None:
