@@ -107,7 +107,7 @@ class ClusterConnection(Patient):
             StoreUnavailableError: No reply within the patience.
         """
         name = str(command[0])
-        key = None if name in _WITHOUT_KEY else command[1]
+        key = None if name in _WITHOUT_KEY else command[3 if name == "EVAL" else 1]
         return self._patiently(lambda: self._follow(key, _command(command)), name)
 
     def pipeline(self, commands: Sequence[Sequence[Any]]) -> list[Any]:

@@ -64,6 +64,8 @@ def test_all_that_workflows_do_on_all_nodes(deploy: Deploy, redis_cluster: Clust
     deployment = deploy(redis_cluster)
     run_errands(deployment.client, 8)
     assert not deployment.orchestration.runtime.messages.atomic
+    broken = [found for found in deployment.client.doctor() if "failed" in found.message or "refuse" in found.message]
+    assert not broken, "the doctor can ask a cluster"
     assert sum(bool(node.ask("KEYS", "orc:{default.*}:run:*")) for node in redis_cluster.nodes) == 3
 
 
