@@ -42,7 +42,7 @@ def shop_worker(deployment: Deployment, **options: Any) -> WorkerProcess:
     """Start a worker of the shop; other arguments are those of ``start_worker``."""
     url = deployment.redis_url
     env = {
-        "SHOP_BROKER_URL": url, "SHOP_RESULT_BACKEND": url, "SHOP_LEDGER": str(deployment.folder),
+        "SHOP_BROKER_URL": deployment.broker_url, "SHOP_RESULT_BACKEND": url, "SHOP_LEDGER": str(deployment.folder),
         "SHOP_BEAT_FILE": str(deployment.folder / "beat"), **options.pop("env", {}),
     }  # fmt: skip
     options.setdefault("pool", "prefork")
