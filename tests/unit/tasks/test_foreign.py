@@ -186,3 +186,20 @@ def test_a_report_that_is_none_is_dropped_with_an_error(
     token = encode_token("elsewhere", mark().attempt)
     app.tasks["orchestration.report_failure"].apply(args=["id"], kwargs={"attempt": token}, throw=True)
     assert "'elsewhere', which no workflow here is kept in" in caplog.text
+
+
+def test_where_celery_sends_a_task_is_known(messages: Messages) -> None:
+    app = messages._app
+    assert messages.destination("shop.price", "") == ("celery", "celery")
+    assert messages.destination("shop.price", "shop") == ("shop", "shop")
+    app.amqp.queues.add("topical", exchange="news", exchange_type="topic", routing_key="news.of")
+    app.conf.task_routes = {
+        "shop.*": {"queue": "routed"}, "mail.*": {"exchange": "mails", "routing_key": "out"},
+        "news.*": {"queue": "topical"},
+    }  # fmt: skip
+    app.amqp.flush_routes()
+    del app.amqp.__dict__["router"]
+    assert messages.destination("shop.price", "") == ("routed", "routed")
+    assert messages.destination("shop.price", "shop") == ("shop", "shop"), "what the activity says wins"
+    assert messages.destination("mail.send", "") == ("", "out"), "no queue is named"
+    assert messages.destination("news.print", "") == ("topical", "news.of")
