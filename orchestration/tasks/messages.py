@@ -255,6 +255,8 @@ class Messages:
             with self._capture() as (producer, capture):
                 for send in sends:
                     send(producer)
+        except QueueNotFound as error:
+            raise StoreUnavailableError(f"a message cannot be sent from this process: {error}") from error
         except self.broker_errors as error:
             raise StoreUnavailableError(f"Redis, which is the broker too, does not answer: {error}") from error
         return Pushes(self._broker_database or 0, tuple(capture.commands))
@@ -286,6 +288,9 @@ class Messages:
             try:
                 for send in sends:
                     send(producer)
+            except QueueNotFound as error:  # a KeyError, which with Redis is one of the broker's own
+                logger.error("a message cannot be sent from this process, and is left to the sweep: %s", error)
+                return False
             except self.broker_errors as error:
                 logger.warning("the broker is away, messages are left to the sweep: %s", error)
                 return False

@@ -13,7 +13,7 @@ from kombu.exceptions import EncodeError
 
 from orchestration import Orchestration
 from orchestration.embedded import EmbeddedRedis
-from orchestration.errors import ApplicationError
+from orchestration.errors import ApplicationError, StoreUnavailableError
 from orchestration.store.attempts import AttemptId
 from orchestration.tasks.foreign.links import report_links
 from orchestration.tasks.foreign.results import StoredResult, StoredResults
@@ -84,6 +84,18 @@ def test_the_binding_of_the_reports_is_there_before_the_first_attempt(messages: 
     with messages._app.connection_for_write() as connection:
         members = connection.default_channel.client.smembers("_kombu.binding.celery")
     assert len(members) == 1
+
+
+def test_a_queue_that_is_not_there_is_not_said_to_be_a_broker_that_is_away(
+    messages: Messages, caplog: pytest.LogCaptureFixture
+) -> None:
+    messages._app.conf.task_create_missing_queues = False
+    send = messages.resume("default", "00" + "a" * 30, queue="nowhere")
+    assert not messages.publish(send)
+    assert "Queue 'nowhere' missing from task_queues" in caplog.text
+    assert "the broker is away" not in caplog.text
+    with pytest.raises(StoreUnavailableError, match=r"^a message cannot be sent .* missing from task_queues"):
+        messages.pushes(send)
 
 
 def test_links_add_little_to_a_message(messages: Messages) -> None:
