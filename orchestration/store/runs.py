@@ -283,7 +283,7 @@ class Runs(RunReads):
             entry: Its contents.
             timer: Member of the timer that asks for it, which must be due; empty when a person asks.
             following: The run that takes its place, made by :meth:`Chains.pack`; empty: none.
-            unbegun: Only if nothing of it has been done yet.
+            unbegun: Only if nothing of it has been done yet, and nobody is at its first step.
 
         Returns:
             ``ended``, ``closed`` with the status it had, ``early``, or ``begun``.

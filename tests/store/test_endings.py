@@ -169,6 +169,27 @@ def test_a_run_that_has_begun_in_time_does_not_expire(backend: Backend, runs: Ru
     assert backend.store.runs.take_lease(run_id, "me").lease is not None
 
 
+def test_a_first_step_that_is_being_made_is_a_beginning(backend: Backend, runs: Runs) -> None:
+    run_id = runs.started(expires_ms=5_000)
+    timer = f"{run_id}/expire"
+    backend.pass_time(4_000)
+    lease = backend.store.runs.take_lease(run_id, "me").lease
+    assert lease is not None
+    backend.pass_time(1_001)
+
+    def end(timer: str = "") -> str:
+        details = ["not wanted", ""]
+        return backend.store.runs.end(
+            run_id, status="cancelled", code=75, details=details, timer=timer, unbegun=True
+        ).status
+
+    with backend.unchanged():
+        assert end() == "begun", "it is asked to cancel, and may clean up"
+        assert end(timer) == "early"
+    backend.pass_time(backend.store.options.lease_ms)
+    assert end(timer) == "ended", "its holder is gone, and nobody begins it any more"
+
+
 def test_an_early_end_takes_the_expiry_off(backend: Backend, runs: Runs) -> None:
     run_id = runs.started(expires_ms=5_000)
     backend.store.runs.end(run_id, status="terminated", code=75, details=[])

@@ -33,7 +33,7 @@
 -- ARGV[10] grace_ms    int
 -- ARGV[11] timer       string member of the timer that asks for it, which must be due; empty: none
 -- ARGV[12] next        bytes  msgpack: the run that follows this one, see include next; empty: none
--- ARGV[13] unbegun     string 1: only if nothing of it has been done yet; empty: however far it is
+-- ARGV[13] unbegun     string 1: only if nothing has been done yet, and nobody is at it; empty: however far it is
 -- Returns  {"ended"} | {"closed", status} | {"early"} | {"begun"}
 -- Holds    raises the fence: a holder at work on the run cannot commit any more
 -- Cost     O(open commands)
@@ -48,7 +48,14 @@ local following = ARGV[12] ~= '' and cmsgpack.unpack(ARGV[12])
 local problem = following and next_problem(following)
 if problem then return redis.error_reply(problem) end
 local now = now_ms()
+-- A holder may be in the middle of the first step, and have done what no history tells yet.
+local held = false
+if ARGV[13] ~= '' then
+  local f = redis.call('HMGET', keys.record, 'length', 'owner', 'until')
+  held = f[1] == '0' and f[2] and f[2] ~= '' and tonumber(f[3]) > now
+end
 if timer ~= '' then
+  if held then return {'early'} end
   local due = redis.call('ZSCORE', keys.timers, timer)
   if due and tonumber(due) > now then return {'early'} end
   redis.call('ZREM', keys.timers, timer)
@@ -56,7 +63,7 @@ end
 local old = redis.call('HGET', keys.record, 'status')
 if not old then return {'closed', 'unknown'} end
 if not is_open(old) then return {'closed', old} end
-if ARGV[13] ~= '' and redis.call('HGET', keys.record, 'length') ~= '0' then return {'begun'} end
+if ARGV[13] ~= '' and (held or redis.call('HGET', keys.record, 'length') ~= '0') then return {'begun'} end
 
 append_end(keys, ARGV[3], ARGV[4], now)
 if ARGV[5] ~= '' then
