@@ -1,47 +1,32 @@
-"""A real headless Chromium of Debian's packages."""
+"""The tests' Chromium, as the tests of web frameworks use it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.browser import open_browser
+
 __all__ = ["chromium", "screenshot"]
 
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Any]:
-    """A driver of a browser with a profile of its own; it looks up nothing beside the pages it is given."""
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if program is None or driver is None:
-        if os.environ.get("CI"):
-            raise AssertionError("Chromium is missing: install Debian's packages chromium and chromium-driver")
-        pytest.skip("Chromium is not installed")
-    from selenium import webdriver
-
-    profile = Path(tempfile.mkdtemp(prefix="orchestration-browser-"))
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for flag in (
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-        "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
-        "--hide-scrollbars", "--force-color-profile=srgb", f"--user-data-dir={profile}",
-    ):  # fmt: skip
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    browser.set_page_load_timeout(60)
-    try:
-        yield browser
-    finally:
-        browser.quit()
-        shutil.rmtree(profile, ignore_errors=True)
+    """A driver of a browser with a profile of its own."""
+    with contextlib.ExitStack() as stack:
+        try:
+            browser = stack.enter_context(open_browser())
+        except FileNotFoundError as error:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(str(error))
+        browser.driver.set_page_load_timeout(60)
+        yield browser.driver
 
 
 def screenshot(browser: Any, path: Path, *, width: int, most_height: int = 2000) -> None:

@@ -34,8 +34,8 @@ class RefusedError(Exception):
 
 
 def _signal(handle: WorkflowHandle, given: dict[str, str], _by: str) -> str:
-    values = _json(given["value"], "The value") if given["value"].strip() else []
-    handle.signal(given["topic"], *(values if given["value"].strip() == "" else [values]))
+    payloads = [_json(given["value"], "The value")] if given["value"].strip() else []
+    handle.signal(given["topic"], *payloads)
     return f"Signal {given['topic']!r} has been sent."
 
 
