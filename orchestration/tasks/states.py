@@ -93,7 +93,7 @@ class StateKeeper:
                 logger.exception("states of Celery tasks put off")
 
     def turn(self, namespace: str, shard: ShardKeys) -> None:
-        """Look after the runs of a shard that are due, or some of them: the next sweep finds the others."""
+        """Look after the runs of a shard that are due, or some of them; then it has another turn at once."""
         store = self._runtime.store(namespace)
         held, run_ids = store.shown.take(shard, limit=_BATCH, hold_ms=_HOLD_MS)
         runs = [run_id for run_id in run_ids if "/" not in run_id]
@@ -102,6 +102,8 @@ class StateKeeper:
             if self._stop.is_set():
                 return
             self._look_after(namespace, store, run_id, found.get(run_id), held)
+        if len(run_ids) >= _BATCH:
+            self._due.setdefault((namespace, shard.tag), shard)
 
     def _look_after(
         self, namespace: str, store: Store, run_id: RunId, record: RunRecord | None, held: str

@@ -47,7 +47,8 @@ def report_links(token: str, address: Mapping[str, str]) -> tuple[dict[str, Any]
 
 def _signature(task: str, token: str, address: Mapping[str, str]) -> dict[str, Any]:
     # JSON whatever the foreign application prefers: what cannot be written so could not be read here either.
-    options = {**address, "serializer": "json", "ignore_result": True}
+    # Monitors show what is made of the arguments for them: the token is nobody's business there.
+    options = {**address, "serializer": "json", "ignore_result": True, "kwargsrepr": "{...}"}
     return {
         "task": task, "args": [], "kwargs": {"attempt": token}, "options": options, "subtask_type": None,
         "immutable": False,

@@ -215,3 +215,9 @@ def test_where_celery_sends_a_task_is_known(messages: Messages) -> None:
     assert messages.destination("shop.price", "shop") == ("shop", "shop"), "what the activity says wins"
     assert messages.destination("mail.send", "") == ("", "out"), "no queue is named"
     assert messages.destination("news.print", "") == ("topical", "news.of")
+
+
+def test_what_monitors_show_of_a_report_has_no_token() -> None:
+    for link in report_links("secret-token", {"queue": "q"}):
+        assert link["kwargs"] == {"attempt": "secret-token"}
+        assert "secret-token" not in link["options"]["kwargsrepr"]
