@@ -5,6 +5,7 @@
 #   make test-all  the same with the slow tests (kills at every fault point, soaks), and test-replay
 #   make test-replay  the tests of workflows with no machine kept: a full replay of the history at every step
 #   make check     lint, types, layers
+#   make docs      the pages of docs/ as a site in build/docs; a link that leads nowhere is an error
 #   make bench     the figures of benchmarks/README.md
 #   make clean     removes what make made
 
@@ -18,7 +19,7 @@ REPLAY := $(PYTEST) --replay-everything -m "not slow" tests/unit/core tests/unit
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-replay check lint types layers bench clean
+.PHONY: help install demo test test-all test-replay check lint types layers docs bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -62,6 +63,9 @@ types: $(STAMP)
 
 layers: $(STAMP)
 	$(BIN)/lint-imports --no-cache
+
+docs: $(STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(ARGS)

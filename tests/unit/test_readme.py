@@ -1,39 +1,21 @@
-"""The README says what the code says.
-
-``python -m tests.unit.test_readme`` writes the table of settings anew.
-"""
+"""Links of the README lead somewhere, those into a page to a heading of it."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from orchestration.settings import Settings
-
 README = Path(__file__).resolve().parents[2] / "README.md"
-_TABLE = re.compile(r"(<!-- settings: begin [^\n]*-->\n).*?(<!-- settings: end -->)", re.DOTALL)
 
 
-def settings_table() -> str:
-    lines = ["| key | default | unit | range | meaning |", "| --- | --- | --- | --- | --- |"]
-    for info in Settings.describe():
-        lines.append(f"| `{info.key}` | {info.default} | {info.unit} | {info.range} | {info.meaning} |")
-    return "\n".join(lines) + "\n"
-
-
-def with_table(text: str) -> str:
-    return _TABLE.sub(lambda match: match[1] + settings_table() + match[2], text)
-
-
-def test_the_table_of_settings_is_that_of_the_code() -> None:
-    text = README.read_text("utf-8")
-    assert with_table(text) == text, "run: python -m tests.unit.test_readme"
+def anchors(text: str) -> set[str]:
+    """Names of the headings of a page, as hosts of repositories and mkdocs make them."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_every_link_to_a_file_leads_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README.read_text("utf-8")):
-        assert (README.parent / target).is_file(), target
-
-
-if __name__ == "__main__":
-    README.write_text(with_table(README.read_text("utf-8")), "utf-8")
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", README.read_text("utf-8")):
+        path = README.parent / target if target else README
+        assert path.is_file(), target
+        assert not anchor or anchor in anchors(path.read_text("utf-8")), f"{target}#{anchor}"
