@@ -1,4 +1,4 @@
-"""The pages make a site: every link and anchor leads somewhere, every page is in the navigation, nothing comes from elsewhere."""
+"""The pages make a site: links and anchors lead somewhere, every page is in the navigation, all of it is local."""
 
 from __future__ import annotations
 
