@@ -5,6 +5,7 @@ their own, in other databases and on other servers than each other.
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,10 +79,12 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> Non
 
 
 def test_a_socket(deploy: Deploy) -> None:
-    with RedisProcess(0, [f"unixsocket {(path := f'/tmp/orchestration-{uuid.uuid4().hex[:8]}.sock')}"]):
-        deployment = deploy(f"redis+socket://{path}", store_url=f"unix://{path}?db=0")
-        run_errands(deployment.client)
-        assert is_atomic(deployment)
+    with tempfile.TemporaryDirectory(prefix="orc-") as folder:  # the path of a socket has to be short
+        path = f"{folder}/redis.sock"
+        with RedisProcess(0, [f"unixsocket {path}"]):
+            deployment = deploy(f"redis+socket://{path}", store_url=f"unix://{path}?db=0")
+            run_errands(deployment.client)
+            assert is_atomic(deployment)
 
 
 def test_a_key_prefix_of_the_broker(deploy: Deploy, redis_url: str, redis_client: redis.Redis) -> None:
