@@ -42,3 +42,13 @@ def tables(shop: Shop) -> Any:
     if sending._process is not None:
         sending._process.quiet_until = 0.0
     return OutboxEntry
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _current_application() -> Iterator[None]:
+    """The examples make the Celery application of this process; those of other tests come back after them."""
+    from celery import _state
+
+    before = _state._tls.current_app, _state.default_app
+    yield
+    _state._tls.current_app, _state.default_app = before
