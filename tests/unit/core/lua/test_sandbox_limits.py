@@ -87,10 +87,10 @@ STEPS = {
 
 @pytest.mark.parametrize("name", STEPS)
 def test_what_never_ends_spends_its_instructions(name: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(StepLimitError, match="20000000 instructions"):
         run(STEPS[name])
-    assert time.monotonic() - start < SECONDS
+    assert time.process_time() - start < SECONDS
 
 
 LYING = {
@@ -104,10 +104,10 @@ LYING = {
 
 @pytest.mark.parametrize("name", LYING)
 def test_what_lies_about_its_length_reaches_a_limit(name: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises((StepLimitError, MemoryLimitError)):
         run(LYING[name])
-    assert time.monotonic() - start < SECONDS
+    assert time.process_time() - start < SECONDS
 
 
 MEMORY = {
@@ -130,10 +130,10 @@ MEMORY = {
 
 @pytest.mark.parametrize("name", MEMORY)
 def test_what_always_allocates_reaches_the_memory_limit(name: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(MemoryLimitError, match="16777216 bytes"):
         run(MEMORY[name], limits=Limits(memory_bytes=SMALL.memory_bytes, instructions=1_000_000_000))
-    assert time.monotonic() - start < SECONDS
+    assert time.process_time() - start < SECONDS
 
 
 RECURSION = {
