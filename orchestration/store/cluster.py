@@ -174,8 +174,8 @@ class ClusterConnection(Patient):
         if found is None:
             return
         try:
-            found.nodes_manager.initialize()
-        except (redis.RedisError, OSError, IndexError):
+            _look_again(found)
+        except redis.ConnectionError:
             self.close()  # none of the nodes that were known: those of the URL are asked
 
     def _script(self, script: Script, keys: Sequence[str], args: Sequence[Any]) -> _Ask:
@@ -198,7 +198,7 @@ class ClusterConnection(Patient):
             try:
                 return ask(node, asking)
             except MovedError:
-                self._cluster().nodes_manager.initialize()
+                _look_again(self._cluster())
                 node, asking = self._node_of(key), False
             except AskError as error:  # of these keys alone, while their slot moves
                 found = self._cluster().get_node(host=error.host, port=error.port)
@@ -242,6 +242,18 @@ class ClusterConnection(Patient):
                     raise answer
                 replies[index] = answer
         return replies
+
+
+def _look_again(cluster: Any) -> None:
+    """Ask the nodes which of them has what.
+
+    Raises:
+        redis.ConnectionError: None of them says so. What redis-py raises then is none of its own errors.
+    """
+    try:
+        cluster.nodes_manager.initialize()
+    except (redis.RedisError, RedisClusterException, OSError, IndexError) as error:
+        raise redis.ConnectionError(f"no node of the cluster answers: {error}") from error
 
 
 def _command(command: Sequence[Any]) -> _Ask:

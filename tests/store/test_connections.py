@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
+from orchestration.errors import StoreUnavailableError
+from orchestration.store.addresses import read_address
+from orchestration.store.cluster import ClusterConnection
 from orchestration.store.connection import RedisConnection
 from orchestration.store.scripts import load_script
+from tests.support import wait_until
+from tests.support.redis_servers import HOST, RedisProcess, free_ports
 
 THREADS = 150
 
@@ -41,3 +49,27 @@ def test_threads_that_let_go_leave_their_connection_to_others(redis_url: str) ->
                 stack.enter_context(ThreadPoolExecutor(1)).submit(ask).result()
             clients = bytes(connection.call("CLIENT", "LIST"))
         assert clients.count(b"name=frugal") == 1
+
+
+def test_a_cluster_that_is_away_as_a_whole_is_waited_for_and_found_again() -> None:
+    """What redis-py raises when it finds no node to ask is none of its own errors."""
+    script = load_script("worker_ages")
+    (port,) = free_ports(1, below=55_000)
+    with RedisProcess(port, ["cluster-enabled yes", "cluster-config-file nodes.conf"]) as node:
+        node.ask("CLUSTER", "ADDSLOTS", *range(16_384))
+        wait_until(lambda: b"cluster_state:ok" in node.ask("CLUSTER", "INFO"), deadline_s=20)
+        address = read_address(f"redis+cluster://{HOST}:{port}")
+        with contextlib.closing(ClusterConnection(address, patience_s=1)) as connection:
+            connection.run(script, ["orc:workers"], [])
+            node.kill()
+            for ask in (
+                lambda: connection.run(script, ["orc:workers"], []), lambda: connection.call("GET", "a"),
+                lambda: connection.run_many([(script, ["orc:workers"], [])]),
+            ):  # fmt: skip
+                began = time.monotonic()
+                with pytest.raises(StoreUnavailableError):
+                    ask()
+                assert time.monotonic() - began > 0.2, "it was not tried again"
+            node.start()
+            with connection.patience(20):
+                assert connection.run(script, ["orc:workers"], []) is not None
