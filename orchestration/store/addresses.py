@@ -76,7 +76,9 @@ def read_address(url: str) -> RedisAddress:
     tls: dict[str, Any] = {"ssl": True} if has_tls else {}
     for name, value in asked.items():
         if not (has_tls and name.startswith("ssl_")):
-            raise ConfigError(f"orchestration_redis_url has an option {name!r}, which a {scheme}:// URL does not know")
+            # Behind a "?" that should be written %3F there may be the rest of a password.
+            shown_name = "" if "@" in query else f" {name!r}"
+            raise ConfigError(f"orchestration_redis_url has an option{shown_name} that a {scheme}:// URL does not know")
         tls[name] = _ssl_value(name, value)
     shown = ",".join(f"{host}:{port}" for host, port in hosts)
     if kind == "cluster":
@@ -102,8 +104,11 @@ def _hosts(body: str, kind: str) -> tuple[tuple[tuple[str, int], ...], dict[str,
             path = read.path.strip("/")
             if path:
                 options["db"] = int(path)
-        except ValueError as error:
-            raise ConfigError(f"orchestration_redis_url: a host or database in it cannot be read: {error}") from None
+        except ValueError:  # its text may have a part of the password
+            raise ConfigError(
+                "orchestration_redis_url: a host, port or database in it cannot be read: write user:password@host:port,"
+                "host:port/database, and in a password %23, %2C, %2F, %3B, %3F, %40 for # , / ; ? @"
+            ) from None
         if not read.hostname:
             raise ConfigError("orchestration_redis_url: it names a host that is empty")
         hosts.append((read.hostname, port))

@@ -51,6 +51,12 @@ def test_a_cluster_over_tls() -> None:
         ("sentinel://:secret@host:26379", "master_name"),
         ("sentinel://:secret@host:26379/x?master_name=a", "cannot be read"),
         ("sentinel://:secret@host:99999/0?master_name=a", "cannot be read"),
+        ("sentinel://:secret/1@host:26379/0?master_name=a", "cannot be read"),  # what is not written as %2F, %23, ...
+        ("sentinel://:1/secret@host:26379/0?master_name=a", "cannot be read"),
+        ("sentinel://:secret#1@host:26379/0?master_name=a", "cannot be read"),
+        ("redis+cluster://:secret,1@host:6379", "cannot be read"),
+        ("redis+cluster://:1?secret@host:6379", "empty"),
+        ("redis+cluster://host:6379/?secret@host", "option"),
         ("sentinel://a,,b?master_name=a", "empty"),
         ("sentinel://:secret@a?master_name=a&colour=red", "'colour'"),
         ("sentinel://:secret@a?master_name=a&ssl_ca_certs=/ca", "'ssl_ca_certs'"),
