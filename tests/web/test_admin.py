@@ -227,6 +227,9 @@ def test_the_outbox_is_shown_and_dead_entries_are_sent_again(served: Shop, brows
     for page in (url, f"{url}{entry.pk}/change/"):
         assert_only_text(text_of(viewer.get(page)))
     assert "field-content" not in text_of(viewer.get(f"{url}{entry.pk}/change/"))
+    for word in ("field-error_line", "column-error_line"):  # errors show data
+        assert word not in text_of(viewer.get(url))
+        assert word in text_of(browser("view_outboxentry", "view_run_data").get(url))
     reader = browser("view_outboxentry", "view_run_data")
     shown = text_of(reader.get(f"{url}{entry.pk}/change/"))
     assert "field-content" in shown

@@ -58,6 +58,12 @@ class OutboxAdmin(admin.ModelAdmin):
         may_see = request.user.has_perm("orchestration.view_run_data")
         return [name for name in self.fields if may_see or name not in ("content", "error")]
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Errors show data, here as on the page of an entry."""
+        names = super().get_list_display(request)
+        may_see = request.user.has_perm("orchestration.view_run_data")
+        return [name for name in names if may_see or name != "error_line"]
+
     @admin.display(description="content")
     def content(self, entry: OutboxEntry) -> str:
         """What is asked for, as JSON."""
