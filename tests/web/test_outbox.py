@@ -244,6 +244,28 @@ def test_what_cannot_be_sent_is_dead_at_once_or_after_its_attempts(shop: Shop, t
     assert state_of(tables, missing, PRIVATE) == [("signal", "dead", 2), ("signal", "pending", 1)]  # no longer held up
 
 
+def test_an_error_that_no_database_can_keep_holds_up_nobody_else(
+    shop: Shop, tables: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestration.integrations.django import sending, start_workflow
+
+    bad, good = new_id(), new_id()
+    with left_to_workers():
+        start_workflow("orders:collect", 1, id=bad, using=PRIVATE)
+        start_workflow("orders:collect", 1, id=good, using=PRIVATE)
+    send = sending._send
+
+    def fail_for_one(runtime: Any, entry: Any) -> None:
+        if entry.workflow_id == bad:
+            raise ValueError("half a character: \ud83d, and \0")
+        send(runtime, entry)
+
+    monkeypatch.setattr(sending, "_send", fail_for_one)
+    send_once()
+    assert state_of(tables, bad, PRIVATE) == [("start", "dead", 1)]
+    assert state_of(tables, good, PRIVATE) == [("start", "sent", 1)]
+
+
 def test_what_a_newer_release_wrote_is_left_to_it(shop: Shop, tables: Any) -> None:
     from orchestration.core import payload
     from orchestration.integrations.django.calls import unpack_start

@@ -205,13 +205,18 @@ def _mark(using: str, done: Pass) -> None:
         pause = min(_FIRST_PAUSE * 2 ** min(attempts - 1, 20), _LONGEST_PAUSE)
         table.filter(pk=entry.pk, state=OutboxEntry.State.PENDING).update(
             state=OutboxEntry.State.DEAD if is_dead else OutboxEntry.State.PENDING, attempts=attempts,
-            error=f"{type(error).__name__}: {error}".replace("\0", "")[:2000], next_try_at=_now(pause),
+            error=_storable(f"{type(error).__name__}: {error}")[:2000], next_try_at=_now(pause),
         )  # fmt: skip
         if is_dead:
             logger.error(
                 "an entry of the outbox is dead: %s", error,
                 extra={"entry": entry.pk, "database": using, "workflow_id": entry.workflow_id},
             )  # fmt: skip
+
+
+def _storable(text: str) -> str:
+    """A text as every database takes it: one that is refused would undo the marks of all others, again and again."""
+    return text.replace("\0", "").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 # --- right after a commit ---------------------------------------------------------------------------------------------
