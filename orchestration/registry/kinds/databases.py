@@ -11,7 +11,7 @@ from orchestration.registry.entry import Entry, Link
 from orchestration.registry.fields import FrozenMap, Integer, Name, PositiveDurationMs, Text, fault, record
 from orchestration.registry.kinds.lifecycle import Lifecycle
 
-__all__ = ["Database", "MysqlDatabase", "Pool", "PostgresDatabase", "SqliteDatabase"]
+__all__ = ["ConnectionPool", "Database", "MysqlDatabase", "PostgresDatabase", "SqliteDatabase"]
 
 
 def _port(value: object) -> object:
@@ -34,7 +34,7 @@ Url = Annotated[Text, AfterValidator(_no_secret)]
 
 
 @record
-class Pool:
+class ConnectionPool:
     """How many connections an OS process keeps.
 
     Attributes:
@@ -65,7 +65,7 @@ class Database(Entry):
     url: Url | None = Field(default=None, repr=False)
     url_env: Name | None = None
     options: FrozenMap = Field(default_factory=dict)
-    pool: Pool = Field(default_factory=Pool)
+    pool: ConnectionPool = Field(default_factory=ConnectionPool)
     row_limit: Integer = Field(default=10_000, ge=1, le=1_000_000)
     lifecycle: Lifecycle = Field(default_factory=Lifecycle)
 

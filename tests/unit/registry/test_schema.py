@@ -69,3 +69,9 @@ def test_schema_and_loader_say_the_same(validator, tmp_path, text, is_valid):
     except DefinitionsError:
         is_loaded = False
     assert is_loaded is is_valid
+
+
+def test_parts_of_entries_that_share_a_name_are_not_mixed_up():
+    parts = definition_schema()["$defs"]
+    assert "max_open" in parts[parts["SqliteDatabase"]["properties"]["pool"]["$ref"].rpartition("/")[2]]["properties"]
+    assert "max_size" in parts[parts["FunctionLua"]["properties"]["pool"]["$ref"].rpartition("/")[2]]["properties"]

@@ -1,0 +1,27 @@
+"""The examples of the pages about approvals, sagas, chains and chords pass the tests that stand beside them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.workers import ROOT
+
+_FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PAGES = ("approval", "saga", "chains-and-chords")
+
+
+def test_the_examples_pass_their_tests(tmp_path: Path) -> None:
+    for page in PAGES:
+        for name, text in _FILE.findall((ROOT / "docs" / "how-to" / f"{page}.md").read_text("utf-8")):
+            path = tmp_path / name
+            assert not path.exists(), f"two pages have a file {name}"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, "utf-8")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "orchestration.testing.plugin", "-W", "error", "tests"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100)
+    assert "5 passed" in done.stdout, done.stdout + done.stderr
