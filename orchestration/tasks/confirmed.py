@@ -41,6 +41,16 @@ class _ConfirmedProducer(_Producer):  # type: ignore[misc]
             options["confirm_timeout"] = _CONFIRM_S
         return super().publish(body, **options)
 
+    def _publish(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super()._publish(*args, **options)
+        except MessageNacked:
+            raise  # an answer, and the one to this message
+        except BaseException:
+            # The answer may come later, and a channel takes the next one that comes as that to its next message.
+            self.__connection__.collect()
+            raise
+
 
 class _Pool(_ProducerPool):  # type: ignore[misc]
     Producer = _ConfirmedProducer

@@ -207,7 +207,8 @@ class Messages:
         with self._lock:
             if self._confirmed is None:
                 self._confirmed = ConfirmedProducers(self._app)
-        with self._confirmed.acquire() as producer:
+            confirmed = self._confirmed
+        with confirmed.acquire() as producer:
             yield producer
 
     def close(self) -> None:
