@@ -266,6 +266,23 @@ def test_an_error_that_no_database_can_keep_holds_up_nobody_else(
     assert state_of(tables, good, PRIVATE) == [("start", "sent", 1)]
 
 
+def test_a_connection_that_cannot_even_be_closed_does_not_end_the_pump(
+    shop: Shop, tables: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.db import DatabaseError, connections
+
+    from orchestration.integrations.django.pump import OutboxPump
+    from tests.web.shop.celery import orchestration
+
+    def fail(*_: Any) -> Any:
+        raise DatabaseError("not connected")
+
+    pump = OutboxPump(orchestration)
+    monkeypatch.setattr(pump, "turn", fail)
+    monkeypatch.setattr(connections[PRIVATE], "close", fail)
+    assert pump._look(PRIVATE) > 0
+
+
 def test_what_a_newer_release_wrote_is_left_to_it(shop: Shop, tables: Any) -> None:
     from orchestration.core import payload
     from orchestration.integrations.django.calls import unpack_start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -103,7 +104,8 @@ class OutboxPump:
                 "the outbox of database %r cannot be read (has `manage.py migrate` been run?): %s: %s",
                 using, type(error).__name__, error,
             )  # fmt: skip
-            connections[using].close()
+            with contextlib.suppress(Exception):  # some databases refuse to close what is broken; it is let go anyway
+                connections[using].close()
             away = error
             is_full = False
         if away is not None:
