@@ -18,6 +18,9 @@ PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 REPLAY := $(PYTEST) --replay-everything -m "not slow" tests/unit/core tests/unit/testing tests/fundamentals tests/acceptance tests/replay
 ARGS   ?=
 
+# Tests start hundreds of processes: compiling the package anew in each would be most of their time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-all test-replay check lint types layers docs bench clean
 

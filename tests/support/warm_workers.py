@@ -29,7 +29,7 @@ from tests.support.waiting import wait_until
 __all__ = ["RunningProcess", "can_be_warm", "start_warm"]
 
 _READ_AT_IMPORT = ("ORCHESTRATION_FAULT", "REMAP_", "KOMBU_", "C_", "PYTHON")
-_HARMLESS = ("PYTHONPATH", "PYTHONUNBUFFERED")
+_HARMLESS = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONUNBUFFERED")
 _IMPORTED = (
     "celery.apps.worker", "celery.backends.redis", "celery.bin.celery", "celery.bin.worker",
     "celery.concurrency.prefork",
