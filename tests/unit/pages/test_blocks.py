@@ -83,6 +83,7 @@ def _options(name: str) -> set[str]:
 
 OTHERS = {
     "celery worker": _options("worker") | {"--hosts"},
+    "celery inspect": _options("inspect"),
     "celery flower": {"-A", "--basic-auth"},
     "make": set(),
     "pip": set(),
