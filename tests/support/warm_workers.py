@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from tests.support.waiting import wait_until
 
@@ -203,10 +203,14 @@ def _become(request: dict[str, Any]) -> None:
         os.dup2(source, number)
     for source in sources:
         os.close(source)
-    sys.stdin = os.fdopen(0, encoding="utf-8")
-    sys.stdout, sys.stderr = (
-        os.fdopen(number, "w", buffering=1, encoding="utf-8", errors="backslashreplace") for number in (1, 2)
-    )
+    streams: list[IO[str]] = [os.fdopen(0, encoding="utf-8", closefd=False)]
+    streams += [
+        os.fdopen(number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+        for number in (1, 2)
+    ]
+    for name, stream in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+        # Celery puts its own in the place of these, and writes its log to the ones with underscores.
+        vars(sys).update({name: stream, f"__{name}__": stream})
     own_path = [str(Path(path or ".").resolve()) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     installed = [path for path in sys.path if path and str(Path(path).resolve()) not in own_path]
     os.environ.clear()
