@@ -121,6 +121,7 @@ class EmbeddedRedis:
         port: TCP port on 127.0.0.1. 0: a free one.
         password: What clients must say. None: a random one. Empty: none is asked for, any local user can connect.
         appendfsync: ``"everysec"``, ``"always"`` or ``"no"``.
+        databases: How many databases it has.
         start_timeout_s: How long to wait for the first answer.
     """
 
@@ -133,6 +134,7 @@ class EmbeddedRedis:
         port: int = 0,
         password: str | None = None,
         appendfsync: str = "everysec",
+        databases: int = 64,
         start_timeout_s: float = 15.0,
     ) -> None:
         self._wanted_directory = Path(directory) if directory is not None else None
@@ -141,6 +143,7 @@ class EmbeddedRedis:
         self._port = port
         self._password = secrets.token_urlsafe(24) if password is None else password
         self._appendfsync = appendfsync
+        self._databases = databases
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper: threading.Thread | None = None
@@ -164,7 +167,7 @@ class EmbeddedRedis:
         return self.url_of(0)
 
     def url_of(self, database: int) -> str:
-        """URL of another database (0 to 63) of the same server."""
+        """URL of another database (from 0 on) of the same server."""
         secret = f":{self._password}@" if self._password else ""
         return f"redis://{secret}{self.host}:{self._port}/{database}"
 
@@ -248,7 +251,7 @@ class EmbeddedRedis:
             f"appendfsync {self._appendfsync}",
             'save ""',
             "maxmemory-policy noeviction",
-            "databases 64",
+            f"databases {self._databases}",
         ]
         if self._password:
             lines.append(f'requirepass "{self._password}"')  # in a file of mode 0600: arguments can be read by others

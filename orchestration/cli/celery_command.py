@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from orchestration.cli.group import SECTIONS, Commands, add_commands
+from orchestration.cli.commands import Commands
 from orchestration.cli.session import session_of, shared_options
 
 __all__ = ["workflow"]
 
 
-@click.group(
-    cls=Commands, sections=SECTIONS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
-)
+class _WhenAsked(Commands):
+    """Has its commands from the first time that it is asked for one: every ``celery ...`` imports this module."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the command line."""
+        if not self.commands:
+            from orchestration.cli.group import SECTIONS, add_commands
+
+            add_commands(self)
+            self.sections = dict(SECTIONS)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.group(cls=_WhenAsked, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @shared_options
 @click.pass_context
 def workflow(context: click.Context) -> None:
@@ -25,6 +40,3 @@ def workflow(context: click.Context) -> None:
     app = getattr(context.obj, "app", None)
     if app is not None and app.main != "default":  # without -A, Celery hands over an application of its own
         session_of(context).loaded_app = app
-
-
-add_commands(workflow)

@@ -83,11 +83,11 @@ class AsyncProcessHandle:
     async def cancel(self, reason: str = "") -> None:
         """Ask the process to end."""
         check_text("a reason", reason)
-        await asyncio.wrap_future(await asyncio.to_thread(self._processes.cancel, self.pid, reason))
+        await asyncio.wrap_future(await asyncio.to_thread(self._target.cancel, reason))
 
     async def terminate(self) -> None:
         """End the process without running its code again."""
-        await asyncio.wrap_future(await asyncio.to_thread(self._processes.terminate, self.pid))
+        await asyncio.wrap_future(await asyncio.to_thread(self._target.terminate))
 
     async def result(self, timeout: float | timedelta | None = None) -> Any:  # noqa: ASYNC109 - as its twin
         """Wait for the end of the process and return what it returned."""

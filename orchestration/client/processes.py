@@ -226,6 +226,16 @@ class Target:
             self._node = node
         return found
 
+    def cancel(self, reason: str) -> Future[None]:
+        """Ask it to end; watched before, so that who waits next cannot come too late."""
+        self.watch()
+        return self.processes.cancel(self.pid, reason)
+
+    def terminate(self) -> Future[None]:
+        """End it; watched before."""
+        self.watch()
+        return self.processes.terminate(self.pid)
+
 
 class ProcessHandle:
     """One process, to be sent to, ended and waited for; from any thread.
@@ -259,7 +269,7 @@ class ProcessHandle:
         self._processes.send(self.pid, topic, payloads).result()
 
     def cancel(self, reason: str = "") -> None:
-        """Ask the process to end: it gets a CANCEL event and decides itself.
+        """Ask the process to end: it gets a CANCEL event and decides itself. Its end is watched from here on.
 
         Args:
             reason: Why; its code reads it in the event.
@@ -267,15 +277,15 @@ class ProcessHandle:
         Raises:
             ProcessNotFoundError: It has ended.
         """
-        self._processes.cancel(self.pid, check_text("a reason", reason)).result()
+        self._target.cancel(check_text("a reason", reason)).result()
 
     def terminate(self) -> None:
-        """End the process without running its code again.
+        """End the process without running its code again. Its end is watched from here on.
 
         Raises:
             ProcessNotFoundError: It has ended.
         """
-        self._processes.terminate(self.pid).result()
+        self._target.terminate().result()
 
     def result(self, timeout: float | timedelta | None = None) -> Any:
         """Wait for the end of the process and return what it returned; safe to repeat, and from several threads.
@@ -286,7 +296,7 @@ class ProcessHandle:
         Raises:
             ProcessFailedError: It ended with an error, or its worker is gone.
             ProcessNotFoundError: It had ended before it was watched: a handle of ``spawn`` watches from the start, one
-                of ``get_process`` from the first call of this on.
+                of ``get_process`` from the first call of this, of ``cancel`` or of ``terminate`` on.
             TimeoutError: It has not ended yet; wait again.
             StoreUnavailableError: Redis does not answer.
         """

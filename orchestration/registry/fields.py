@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _Class = TypeVar("_Class", bound=type)
-_CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+_CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True, defer_build=True)
 _PLACEHOLDER_SCHEMA = {"type": "string", "pattern": r"\$\{"}
 
 

@@ -16,7 +16,8 @@ sums = project.workflow(
     "sums",
     """
     return function(n)
-        local total = require("funcs").call("app:add", n, 1)
+        local total, problem = require("funcs").call("app:add", n, 1)
+        if problem then error(problem) end
         if n < 0 then error("negative") end
         if n == 0 then process.inbox():receive() end
         return total

@@ -41,8 +41,9 @@ def test_a_session_is_found_by_its_user_keeps_its_state_and_is_upgraded_while_it
         mine.send(ana, "upgrade", "app.sessions:session_v2")
         mine.send(ana, "get", "cart")
         assert next(mine).values == ({"key": "cart", "value": ["chair"], "version": 2, "asked": 1},)
-    shop.cancel(ana, "log out")
-    assert shop.monitor(ana, timeout=20) == {"user": "ana", "ended": "log out", "state": {"cart": ["chair"]}}
+    session = shop.get_process(ana)
+    session.cancel("log out")
+    assert session.result(timeout=20) == {"user": "ana", "ended": "log out", "state": {"cart": ["chair"]}}
 
 
 def test_a_session_that_nobody_talks_to_ends_and_frees_its_name(shop: Client) -> None:

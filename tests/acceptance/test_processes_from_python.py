@@ -212,6 +212,21 @@ def test_cancel_is_an_event_with_its_reason_and_terminate_needs_no_consent(clien
         ended.result(timeout=10)
 
 
+def test_who_ends_a_process_can_wait_for_its_end_however_soon_that_comes(client: Client) -> None:
+    def gone(pid: str) -> None:
+        wait_until(lambda: all(found.pid != pid for found in client.list_processes()))
+
+    found = client.get_process(start(client).pid)
+    found.cancel("soon")
+    gone(found.pid)
+    assert found.result(timeout=10)["reason"] == "soon"
+    found = client.get_process(start(client).pid)
+    found.terminate()
+    gone(found.pid)
+    with pytest.raises(ProcessFailedError, match="process terminated"):
+        found.result(timeout=10)
+
+
 def test_monitor_waits_for_the_end_of_what_others_have_started(client: Client) -> None:
     handle = start(client, name="monitored")
     found: list[object] = []

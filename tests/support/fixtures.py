@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +23,9 @@ __all__ = [
     "worker",
 ]  # fmt: skip
 
-_databases = itertools.cycle(range(64))
+_DATABASES = 8192
+_databases = iter(range(_DATABASES))
+"""Each is given out once: what an earlier test has left running, or remembers of its broker, is no part of a later."""
 
 
 def _require_server() -> None:
@@ -40,22 +41,22 @@ def _require_server() -> None:
 def redis_server() -> Iterator[EmbeddedRedis]:
     """A real Redis for the whole session. Tests that stop, kill or flush a server take ``second_redis``."""
     _require_server()
-    with EmbeddedRedis() as server:
+    with EmbeddedRedis(databases=_DATABASES) as server:
         yield server
 
 
 def empty_database(server: EmbeddedRedis) -> str:
     """URL of a database that is empty and the caller's own."""
-    url = server.url_of(next(_databases))
-    with contextlib.closing(redis.Redis.from_url(url)) as client:
-        client.flushdb()
-    return url
+    return server.url_of(next(_databases))
 
 
 @pytest.fixture
-def redis_url(redis_server: EmbeddedRedis) -> str:
+def redis_url(redis_server: EmbeddedRedis) -> Iterator[str]:
     """URL of a database that is empty and this test's own."""
-    return empty_database(redis_server)
+    url = empty_database(redis_server)
+    yield url
+    with contextlib.closing(redis.Redis.from_url(url)) as client:
+        client.flushdb()
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +79,7 @@ def client(running: Deployment) -> Client:
 @pytest.fixture
 def urls(redis_server: EmbeddedRedis) -> list[str]:
     """URLs of eight databases that are empty and this test's own."""
-    found = [redis_server.url_of(next(_databases)) for _ in range(8)]
-    for url in found:
-        with contextlib.closing(redis.Redis.from_url(url)) as client:
-            client.flushdb()
-    return found
+    return [empty_database(redis_server) for _ in range(8)]
 
 
 @pytest.fixture

@@ -88,7 +88,8 @@ def test_every_command_has_a_case() -> None:
 
 
 def test_the_same_commands_are_below_celery() -> None:
-    assert command_paths(workflow) == command_paths(orchestration)
+    with workflow.make_context("workflow", ["list"]):
+        assert command_paths(workflow) == command_paths(orchestration)
 
 
 @pytest.mark.parametrize(("path", "number", "width"), _params("people", *WIDTHS))
