@@ -35,7 +35,19 @@ def both(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) 
         ]
         for worker in workers:
             worker.wait_until_ready()
+        for host in ("app:one", "app:two"):
+            wait_until(lambda host=host: serving(deployment, host), message=host)  # type: ignore[misc]
         yield deployment
+
+
+def serving(deployment: Deployment, host: str) -> list[str]:
+    """The nodes that are given the processes of a host; one that was killed is for another moment."""
+    return deployment.orchestration.runtime.store("default").actors.serving(host)
+
+
+@pytest.fixture
+def nobody_serves_three(both: Deployment) -> None:
+    wait_until(lambda: not serving(both, "app:three"))
 
 
 @pytest.fixture
@@ -44,7 +56,7 @@ def client(both: Deployment) -> Client:
 
 
 @pytest.fixture
-def third(both: Deployment) -> Iterator[WorkerProcess]:
+def third(both: Deployment, nobody_serves_three: None) -> Iterator[WorkerProcess]:
     """A worker that serves ``app:three`` and that a test may end in any way."""
     worker = both.worker(options=["--hosts", "app:three"], queues=["unused"], concurrency=1)
     yield worker
@@ -435,11 +447,13 @@ def test_when_a_worker_is_killed_watchers_hear_of_it_within_10_seconds(client: C
     is_forgotten(client, watcher, pid)
 
 
+@pytest.mark.usefixtures("nobody_serves_three")
 def test_when_the_process_that_serves_the_hosts_of_a_worker_dies_watchers_hear_and_another_is_started(
     client: Client, both: Deployment
 ) -> None:
     worker = both.worker(options=["--hosts", "app:three"], pool="prefork", concurrency=1, queues=["unused"])
     try:
+        wait_until(lambda: serving(both, "app:three"))
         watcher, pid = client.call(begin, timeout=20)
         worker.kill_children()
         lost = "Unavailable true: the worker of this process is gone"

@@ -8,7 +8,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 from orchestration.processes import start_bound
 from tests.support.projects import Deployment
 from tests.support.waiting import wait_until
+from tests.support.warm_workers import RunningProcess, can_be_warm, start_warm
 from tests.support.workers import ROOT
 
 __all__ = ["LOGIN", "Answer", "Flower", "start_flower"]
@@ -49,7 +49,7 @@ class Answer:
 class Flower:
     """One ``celery flower``. Made by :func:`start_flower`."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log_path: Path) -> None:
+    def __init__(self, process: RunningProcess, log_path: Path) -> None:
         self.process = process
         self.log_path = log_path
         self.port = 0
@@ -134,9 +134,13 @@ def start_flower(
         "ORCHESTRATION_TEST_FOLDER": str(deployment.folder), **deployment.project.env, **(env or {}),
     }  # fmt: skip
     arguments = ["-A", "tests.support.project_app", "flower", "--address=127.0.0.1", "--port=0", *options]
-    command = [sys.executable, *(before or ("-m", "celery")), *arguments]
-    with log_path.open("wb") as log:
-        process = start_bound(command, env=environment, cwd=deployment.folder, output=log)
+    process: RunningProcess
+    if before or not can_be_warm(environment):
+        command = [sys.executable, *(before or ("-m", "celery")), *arguments]
+        with log_path.open("wb") as log:
+            process = start_bound(command, env=environment, cwd=deployment.folder, output=log)
+    else:
+        process = start_warm(arguments, env=environment, cwd=deployment.folder, log_path=log_path)
     flower = Flower(process, log_path)
     try:
         if wait:

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import psutil
 from orchestration.processes import start_bound
 from tests.support.replaying import worker_variables
 from tests.support.waiting import wait_until
+from tests.support.warm_workers import RunningProcess, can_be_warm, start_warm
 
 __all__ = ["ROOT", "WorkerProcess", "start_worker"]
 
@@ -30,7 +30,7 @@ _numbers = itertools.count(1)
 class WorkerProcess:
     """One ``celery worker`` with its children. Made by :func:`start_worker`; a context manager that kills on exit."""
 
-    def __init__(self, name: str, process: subprocess.Popen[bytes], log_path: Path) -> None:
+    def __init__(self, name: str, process: RunningProcess, log_path: Path) -> None:
         self.name = name
         self.process = process
         self.log_path = log_path
@@ -159,6 +159,8 @@ def start_worker(
 ) -> WorkerProcess:
     """Start a Celery worker in a process (and process group) of its own and wait until it takes messages.
 
+    One that starts in the project's folder is forked from a process that has imported everything already.
+
     Args:
         redis_url: Store, broker and result backend, unless ``env`` says otherwise.
         log_dir: Where its log goes, as ``<name>.log``.
@@ -176,7 +178,7 @@ def start_worker(
     """
     name = name or f"w{os.getpid()}-{next(_numbers)}"
     log_path = log_dir / f"{name}.log"
-    command = [sys.executable, "-m", "celery", "-A", app, "worker", "-n", f"{name}@%h", "-P", pool]
+    command = ["-A", app, "worker", "-n", f"{name}@%h", "-P", pool]
     command += ["-c", str(concurrency), "-l", loglevel, "--without-gossip", "--without-mingle"]
     command += [*(["-Q", ",".join(queues)] if queues else []), *options]
     environment = {
@@ -184,8 +186,12 @@ def start_worker(
     }
     environment |= {"REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1", "PYTHONPATH": f"{cwd}{os.pathsep}{ROOT}"}
     environment |= worker_variables() | dict(env or {})
-    with log_path.open("ab") as log:
-        process = start_bound(command, env=environment, cwd=cwd, output=log)
+    process: RunningProcess
+    if cwd == ROOT and pool != "gevent" and can_be_warm(environment):  # gevent patches what it is to import
+        process = start_warm(command, env=environment, cwd=cwd, log_path=log_path)
+    else:
+        with log_path.open("ab") as log:
+            process = start_bound([python, "-m", "celery", *command], env=environment, cwd=cwd, output=log)
     worker = WorkerProcess(name, process, log_path)
     if wait:
         try:
