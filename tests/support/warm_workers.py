@@ -24,11 +24,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from orchestration import faults
 from tests.support.waiting import wait_until
 
 __all__ = ["RunningProcess", "can_be_warm", "start_warm"]
 
-_READ_AT_IMPORT = ("ORCHESTRATION_FAULT", "REMAP_", "KOMBU_", "C_", "PYTHON")
+_READ_AT_IMPORT = ("REMAP_", "KOMBU_", "C_", "PYTHON")
 _HARMLESS = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONUNBUFFERED")
 _IMPORTED = (
     "celery.apps.worker", "celery.backends.redis", "celery.bin.celery", "celery.bin.worker",
@@ -215,6 +216,7 @@ def _become(request: dict[str, Any]) -> None:
     installed = [path for path in sys.path if path and str(Path(path).resolve()) not in own_path]
     os.environ.clear()
     os.environ.update(request["env"])
+    importlib.reload(faults)
     if "TZ" in request["env"]:
         time.tzset()
     os.chdir(request["cwd"])

@@ -187,7 +187,8 @@ def start_worker(
     environment |= {"REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1", "PYTHONPATH": f"{cwd}{os.pathsep}{ROOT}"}
     environment |= worker_variables() | dict(env or {})
     process: RunningProcess
-    if cwd == ROOT and pool != "gevent" and can_be_warm(environment):  # gevent patches what it is to import
+    is_own = cwd == ROOT and python == sys.executable
+    if is_own and pool != "gevent" and can_be_warm(environment):  # gevent patches what it is to import
         process = start_warm(command, env=environment, cwd=cwd, log_path=log_path)
     else:
         with log_path.open("ab") as log:
