@@ -146,7 +146,7 @@ COMMANDS: list[tuple[Any, ...]] = [
     ("HGETALL", "z"),
     ("LRANGE", "z", 0, 1),
     ("ZRANGE", "l2", 0, 1),
-    ("SELECT", 99),
+    ("SELECT", 9999),
 ]
 
 
@@ -209,7 +209,7 @@ FAILING = [
     "return redis.call('GET', true)",
     "return redis.call('GET', {})",
     "return redis.call('GET', nil)",
-    "return redis.call('SELECT', 99)",
+    "return redis.call('SELECT', 9999)",
     "not lua",
     "return io.open('x')",
     "return os.exit()",
