@@ -1,7 +1,7 @@
 # Everything a developer or CI runs. Needs Python >= 3.11 with venv, and nothing else.
 #
 #   make demo      the three examples on real Redis and Celery, with a worker killed half way
-#   make test      lint, types, layers, and the tests except the slow ones, two files at a time (PARALLEL= for one)
+#   make test      lint, types, layers, and the tests except the slow ones, three files at a time (PARALLEL= for one)
 #   make test-all  the same with the slow tests (kills at every fault point, soaks), and test-replay
 #   make test-replay  the tests of workflows with no machine kept: a full replay of the history at every step
 #   make check     lint, types, layers
@@ -14,7 +14,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PYTEST ?= $(BIN)/python -m pytest
-PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
+PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 REPLAY := $(PYTEST) --replay-everything -m "not slow" tests/unit/core tests/unit/testing tests/fundamentals tests/acceptance tests/replay
 ARGS   ?=
 

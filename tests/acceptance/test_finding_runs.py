@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import statistics
 import time
 
 import pytest
@@ -153,14 +154,17 @@ def test_the_command_line_lists_and_counts(orders: Client, running: Deployment) 
 
 @pytest.mark.parametrize("number", [5_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_pages_of_fifty_of_many_runs_are_quick(number: int, redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Under 20 ms when a condition selects at most 5,000, of processor time on both sides: others use it too."""
+    """Under 20 ms when a condition selects at most 5,000; of processor time on both sides: others use it too."""
     store = fill(redis_url, number)
     told = []
     for name, where in PAGES.items():
         conditions = parse_where(where)
-        begin = _processor_ms(store)
-        walks = [pages_of(store, name, conditions, most=5) for _ in range(4)]
-        page = (_processor_ms(store) - begin) / sum(len(walk.milliseconds) for walk in walks)
+        walks, pages = [], []
+        for _ in range(5):
+            begin = _processor_ms(store)
+            walks.append(pages_of(store, name, conditions, most=5))
+            pages.append((_processor_ms(store) - begin) / len(walks[-1].milliseconds))
+        page = statistics.median(pages)  # a collection of this process' garbage may fall into one of them
         told.append(f"{page:.1f} ms")
         assert page < (20 if number == 5_000 or name in SELECTIVE else 100), (name, walks)
     assert pages_of(store, "", parse_where(PAGES["one customer in twenty"])).selected > min(number / 40, 900)
