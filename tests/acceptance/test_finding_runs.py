@@ -6,9 +6,9 @@ import asyncio
 import datetime as dt
 import json
 import os
+import statistics
 import subprocess
 import sys
-import statistics
 import time
 
 import pytest
