@@ -34,9 +34,9 @@ from orchestration.client.updates import Update, await_update, make_update, send
 from orchestration.core.checks import check_text
 from orchestration.core.identity import Actor
 from orchestration.core.pid import parse_pid
-from orchestration.errors import OrchestrationError, WorkflowNotFoundError
+from orchestration.errors import ConfigError, OrchestrationError, WorkflowNotFoundError
 from orchestration.registry.kinds.functions import FunctionCelery
-from orchestration.tasks.messages import IDENTITY
+from orchestration.tasks.messages import IDENTITY, RESUME_TASK
 from orchestration.tasks.moving import Move, check_run
 from orchestration.tasks.starts import start
 from orchestration.types import Pid, RunId
@@ -129,6 +129,7 @@ class Client(ProcessVerbs, ScheduleVerbs, ServiceVerbs, ActivityVerbs, HealthVer
             TypeError: An option is of another type than it says above.
             ValueError: The id, a policy, a schedule, a duration or an attribute is none.
             InboxFullError: The open run is used, and its inbox is full.
+            ConfigError: ``task_create_missing_queues`` is off, and ``task_queues`` does not have the task queue.
             StoreUnavailableError: Redis does not answer.
         """
         runtime = self._runtime
@@ -140,6 +141,8 @@ class Client(ProcessVerbs, ScheduleVerbs, ServiceVerbs, ActivityVerbs, HealthVer
             summary=summary, details=details, context=context, actor=actor, scope=scope, signals=signals,
             update=update,
         )  # fmt: skip
+        if task_queue is not None and (refused := runtime.messages.refusal(RESUME_TASK, task_queue)):
+            raise ConfigError(f"workflow {wanted.workflow_id} is not started: {refused}")
         started = start(runtime, wanted)
         if update and started.status == "duplicate":  # an earlier call started it, maybe with another update
             send_update(runtime, started.namespace, started.run_id, update, workflow_id=started.workflow_id)

@@ -266,6 +266,13 @@ class Effects:
     def _dispatch(self, seq: int, blob: bytes, token: str) -> None:
         """Open an activity and send the message of its first attempt."""
         session, activity = self._session, Activity(blob)
+        if refused := self._runtime.messages.refusal(activity.task, activity.queue):
+            failure = payload.encode_failure(
+                f"activity {activity.target} cannot be sent: {refused}", kind="NotFound", retryable=False,
+                details={"target": activity.target, "task": activity.task, "queue": activity.queue},
+            )  # fmt: skip
+            self.ops.append(["input", encode_input(Code.ACTIVITY_FAILED, seq, failure)])
+            return
         member = f"{session.run_id}/{seq}"
         self.ops += [["open", str(seq), blob], ["open", f"{seq}:s", first_state(token)], ["sent", member]]
         self._bound(activity, member, "start", "whole")

@@ -23,12 +23,12 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import QueueNotFound
 from celery.utils.quorum_queues import detect_quorum_queues
-from kombu import Producer
+from kombu import Exchange, Producer, Queue
 from kombu.exceptions import OperationalError
 from kombu.transport import redis
 
 from orchestration.core.identity import Identity
-from orchestration.errors import StoreUnavailableError
+from orchestration.errors import ConfigError, StoreUnavailableError
 from orchestration.store.attempts import AttemptId
 from orchestration.store.connection import Connection
 from orchestration.store.results import Push, Pushes
@@ -239,6 +239,10 @@ class Messages:
 
         Args:
             sends: Each publishes with the producer it is given.
+
+        Raises:
+            ConfigError: Celery refuses one: its settings have no such queue.
+            StoreUnavailableError: Redis does not answer.
         """
         if not self.atomic:
             return Pushes()
@@ -257,7 +261,7 @@ class Messages:
                 for send in sends:
                     send(producer)
         except QueueNotFound as error:
-            raise StoreUnavailableError(f"a message cannot be sent from this process: {error}") from error
+            raise ConfigError(f"a message cannot be sent from this process: {error}") from error
         except self.broker_errors as error:
             raise StoreUnavailableError(f"Redis, which is the broker too, does not answer: {error}") from error
         return Pushes(self._broker_database or 0, tuple(capture.commands))
@@ -310,7 +314,7 @@ class Messages:
             delay_ms: The message is an ETA task that far from now.
             about: Which run it is, for people, as :func:`about_run` says it; empty: not known here.
         """
-        options: dict[str, Any] = {"queue": queue} if queue else {}
+        options: dict[str, Any] = {"queue": self._named(queue)} if queue else {}
         if delay_ms > 0:
             options["countdown"] = delay_ms / 1000
         if about:
@@ -347,11 +351,41 @@ class Messages:
             links = report_links(encode_token(mark.namespace, mark.attempt), self.report_address(mark.queue))
             headers["ignore_result"] = False  # the worker is to store it, but this process does not wait for it
         if telemetry is None or not trace:
-            return AttemptSend(self._app, mark, task, queue, args, kwargs or {}, headers, links)
+            return AttemptSend(self._app, mark, task, self._named(queue), args, kwargs or {}, headers, links)
         headers.update(telemetry.headers(trace))
         return AttemptSend(
-            self._app, mark, task, queue, args, kwargs or {}, headers, links, lambda: telemetry.below_span(trace)
-        )
+            self._app, mark, task, self._named(queue), args, kwargs or {}, headers, links,
+            lambda: telemetry.below_span(trace),
+        )  # fmt: skip
+
+    def refusal(self, task: str, queue: str) -> str:
+        """Why Celery would not send a task from this process: its queue is not there. Empty: it would.
+
+        Args:
+            task: Name of the task.
+            queue: Where to; empty for Celery's own routing.
+        """
+        amqp = self._app.amqp
+        if amqp.queues.create_missing:
+            return ""
+        try:
+            amqp.router.route({"queue": queue} if queue else {}, task)
+        except QueueNotFound as error:
+            return f"{error.args[0]} (task_create_missing_queues is off)"
+        return ""
+
+    def _named(self, queue: str) -> str | Queue:
+        """A queue as Celery takes it.
+
+        One that is not in the settings of this process, and that Celery may not make up, is in those of others: what
+        was meant for it once is sent there by its name alone, so that any worker can wake a run and send a message
+        again. Whether a queue is a mistake is asked before: see :meth:`refusal`.
+        """
+        queues = self._app.amqp.queues
+        if not queue or queues.create_missing or queue in queues or queue in queues.aliases:
+            return queue
+        anonymous = Exchange("", type="direct")  # type: ignore[no-untyped-call]
+        return Queue(queue, anonymous, routing_key=queue, no_declare=True)  # type: ignore[no-untyped-call]
 
     def report_address(self, queue: str) -> dict[str, str]:
         """Where the report of an attempt goes, as options of a signature: to the queue of its workflow.
@@ -366,6 +400,8 @@ class Messages:
         if found is not None:
             return found
         name = queue or self._app.conf.task_default_queue
+        if isinstance(self._named(name), Queue):
+            return {"queue": name}
         declared = self._app.amqp.queues[name]
         address = {"exchange": declared.exchange.name, "routing_key": declared.routing_key or name}
         if not declared.exchange.name:
@@ -400,6 +436,8 @@ class Messages:
 
     def declare(self, queue: str) -> None:
         """Declare a queue and its binding, whatever producers remember of having done so."""
+        if isinstance(self._named(queue), Queue):
+            return  # by those who know what it is like
         with self._app.producer_pool.acquire(block=True) as producer:
             self._app.amqp.queues[queue].bind(producer.channel).declare()
 
@@ -411,7 +449,7 @@ class AttemptSend:
         app: The Celery application.
         mark: Which attempt it is.
         task: Name of the Celery task.
-        queue: Where to; empty for Celery's own routing.
+        queue: Where to, a name where Celery finds it; empty for Celery's own routing.
         args: Its positional arguments.
         kwargs: Its keyword arguments.
         headers: The mark, and what else the message carries.
@@ -420,7 +458,7 @@ class AttemptSend:
     """
 
     def __init__(
-        self, app: Celery, mark: AttemptMark, task: str, queue: str, args: Sequence[Any],
+        self, app: Celery, mark: AttemptMark, task: str, queue: str | Queue, args: Sequence[Any],
         kwargs: Mapping[str, Any], headers: Mapping[str, Any],
         links: tuple[dict[str, Any], dict[str, Any]] | None = None,
         inside: Callable[[], AbstractContextManager[None]] | None = None,
@@ -456,6 +494,8 @@ class AttemptSend:
 
     def modelled(self, models: MessageModels, captured: Callable[..., Pushes]) -> tuple[Push, ...]:
         """The same message as broker commands, made from a model where that is safe."""
+        if isinstance(self._queue, Queue):
+            return captured(self).commands
         return models.make(
             self._task, self._queue, task_id=self._id, run_id=self._mark.attempt.run_id, args=self._args,
             kwargs=self._kwargs, headers=self._headers, links=self._links, about=self._mark.about,

@@ -34,8 +34,11 @@ _STORED_WITHIN_MS = 2_000
 
 _LONGEST_PAUSE_S = 30.0
 
-_FAILS = "scheduled,external"
-"""States in which the failure of an attempt counts: one that is claimed is reported by the worker that runs it."""
+_FAILS = "scheduled,external,waiting"
+"""States in which the failure of an attempt counts: one that is claimed is reported by the worker that runs it.
+
+Waiting: a worker with the extension has run it, and Celery's own retry has sent it to whoever takes it.
+"""
 
 
 class Reports:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,15 +14,16 @@ from kombu.exceptions import EncodeError
 
 from orchestration import Orchestration
 from orchestration.embedded import EmbeddedRedis
-from orchestration.errors import ApplicationError, StoreUnavailableError
+from orchestration.errors import ApplicationError, ConfigError
 from orchestration.store.attempts import AttemptId
 from orchestration.tasks.foreign.links import report_links
 from orchestration.tasks.foreign.results import StoredResult, StoredResults
 from orchestration.tasks.messages import AttemptMark, Messages
-from orchestration.tasks.outcomes import outcome_of
+from orchestration.tasks.outcomes import Outcome, outcome_of
 from orchestration.tasks.tokens import encode_token
 from orchestration.types import RunId
 from tests.support.fixtures import empty_database
+from tests.support.projects import Project, deployed
 
 
 def mark(seq: int = 1) -> AttemptMark:
@@ -89,13 +91,38 @@ def test_the_binding_of_the_reports_is_there_before_the_first_attempt(messages: 
 def test_a_queue_that_is_not_there_is_not_said_to_be_a_broker_that_is_away(
     messages: Messages, caplog: pytest.LogCaptureFixture
 ) -> None:
-    messages._app.conf.task_create_missing_queues = False
-    send = messages.resume("default", "00" + "a" * 30, queue="nowhere")
+    messages._app.conf.update(task_create_missing_queues=False, task_routes={"shop.price": {"queue": "nowhere"}})
+    send = messages.attempt(mark(), task="shop.price", queue="", args=[])
     assert not messages.publish(send)
     assert "Queue 'nowhere' missing from task_queues" in caplog.text
     assert "the broker is away" not in caplog.text
-    with pytest.raises(StoreUnavailableError, match=r"^a message cannot be sent .* missing from task_queues"):
+    with pytest.raises(ConfigError, match=r"^a message cannot be sent .* missing from task_queues"):
         messages.pushes(send)
+
+
+@pytest.mark.parametrize("glob", ["*", "orchestration.*", "nothing"])
+def test_any_worker_wakes_the_runs_of_a_queue_that_only_others_know(messages: Messages, glob: str) -> None:
+    """It has the sweep's turn: what it cannot send, nobody sends."""
+    messages._app.conf.update(task_create_missing_queues=False, task_routes={glob: {"queue": "celery"}})
+    sends = [
+        messages.resume("default", "00" + "a" * 30, queue="others"),
+        messages.attempt(mark(), task="shop.price", queue="others", args=[], is_foreign=True),
+    ]
+    assert [(push[0], push[1]) for push in messages.pushes(*sends).commands] == [("lpush", "others")] * 2
+    assert messages.publish(*sends)
+    with messages._app.connection_for_write() as connection:
+        assert connection.default_channel.client.llen("others") == 2
+        assert not connection.default_channel.client.exists("_kombu.binding.others"), "it is for others to declare it"
+
+
+def test_a_queue_that_is_a_mistake_is_said_before_anything_is_sent(messages: Messages) -> None:
+    assert messages.refusal("shop.price", "nowhere") == ""
+    messages._app.conf.update(task_create_missing_queues=False, task_routes={"shop.tax": {"queue": "taxes"}})
+    del messages._app.amqp.queues, messages._app.amqp.router
+    assert messages.refusal("shop.price", "celery") == messages.refusal("shop.price", "") == ""
+    for task, queue, missing in (("shop.price", "nowhere", "nowhere"), ("shop.tax", "", "taxes")):
+        refused = messages.refusal(task, queue)
+        assert refused == f"Queue '{missing}' missing from task_queues (task_create_missing_queues is off)"
 
 
 def test_links_add_little_to_a_message(messages: Messages) -> None:
@@ -198,6 +225,35 @@ def test_a_report_that_is_none_is_dropped_with_an_error(
     token = encode_token("elsewhere", mark().attempt)
     app.tasks["orchestration.report_failure"].apply(args=["id"], kwargs={"attempt": token}, throw=True)
     assert "'elsewhere', which no workflow here is kept in" in caplog.text
+
+
+def test_a_failure_counts_that_a_worker_without_the_extension_ends_the_others_retry_with(
+    redis_server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    """The first try ran on a worker with the extension, the second elsewhere: the run waited until the timeout."""
+    project = Project()
+    project.celery_task("price", "shop.price")
+    once = "{ ['activity.retry_policy'] = { maximum_attempts = 1 } }"
+    asks = project.workflow(
+        "asks",
+        f"return function() local v, e = require('funcs').new():with_options({once}):call('app:price') "
+        "return e:kind() end",
+    )
+    with deployed(project, tmp_path, empty_database(redis_server)) as deployment:
+        handle, parts = deployment.client.start_workflow(asks), deployment.orchestration.parts
+        parts.engine.take_up("default", handle.run_id)
+        attempts = parts.runtime.store("default").attempts
+        found = attempts.read(handle.run_id, 1)
+        assert found is not None
+        attempt = AttemptId(handle.run_id, 1, 1, found[1].token)
+        claim = attempts.claim(attempt, owner="me", nonce="n", close_ms=60_000, beat_ms=0, queue="celery")
+        assert claim.granted
+        retried = attempts.report(attempt, outcome="waiting", item=b"", claimed_by="me", delay_ms=60_000)
+        assert retried.status == "waiting"
+        sold_out = Outcome("failed", failure={"message": "sold out", "kind": "SoldOut"})
+        assert parts.reports.end("default", attempt, sold_out).status != "dropped"
+        parts.engine.take_up("default", handle.run_id)
+        assert handle.result(timeout=5) == "SoldOut"
 
 
 def test_where_celery_sends_a_task_is_known(messages: Messages) -> None:
