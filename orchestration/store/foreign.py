@@ -51,8 +51,17 @@ class Foreign(Aggregate):
             delay_ms: When that is.
         """
         keys = self._keyspace.of_run(attempt.run_id)
-        member = f"{attempt.run_id}/{attempt.seq}"
-        self._run("note_report", [keys.pending, keys.frontier, keys.leftovers], member, queue, leftover, delay_ms)
+        self._run(
+            "note_report",
+            [keys.pending, keys.frontier, keys.leftovers, keys.open(attempt.run_id)],
+            attempt.run_id,
+            attempt.seq,
+            attempt.attempt,
+            attempt.token,
+            queue,
+            leftover,
+            delay_ms,
+        )
 
     def note_consumer(self, node: str, queues: Sequence[str], *, silent_ms: int) -> dict[str, list[str]]:
         """Say which queues a worker with the extension takes tasks from.

@@ -63,6 +63,21 @@ def test_the_time_does_not_begin_when_it_is_over(backend: Backend, runs: Runs) -
         assert backend.store.foreign.await_report(attempt, close_ms=1).detail == "run terminated"
 
 
+def test_a_late_report_of_an_earlier_attempt_says_nothing_of_the_next_message(backend: Backend, runs: Runs) -> None:
+    """It was taken for one that has left the queue: all that was sent before and waits there was sent again."""
+    first = runs.with_activity()
+    runs.claim(first, queue="elsewhere")
+    assert runs.report(first, "retry", delay_ms=0).status == "retry"
+    second = replace(first, attempt=2)
+    assert backend.store.attempts.dispatch(second, state="backoff", entry=b"e").status == "outbox"
+    for late in (first, replace(second, token="another run's")):
+        backend.store.foreign.note_report(late, queue="orders", leftover="a t", delay_ms=0)
+    frontier = backend.store.attempts.frontier(first.run_id, "orders")
+    backend.store.foreign.note_report(second, queue="orders", leftover="a t", delay_ms=0)
+    assert frontier == 0 < backend.store.attempts.frontier(first.run_id, "orders")
+    assert runs.members(runs.keys(first.run_id).leftovers), "what it left is deleted all the same"
+
+
 def test_a_report_moves_the_frontier_of_its_queue(backend: Backend, runs: Runs) -> None:
     attempt = runs.with_activity()
     foreign, attempts = backend.store.foreign, backend.store.attempts

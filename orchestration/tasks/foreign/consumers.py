@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kombu.exceptions import ContentDisallowed
@@ -98,7 +99,8 @@ class Consumers:
 
     def _listen(self) -> None:
         try:
-            answers = remote_control(self._runtime.app).inspect(timeout=_ANSWER_WITHIN_S).active_queues() or {}
+            control = remote_control(self._runtime.app)
+            answers = control.broadcast("active_queues", reply=True, timeout=_ANSWER_WITHIN_S) or ()
         except ContentDisallowed:  # by a worker that answers in pickle: it is none of ours, and may be anywhere
             self._anywhere = self._answered = time.monotonic()
             return
@@ -110,10 +112,14 @@ class Consumers:
             return
         self._failures = 0
         now = time.monotonic()
+        heard = Counter(str(node) for answer in answers for node in answer)
         with self._lock:
             known = {seen: when for seen, when in self._foreign.items() if now - when < _FOREIGN_FOR_S}
-            for node, queues in answers.items():
-                if node not in self._ours:
-                    known.update({(str(node), str(queue["name"])): now for queue in queues or ()})
+            for node, queues in ((str(node), queues) for answer in answers for node, queues in answer.items()):
+                if node in self._ours and heard[node] == 1:
+                    continue
+                # Two workers have the name of one of ours: which of them has the extension is not to be told.
+                who = node if node not in self._ours else f"{node} and its namesake"
+                known.update({(who, str(queue["name"])): now for queue in queues if isinstance(queue, Mapping)})
             self._foreign = known
         self._answered = now

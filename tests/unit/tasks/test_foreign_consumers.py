@@ -23,14 +23,11 @@ def app(redis_server: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch) -> Celery:
     answers: dict[str, list[dict[str, str]]] = {}
     app.answers = answers
 
-    class Inspect:
-        def __init__(self, timeout: float) -> None:
-            del timeout
+    def broadcast(command: str, **options: Any) -> Any:
+        assert (command, options["reply"]) == ("active_queues", True)
+        return [{node: queues} for node, queues in answers.items()]
 
-        def active_queues(self) -> Any:
-            return answers
-
-    monkeypatch.setattr(module, "remote_control", lambda _: types.SimpleNamespace(inspect=Inspect))
+    monkeypatch.setattr(module, "remote_control", lambda _: types.SimpleNamespace(broadcast=broadcast))
     return app
 
 

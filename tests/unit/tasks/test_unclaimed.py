@@ -23,8 +23,12 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answers], Consumers]:
     """Consumers of a deployment where ``ours@h`` has the extension, and ``inspect`` answers as it is told to."""
 
     def make(answers: Answers) -> Consumers:
-        inspect = types.SimpleNamespace(active_queues=answers)
-        control = types.SimpleNamespace(inspect=lambda timeout: inspect)
+        def broadcast(command: str, *, reply: bool, timeout: float) -> Any:
+            assert (command, reply) == ("active_queues", True)
+            found = answers()
+            return found if isinstance(found, list) else [{node: queues} for node, queues in found.items()]
+
+        control = types.SimpleNamespace(broadcast=broadcast)
         monkeypatch.setattr(module, "remote_control", lambda app: control)
         foreign = types.SimpleNamespace(note_consumer=lambda node, queues, silent_ms: {"ours@h": ["ours", "mixed"]})
         app = types.SimpleNamespace(amqp=types.SimpleNamespace(queues=types.SimpleNamespace(consume_from={"ours": 1})))
@@ -55,6 +59,18 @@ def test_a_queue_is_ours_when_all_its_workers_have_the_extension(
 ) -> None:
     answers = {"ours@h": [{"name": "ours"}, {"name": "mixed"}], "shop@h": [{"name": "shop"}, {"name": "mixed"}]}
     assert whose(ask(lambda: answers), queue) == found
+
+
+def test_a_worker_without_the_extension_may_have_the_name_of_one_that_has_it(
+    ask: Callable[[Answers], Consumers]
+) -> None:
+    """Both are called celery@host where nobody has named them. It was taken for ours: its messages were sent twice."""
+    namesakes = [{"ours@h": [{"name": "ours"}]}, {"ours@h": [{"name": "ours"}]}, {"odd@h": {"error": "busy"}}]
+    consumers = ask(lambda: namesakes)
+    assert whose(consumers, "ours") == "foreign"
+    consumers._said = float("-inf")
+    consumers.say()
+    assert consumers.whose("ours") == "foreign", "what the one says of itself does not make the other ours"
 
 
 def test_a_worker_that_once_answered_counts_while_it_is_busy(
