@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -55,8 +56,9 @@ class RunAudit:
 
 
 def audit_runs(
-    runtime: Runtime, namespace: str, run_ids: Sequence[RunId] | None = None, *, repair: bool = False
-) -> Iterator[RunAudit]:
+    runtime: Runtime, namespace: str, run_ids: Sequence[RunId] | None = None, *, repair: bool = False,
+    unlisted: bool = True,
+) -> Iterator[RunAudit]:  # fmt: skip
     """Audit all open runs, or some; few of them are in memory at once.
 
     Args:
@@ -64,10 +66,13 @@ def audit_runs(
         namespace: Whose runs.
         run_ids: Only these; those that have ended are passed over. None: all that are open.
         repair: Put back what is lost.
+        unlisted: Go through all runs that are kept, too, for open ones that are on no list.
     """
     store = runtime.store(namespace)
     auditor = _Auditor(runtime, namespace, store)
     pages = store.runs.pages("open", size=_PAGE) if run_ids is None else iter([list(run_ids)])
+    if run_ids is None and unlisted:
+        pages = itertools.chain(pages, store.audits.unlisted())
     for page in pages:
         for seen in store.audits.inspect(page):
             found: RunAudit | None = auditor.look(seen)

@@ -13,6 +13,7 @@ from typing import Final
 from orchestration.core.durations import format_duration
 from orchestration.core.events import Code
 from orchestration.store.audits import OpenEntry, Snapshot
+from orchestration.tasks.chain_options import ChainOptions
 
 __all__ = ["Fault", "Mender", "Wake", "child_entries", "judge"]
 
@@ -57,8 +58,9 @@ class Fault:
     """Something that should move a run and is not there, or is late.
 
     Attributes:
-        kind: ``inbox``, ``start``, ``delay``, ``deadline``, ``listing``, ``timer``, ``activity``, ``request``,
-            ``child``, ``outbox``, ``bundle`` or ``late``.
+        kind: ``inbox``, ``start``, ``delay``, ``deadline``, ``timeout``, ``expiry``, ``listing`` (of parked runs),
+            ``unlisted``, ``timer``, ``activity``, ``surplus``, ``request``, ``child``, ``outbox``, ``bundle`` or
+            ``late``.
         seq: Number of the command that waits for it; 0: the run itself does.
         message: What is wrong, for people.
         by: Who puts it right.
@@ -73,6 +75,12 @@ class Fault:
 
 
 REPAIR: Final = "orchestration audit --repair puts it back"
+_TAKE: Final = "orchestration audit --repair takes that off"
+_SURPLUS: Final = {
+    "pending": "looked after as one that nobody has claimed",
+    "/close": "among the timers with a start-to-close timeout",
+    "/retry": "among the timers with a next attempt",
+}
 _SWEEP: Final = "a worker that sweeps does this: orchestration doctor --only workers says whether there is one"
 
 
@@ -114,9 +122,15 @@ class _Judge:
             self._wakes.append(Wake(seq=0, source=f"an operator: it is {status}"))
         if status == "parked" and not seen.is_listed_parked:
             self._fault("listing", "it is parked, and not on the list of parked runs")
+        if not seen.is_listed:
+            self._fault("unlisted", "it is open, and not on the list of open runs: no list shows it")
         deadline = seen.number("deadline")
         if deadline and seen.deadline_ms is None:
             self._fault("deadline", "its execution timeout is not among the timers: it would never end it")
+        if ChainOptions(seen.fields.get("opts", "")).run_timeout_ms and seen.timeout_ms is None:
+            self._fault("timeout", "its run timeout is not among the timers: it would never end it")
+        if seen.number("expires") and not seen.number("length") and seen.expiry_ms is None:
+            self._fault("expiry", "it expires before it has begun, and that is not among the timers: nothing ends it")
         for command in seen.commands:
             _COMMANDS[command.kind](self, command)
         if status == "running" and not self._wakes and not self._faults:
@@ -162,6 +176,9 @@ class _Judge:
             )  # fmt: skip
             return
         what = f"activity {seq}, attempt {state.attempt}"
+        if command.surplus:
+            also = " and ".join(_SURPLUS[name] for name in command.surplus)
+            self._fault("surplus", f"{what} is {state.state}, and also {also}", seq, cure=_TAKE)
         if command.outbox and state.state == "scheduled":
             self._entry(command, f"the message of {what}")
             return

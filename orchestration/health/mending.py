@@ -18,7 +18,7 @@ from orchestration.health.bundles import code_here
 from orchestration.health.judging import Fault, Mender
 from orchestration.store.audits import Mend, OpenEntry, Snapshot
 from orchestration.store.store import Store
-from orchestration.tasks.chain_options import ChainFacts, facts_of
+from orchestration.tasks.chain_options import ChainFacts, ChainOptions, facts_of
 from orchestration.tasks.children import child_id
 from orchestration.tasks.effects import read_activity
 from orchestration.tasks.runtime import Runtime
@@ -106,6 +106,15 @@ class _Past:
         """Addresses of its children."""
         return self._read[1]
 
+    @cached_property
+    def begun_ms(self) -> int:
+        """Time of its start, or of that of the run whose history it goes on with."""
+        for event in self._store.runs.history(self._seen.run_id, stop=1):
+            decoded = events.decode(event)
+            if isinstance(decoded, events.Started):
+                return decoded.time_ms
+        return 0
+
     @property
     def meta(self) -> dict[str, Any]:
         """What it was started with."""
@@ -138,6 +147,12 @@ class _Mender:
             self._timer("its start delay is set again", "delay", seen.number("delayed"))
         elif fault.kind == "deadline":
             self._timer("its execution timeout is set again", "exec", seen.number("deadline"))
+        elif fault.kind == "timeout":
+            self._timer("its run timeout is set again", "run", self._timeout_ms)
+        elif fault.kind == "expiry":
+            self._timer("it expires again", "expire", seen.number("expires"))
+        elif fault.kind == "unlisted":
+            self._op("it is on the list of open runs again", "listed")
         elif fault.kind == "bundle":
             self.code = code_here(self._runtime, seen.fields.get("bundle", ""))
             if self.code:
@@ -179,6 +194,21 @@ class _Mender:
                 due_ms = state.since_ms + activity.close_ms(self._runtime.settings.start_to_close_ms)
                 done = f"the start-to-close timeout of activity {seq} is set again"
                 self._timer(done, f"{seq}/close", due_ms, str(seq), command.packed)
+
+    @property
+    def _timeout_ms(self) -> int:
+        """When its run timeout is over: never sooner than it would have been, though its start delay may be unknown."""
+        seen = self._seen
+        timeout_ms = ChainOptions(seen.fields.get("opts", "")).run_timeout_ms
+        if not seen.number("length"):
+            return max(seen.number("delayed"), seen.time_ms) + timeout_ms
+        return max(seen.number("started"), self._past.begun_ms) + timeout_ms
+
+    def _surplus(self, command: OpenEntry) -> None:
+        for name in command.surplus:
+            member = f"{self._member}/{command.seq}{'' if name == 'pending' else name}"
+            self.ops.append(["drop", member, str(command.seq), command.packed])
+        self.done.append(f"activity {command.seq} is looked after once")
 
     def _unmarked(self, command: OpenEntry) -> None:
         self._op(f"the outbox entry {command.outbox} will be taken up", "due", command.outbox)
@@ -224,5 +254,5 @@ class _Mender:
 
 _BY_KIND = {
     "timer": _Mender._lost_timer, "activity": _Mender._lost_attempt, "outbox": _Mender._unmarked,
-    "request": _Mender._lost_request, "child": _Mender._lost_child,
+    "request": _Mender._lost_request, "child": _Mender._lost_child, "surplus": _Mender._surplus,
 }  # fmt: skip

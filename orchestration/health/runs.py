@@ -23,7 +23,7 @@ def wake_sources(facts: Facts) -> Iterator[Note]:
     """Every open run has something that will move it."""
     end = time.monotonic() + facts.timeout_s * 0.8
     looked_at = shown = more = late = 0
-    for audit in audit_runs(facts.runtime, facts.namespace):
+    for audit in audit_runs(facts.runtime, facts.namespace, unlisted=False):
         looked_at += 1
         faults = [fault for fault in audit.faults if fault.kind != "bundle"]
         late += any(fault.by is Mender.SWEEP for fault in faults)

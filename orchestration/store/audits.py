@@ -36,6 +36,8 @@ class OpenEntry:
         source_ms: Time of what moves it: when a timer or deadline is due, when an attempt was sent; None: nothing.
         outbox: Id of the outbox entry that is about it; empty: there is none.
         outbox_ms: When the sweep takes the entry up; None: never.
+        surplus: Of an activity, what else would move it, which belongs to another state: ``pending``, ``/close`` or
+            ``/retry``.
     """
 
     seq: int
@@ -46,6 +48,7 @@ class OpenEntry:
     source_ms: int | None = None
     outbox: str = ""
     outbox_ms: int | None = None
+    surplus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +63,11 @@ class Snapshot:
         heads: Beginnings of them, the first hundreds.
         ready_ms: When the sweep looks after the run; None: it does not.
         is_listed_parked: It is on the list of parked runs.
+        is_listed: It is on the list of open runs.
         delay_ms: When its delay is over, as the timers say; None: they say nothing.
         deadline_ms: When its workflow is ended, likewise.
+        timeout_ms: When it is ended itself, likewise.
+        expiry_ms: When it ends if it has not begun, likewise.
         commands: What is open.
     """
 
@@ -72,8 +78,11 @@ class Snapshot:
     heads: tuple[bytes, ...] = ()
     ready_ms: int | None = None
     is_listed_parked: bool = False
+    is_listed: bool = True
     delay_ms: int | None = None
     deadline_ms: int | None = None
+    timeout_ms: int | None = None
+    expiry_ms: int | None = None
     commands: tuple[OpenEntry, ...] = ()
 
     def number(self, name: str) -> int:
@@ -139,7 +148,7 @@ class Audits(Aggregate):
         keys = self._keyspace.of_run(run_id)
         named = [
             keys.record(run_id), keys.inbox(run_id), keys.open(run_id), keys.timers, keys.ready, keys.pending,
-            keys.parked_runs, keys.outbox, keys.outbox_due,
+            keys.parked_runs, keys.outbox, keys.outbox_due, keys.open_runs,
         ]  # fmt: skip
         return load_script("inspect_run"), named, [run_id, _HEADS, after, most]
 
@@ -185,7 +194,7 @@ class Audits(Aggregate):
         keys = self._keyspace.of_run(run_id)
         named = [
             keys.record(run_id), keys.inbox(run_id), keys.open(run_id), keys.timers, keys.ready, keys.pending,
-            keys.parked_runs, keys.outbox, keys.outbox_due, keys.bundle(seen.fields.get("bundle", "")),
+            keys.parked_runs, keys.outbox, keys.outbox_due, keys.bundle(seen.fields.get("bundle", "")), keys.open_runs,
         ]  # fmt: skip
         packed = pack_for_script(list(mend.ops))
         reply = self._run("mend_run", named, run_id, seen.number("fence"), seen.unread, packed, mend.code)
@@ -290,6 +299,22 @@ class Audits(Aggregate):
         keys = self._keyspace.of_run(entry_id.split("/")[1])
         self._run("mark_outbox", [keys.outbox, keys.outbox_due], entry_id)
 
+    def unlisted(self) -> Iterator[list[RunId]]:
+        """Open runs that are not on the list of open runs, page by page; found in the index of all runs."""
+        for number, keys in enumerate(self._keyspace.all):
+            last = b"[T"
+            while page := self._connection.call("ZRANGEBYLEX", keys.index, last, b"(U", "LIMIT", 0, _PAGE):
+                # The end of a run's entry is its id without the shard, which comes as two digits before it.
+                ids = [f"{number:02x}{bytes(entry)[-15:].hex()}" for entry in page]
+                # In this order: a run that ends between the two looks is seen in one of them.
+                is_open, has_ended = self._connection.pipeline(
+                    [["ZMSCORE", keys.open_runs, *ids], ["ZMSCORE", keys.closed_runs, *ids]]
+                )
+                scores = zip(ids, is_open, has_ended, strict=True)
+                if lost := [RunId(run_id) for run_id, *found in scores if found == [None, None]]:
+                    yield lost
+                last = b"(" + bytes(page[-1])
+
     def now_ms(self) -> int:
         """Redis' time."""
         seconds, micros = self._connection.call("TIME")
@@ -321,11 +346,11 @@ class Audits(Aggregate):
 
 def _snapshot(run_id: RunId, reply: Sequence[Any]) -> Snapshot:
     _, time_ms, fields, unread, heads, marks, commands, _ = reply
-    ready, parked, delay, deadline = map(_time, marks)
+    ready, parked, listed, delay, deadline, timeout, expiry = map(_time, marks)
     return Snapshot(
         run_id=run_id, time_ms=int(time_ms), fields={text(k): text(v) for k, v in _pairs(fields).items()},
         unread=int(unread), heads=tuple(map(bytes, heads)), ready_ms=ready, is_listed_parked=parked is not None,
-        delay_ms=delay, deadline_ms=deadline,
+        is_listed=listed is not None, delay_ms=delay, deadline_ms=deadline, timeout_ms=timeout, expiry_ms=expiry,
         commands=tuple(sorted(map(_entry, commands), key=lambda entry: entry.seq)),
     )  # fmt: skip
 
@@ -334,11 +359,12 @@ _KINDS = {b"a": "activity", b"t": "timer", b"o": "request", b"c": "child"}
 
 
 def _entry(reply: Sequence[Any]) -> OpenEntry:
-    seq, what, state, source, outbox, due = map(bytes, reply)
+    *told, surplus = reply
+    seq, what, state, source, outbox, due = map(bytes, told)
     kind = _KINDS.get(what[:1], "unknown")
     return OpenEntry(
         seq=int(seq), kind=kind, content=what[1:], state=read_state(state) if state else None, packed=state,
-        source_ms=_time(source), outbox=text(outbox), outbox_ms=_time(due),
+        source_ms=_time(source), outbox=text(outbox), outbox_ms=_time(due), surplus=tuple(map(text, surplus)),
     )  # fmt: skip
 
 

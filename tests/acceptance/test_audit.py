@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
 import msgpack
 import pytest
@@ -12,7 +13,7 @@ import redis
 
 from orchestration.client import AsyncClient, Client, Mender, RunAudit, WorkflowHandle
 from orchestration.core.events import ChildStarted
-from orchestration.errors import WorkflowNotFoundError
+from orchestration.errors import WorkflowNotFoundError, WorkflowTimedOutError
 from orchestration.store.keys import ShardKeys
 from tests.support import wait_until
 from tests.support.projects import Deployment, Project
@@ -168,6 +169,32 @@ def test_the_deadline_of_a_running_activity_is_put_back(
     assert not mended.faults
     assert server.zscore(keys.timers, member) == pytest.approx(due, abs=5)
     handle.result(timeout=30)
+
+
+def test_a_run_timeout_is_put_back_and_ends_the_run(client: Client, running: Deployment, server: redis.Redis) -> None:
+    handle = waiting(client.start_workflow(asker, run_timeout=timedelta(seconds=3)))
+    keys = keys_of(running, handle.run_id)
+    due = server.zscore(keys.timers, f"{handle.run_id}/run")
+    assert server.zrem(keys.timers, f"{handle.run_id}/run") == 1
+    assert [fault.kind for fault in faulty(client, handle.id)[0].faults] == ["timeout"]
+    (mended,) = client.audit([handle.id], repair=True)
+    assert mended.mended == ("its run timeout is set again",)
+    assert 0 <= server.zscore(keys.timers, f"{handle.run_id}/run") - due < 2_000, "never sooner"
+    with pytest.raises(WorkflowTimedOutError):
+        handle.result(timeout=30)
+
+
+def test_a_run_that_no_list_shows_is_found_and_put_back(
+    client: Client, running: Deployment, server: redis.Redis
+) -> None:
+    handle = waiting(client.start_workflow(asker))
+    assert server.zrem(keys_of(running, handle.run_id).open_runs, handle.run_id) == 1
+    assert handle.run_id in [seen.run_id for seen in faulty(client)]
+    assert [seen.mended for seen in client.audit(repair=True) if seen.run_id == handle.run_id] == [
+        ("it is on the list of open runs again",)
+    ]
+    assert not faulty(client)
+    handle.terminate()
 
 
 def test_a_child_that_does_not_know_its_parent_any_more_is_asked_for_its_end(

@@ -114,6 +114,66 @@ def test_a_start_delay_and_a_deadline_are_among_the_timers(runs: Runs) -> None:
     assert wakes(runs, run_id) == ["its start delay"]
 
 
+def test_a_run_timeout_and_an_expiry_are_among_the_timers(runs: Runs) -> None:
+    """Without its timer a run that has expired is begun by nobody and ended by nobody."""
+    opts = {"type": "shop:order", "opts": '{"run":90000}'}
+    run_id = runs.started(run_timeout_ms=90_000, expires_ms=60_000, fields=opts)
+    assert wakes(runs, run_id) == ["1 input unread"]
+    runs.backend.call("ZREM", runs.keys(run_id).timers, f"{run_id}/run", f"{run_id}/expire")
+    assert faults(runs, run_id) == [("timeout", 0, Mender.AUDIT), ("expiry", 0, Mender.AUDIT)]
+    due = runs.backend.now_ms() + 60_000
+    ops = [["timer", f"{run_id}/{word}", due, "", b""] for word in ("run", "expire")]
+    assert mend(runs, run_id, *ops) == "mended"
+    assert wakes(runs, run_id) == ["1 input unread"]
+
+
+def test_an_open_run_on_no_list_is_found_by_the_index(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestration.store.audits._PAGE", 2)
+    ids = [runs.started(f"order-{number}") for number in range(7)]
+    runs.ended("order-7")
+    assert list(runs.store.audits.unlisted()) == []
+    for run_id in ids[2:5]:
+        runs.backend.call("ZREM", runs.keys(run_id).open_runs, run_id)
+    assert sorted(itertools.chain(*runs.store.audits.unlisted())) == sorted(ids[2:5])
+    assert faults(runs, ids[2]) == [("unlisted", 0, Mender.AUDIT)]
+    for run_id in ids[2:5]:
+        started = runs.store.runs.record(run_id).number("started")
+        assert mend(runs, run_id, ["listed"]) == mend(runs, run_id, ["listed"]) == "mended"
+        assert runs.members(runs.keys(run_id).open_runs)[run_id] == started
+    assert list(runs.store.audits.unlisted()) == []
+    assert faults(runs, ids[2]) == []
+
+
+@pytest.mark.parametrize("stage", ["scheduled", "claimed", "backoff"])
+def test_what_moves_an_activity_is_one_thing(runs: Runs, stage: str) -> None:
+    attempt = runs.with_activity()
+    run_id, keys = attempt.run_id, runs.keys(attempt.run_id)
+    if stage == "scheduled":
+        runs.store.foreign.await_report(attempt, close_ms=60_000)  # both: its message, and its time
+    else:
+        runs.claim(attempt)
+    if stage == "backoff":
+        runs.report(attempt, "retry", delay_ms=60_000)
+    assert len(wakes(runs, run_id)) == 1
+    own = runs.members(keys.timers) | runs.members(keys.pending)
+    runs.backend.call("ZADD", keys.pending, 1, f"{run_id}/1")
+    for word in ("close", "retry"):
+        runs.backend.call("ZADD", keys.timers, "NX", 5, f"{run_id}/1/{word}")
+    assert faults(runs, run_id) == [("surplus", 1, Mender.AUDIT)]
+    (command,) = seen(runs, run_id).commands
+    expected = {"scheduled": ("/retry",), "claimed": ("/retry", "pending"), "backoff": ("/close", "pending")}
+    assert command.surplus == expected[stage]
+    ops = [
+        ["drop", f"{run_id}/1{'' if name == 'pending' else name}", "1", command.packed] for name in command.surplus
+    ]
+    with runs.backend.unchanged():
+        assert mend(runs, run_id, *[[*op[:3], b"another state"] for op in ops]) == "moved"
+    assert mend(runs, run_id, *ops) == "mended"
+    assert faults(runs, run_id) == []
+    left = runs.members(keys.timers) | runs.members(keys.pending)
+    assert left.keys() == own.keys()
+
+
 def test_a_lost_timer_is_found_and_one_whose_answer_is_unread_is_not(runs: Runs) -> None:
     run_id = runs.with_timer(delay_ms=1, seq=300)
     runs.backend.pass_time(5)
