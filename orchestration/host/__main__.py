@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib
 import logging
+import os
 import signal
-import sys
 import threading
 from typing import Any
 
 from orchestration.errors import OrchestrationError
-from orchestration.host.serving import Serving, chosen_hosts
+from orchestration.host.serving import BOOT_FAILED, Serving, chosen_hosts
 
 logger = logging.getLogger("orchestration.host")
 
@@ -20,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM.
 
     Returns:
-        Exit code: 0 after an orderly stop, 1 when it cannot start.
+        Exit code: 0 after an orderly stop, 1 when it cannot start, 3 when a service cannot that the boot needs.
     """
     parser = argparse.ArgumentParser("orchestration.host", description=__doc__)
     parser.add_argument("--app", required=True, metavar="MODULE:NAME")
@@ -28,8 +29,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--loglevel", type=int, default=logging.WARNING)
     parser.add_argument("--logfile")
     parser.add_argument("--worker", default="")
+    parser.add_argument("--again", action="store_true", help="the worker has booted before")
     given = parser.parse_args(arguments)
-    stop = threading.Event()
+    stop, has_failed = threading.Event(), threading.Event()
+
+    def refuse(why: str) -> None:
+        logger.critical("this worker cannot boot: %s", why)
+        has_failed.set()
+        stop.set()
+
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal: the worker stops us in its own time
     try:
@@ -42,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         runtime = orchestration.runtime
         with runtime.starting():
             hosts = chosen_hosts(orchestration.registry, orchestration.settings, given.hosts)
-            serving = Serving(runtime.node, hosts)
+            serving = Serving(runtime.node, hosts, None if given.again else refuse)
             serving.start()
     except OrchestrationError as error:
         logger.error("the process hosts cannot start: %s", error)
@@ -50,8 +58,10 @@ def main(arguments: list[str] | None = None) -> int:
     logger.info("process hosts ready: %s", ", ".join(hosts))
     stop.wait()
     serving.stop()
+    work = runtime.node.work
     runtime.close()
-    return 0
+    work.shutdown()
+    return BOOT_FAILED if has_failed.is_set() else 0
 
 
 def _application(where: str) -> Any:
@@ -62,5 +72,15 @@ def _application(where: str) -> Any:
     return found
 
 
+def _leave(code: int) -> None:
+    """End this process without Python's own end.
+
+    That would stop the threads of the node wherever they are, and then wait for the locks that they hold: a line which
+    one of them wrote to the log at that moment kept the process from ending.
+    """
+    atexit._run_exitfuncs()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from orchestration.errors import ConfigError
@@ -17,9 +17,12 @@ from orchestration.registry.kinds.processes import ProcessHost
 from orchestration.settings import Settings
 from orchestration.types import EntryId
 
-__all__ = ["Serving", "chosen_hosts"]
+__all__ = ["BOOT_FAILED", "Serving", "chosen_hosts"]
 
 logger = logging.getLogger(__name__)
+
+BOOT_FAILED: Final = 3
+"""Exit code of a process that serves hosts for a worker, when a service that the boot needs could not be started."""
 
 _LAST_STEP_S: Final = 2.0
 
@@ -54,12 +57,14 @@ class Serving:
     Args:
         node: The node.
         hosts: Entry ids of the hosts.
+        refuse: Told in another thread why the boot has failed: a service that it needs can not be started; None: this
+            is no boot.
     """
 
-    def __init__(self, node: Node, hosts: Sequence[EntryId]) -> None:
+    def __init__(self, node: Node, hosts: Sequence[EntryId], refuse: Callable[[str], None] | None = None) -> None:
         self._node = node
         self._hosts = [node.runtime.registry.get(host) for host in hosts]
-        self._supervisor = Supervisor(node)
+        self._supervisor = Supervisor(node, refuse)
 
     def start(self) -> None:
         """Let processes be started here.

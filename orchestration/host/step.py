@@ -13,10 +13,12 @@ from typing import Any, Final
 
 import click
 from celery import Celery, bootsteps
+from celery.platforms import EX_FAILURE
+from celery.worker import state
 
 from orchestration.errors import ConfigError
 from orchestration.host.burial import Burial
-from orchestration.host.serving import Serving, chosen_hosts
+from orchestration.host.serving import BOOT_FAILED, Serving, chosen_hosts
 from orchestration.processes import start_bound
 from orchestration.types import EntryId
 
@@ -45,7 +47,7 @@ class HostStep(bootsteps.StartStopStep):  # type: ignore[misc]
         if not hosts:
             return
         if parent.pool_cls.__module__ == "celery.concurrency.thread":
-            self._serving = Serving(orchestration.runtime.node, hosts)
+            self._serving = Serving(orchestration.runtime.node, hosts, _refuse_boot)
             self._serving.start()
         else:
             self._child = _Child(parent, hosts)
@@ -100,25 +102,32 @@ class _Child:
     def _keep(self) -> None:
         """Start it, and again when it has ended: in this thread, to which the child's life is bound."""
         pause_s = 0.5
+        is_boot = True
         while not self._stopping.is_set():
-            process = self._process = self._launch()
+            process = self._process = self._launch(is_boot)
             if self._stopping.is_set():
                 process.terminate()
             code = process.wait()
             if self._stopping.is_set():
                 return
+            if is_boot and code == BOOT_FAILED:
+                _stop_worker()  # the child has said why
+                return
+            is_boot = False
             logger.error("the process hosts have ended with %d, starting them again", code)
             self._bury()
             self._stopping.wait(pause_s)
             pause_s = min(pause_s * 2, 30.0)
 
-    def _launch(self) -> subprocess.Popen[bytes]:
+    def _launch(self, is_boot: bool) -> subprocess.Popen[bytes]:
         worker = self._worker
         level = worker.loglevel if isinstance(worker.loglevel, int) else logging.getLevelName(worker.loglevel)
         command = [
             sys.executable, "-m", "orchestration.host", "--app", self._application, "--hosts", ",".join(self._hosts),
             "--loglevel", str(level or logging.WARNING), "--worker", str(worker.hostname),
         ]  # fmt: skip
+        if not is_boot:
+            command.append("--again")
         if worker.logfile:
             command += ["--logfile", str(worker.logfile)]
         path = os.pathsep.join(dict.fromkeys([*(item for item in sys.path if item), os.getcwd()]))
@@ -134,6 +143,16 @@ class _Child:
             burial.sweep(has_listened=False)
         except Exception:
             logger.exception("could not say that the processes of this worker are lost")
+
+
+def _refuse_boot(why: str) -> None:
+    logger.critical("this worker cannot boot: %s", why)
+    _stop_worker()
+
+
+def _stop_worker() -> None:
+    """Have the worker of this OS process stop in order and exit with 1: its loop looks for this mark."""
+    state.should_stop = EX_FAILURE
 
 
 def find_application(app: Celery) -> str:

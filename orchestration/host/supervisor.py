@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from orchestration.core.supervision import Do, State
 from orchestration.errors import StoreError
+from orchestration.host.boot import Boot
 from orchestration.host.ward import Ward, digest_of, now_ms
 from orchestration.registry.kinds.processes import ProcessService, Scope
 from orchestration.registry.services import ServicePlan
@@ -38,10 +39,14 @@ class Supervisor:
 
     Args:
         node: The node; the hosts of the services are those that it serves.
+        refuse: Told, once and in the supervisor's thread, that a service which the boot needs can not be started;
+            None: this is no boot.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, refuse: Callable[[str], None] | None = None) -> None:
         self._node = node
+        self._refuse = refuse
+        self._boot: Boot | None = None
         self._store = node.runtime.store(node.runtime.settings.namespace).services
         self._plan = ServicePlan(node.runtime.registry)
         self._wards: dict[str, Ward] = {}
@@ -98,6 +103,7 @@ class Supervisor:
             act()
             for ward in list(self._wards.values()):
                 ward.tick()
+            self._look_at_boot()
             self._settle()
             self._is_dirty = False
         except StoreError as error:
@@ -117,6 +123,8 @@ class Supervisor:
         times = [ward.service.due_ms for ward in self._wards.values() if ward.service.due_ms is not None]
         if self._close_ms is not None:
             times.append(self._close_ms + 1)
+        elif self._boot is not None and self._boot.due_ms is not None:
+            times.append(self._boot.due_ms)
         if self._is_dirty:
             times.append(now_ms() + 1_000)
         return max(0.0, (min(times) - now_ms()) / 1000) if times else None
@@ -126,6 +134,16 @@ class Supervisor:
 
     def _on_lost(self) -> None:
         self._todo.put(self._begin_anew)
+
+    def _look_at_boot(self) -> None:
+        if self._boot is None or self._refuse is None or self._close_ms is not None:
+            return
+        failed = self._boot.look(self._wards)
+        if failed is not None:
+            service, why = failed
+            if self._wards[service].service.is_at_rest:
+                self._wards[service].is_leaving = True  # it is not given up for all: the next boot tries again
+            self._refuse(f"service {service} is required, and {why}")
 
     # Taking ----------------------------------------------------------------------
 
@@ -155,6 +173,9 @@ class Supervisor:
         if wishes.changes != self._changes or now_ms() >= self._look_ms:
             self._forget_lost()
             self._take(wishes)
+            if self._boot is None:
+                needed = self._plan.for_boot() if self._refuse is not None else set()
+                self._boot = Boot({id_: ward for id_, ward in self._wards.items() if id_ in needed})
             self._changes, self._look_ms = wishes.changes, now_ms() + _LOOK_MS
 
     def _take(self, wishes: Wishes) -> None:

@@ -53,6 +53,8 @@ class Ward:
         seen: Number of the last wish that was acted on.
         is_leaving: It has been stopped because its worker stops.
         told: Where it stood when the store was told last.
+        attempts: Processes that were to be started here.
+        has_started: One of them has been.
     """
 
     def __init__(
@@ -67,7 +69,8 @@ class Ward:
         self.pid = ""
         self.is_leaving = False
         self.told: tuple[Service, str, int] | None = None
-        self._attempt = 0
+        self.attempts = 0
+        self.has_started = False
         self._settled = 0
         self.service = Service(
             policy=policy_of(entry.lifecycle), failures=record.failures, runs=record.runs, error=record.error
@@ -77,7 +80,7 @@ class Ward:
         """Go on as the service says."""
         before, (self.service, do) = self.service, moved
         if not self.service.is_alive or do is Do.START:
-            self._settled = self._attempt  # whatever still comes of an earlier process is late
+            self._settled = self.attempts  # whatever still comes of an earlier process is late
             self.pid = ""
         if (before.state, before.reason) != (self.service.state, self.service.reason):
             self._log()
@@ -98,13 +101,13 @@ class Ward:
         if cell is not None:
             self._node.terminate(cell)
         elif self.service.is_alive:  # it was never there
-            self._ended(self._attempt, Ending(error="process terminated"))
+            self._ended(self.attempts, Ending(error="process terminated"))
 
     # What comes of a process ----------------------------------------------------------------------
 
     def _start(self) -> None:
-        self._attempt += 1
-        attempt = self._attempt
+        self.attempts += 1
+        attempt = self.attempts
         entry = self.entry
         try:
             policies = self._node.runtime.registry.policies
@@ -123,7 +126,7 @@ class Ward:
             self._later(lambda: self._answered(attempt, False, payload.encode_failure(text, kind="Internal")))
 
     def _answered(self, attempt: int, ok: bool, value: bytes) -> None:
-        if attempt <= self._settled or attempt != self._attempt:
+        if attempt <= self._settled or attempt != self.attempts:
             late = self._node.find(str(payload.decode(value))) if ok else None
             if late is not None:
                 self._node.terminate(late)
@@ -134,15 +137,17 @@ class Ward:
             self.move(self.service.start_failed(now_ms(), error, chance=random.random()))
             return
         self.pid = str(payload.decode(value))
+        self.has_started = True
         if self.service.state is State.STOPPING:
             self._cancel()
         else:
             self.move((self.service.started(now_ms()), Do.NOTHING))
 
     def _ended(self, attempt: int, ending: Ending) -> None:
-        if attempt <= self._settled or attempt != self._attempt:
+        if attempt <= self._settled or attempt != self.attempts:
             return
         self._settled = attempt
+        self.has_started = True
         self.move(self.service.started(now_ms()).ended(now_ms(), ending, chance=random.random()))
 
     def _cancel(self) -> None:

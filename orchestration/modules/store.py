@@ -1,7 +1,8 @@
 """Module ``store``: values by key, shared by all functions and processes of the deployment.
 
-A store is an entry of the kind ``store.memory``. It lives in Redis, or with ``backend: memory`` in each OS process for
-itself: there the same scripts run over keys in memory. Permission: ``store.get`` on the id of the store.
+A store is an entry of the kind ``store.memory`` or ``store.sql``. The former lives in Redis, or with
+``backend: memory`` in each OS process for itself: there the same scripts run over keys in memory. The latter is a table
+of a database (:mod:`orchestration.modules.sql_items`). Permission: ``store.get`` on the id of the store.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestration.core import payload
 from orchestration.core.lua.host import HostError
@@ -20,10 +21,14 @@ from orchestration.errors import EncodeError, PayloadTooLargeError, StoreError
 from orchestration.modules.caller import Caller
 from orchestration.modules.permissions import require
 from orchestration.modules.verbs import verb
+from orchestration.registry.kinds.databases import SqliteDatabase
 from orchestration.registry.kinds.stores import StoreBackend, StoreMemory, StoreSql
 from orchestration.store.items import Item, Items
 from orchestration.store.keys import ActorKeys
 from orchestration.tasks.runtime import Runtime
+
+if TYPE_CHECKING:
+    from orchestration.modules.sql_items import SqlItems
 
 __all__ = ["delete", "put", "read"]
 
@@ -82,7 +87,7 @@ def _entry_of(caller: Caller, store_id: str, key: str | bytes) -> dict[str, Any]
 @verb("store.has")
 def _has(caller: Caller, store_id: str, key: str | bytes) -> bool:
     with _answering():
-        return _items(caller, _entry(caller, store_id)).has(store_id, _key(key))
+        return _opened(caller, _entry(caller, store_id)).has(store_id, _key(key))
 
 
 @verb("store.put")
@@ -101,16 +106,19 @@ def _put(caller: Caller, store_id: str, key: str | bytes, value: Any, options: A
     encoded = _encoded(caller, name, value)
     caller.check()
     with _answering():
-        items = _items(caller, entry)
-        put = items.put(
-            store_id, name, encoded, node=_node(caller, entry), most=entry.max_size, ttl_ms=ttl_ms, wanted=condition
-        )
+        if isinstance(entry, StoreSql):
+            put = _rows(caller, entry).put(store_id, name, encoded, ttl_ms=ttl_ms, wanted=condition)
+        else:
+            put = _items(caller, entry).put(
+                store_id, name, encoded, node=_node(caller, entry), most=entry.max_size, ttl_ms=ttl_ms, wanted=condition
+            )
     if put.status == "exists":
-        raise HostError("AlreadyExists", f"the key is there, with version {put.version}")
+        found = f", with version {put.version}" if put.version else ""
+        raise HostError("AlreadyExists", f"the key is there{found}")
     if put.status == "conflict":
         found = f"has version {put.version}" if put.version else "is not there"
         raise HostError("Conflict", f"the key {found}, not version {wanted}")
-    if put.status == "full":
+    if put.status == "full" and isinstance(entry, StoreMemory):
         raise HostError("RateLimited", f"the store {store_id} is full: it takes {entry.max_size} keys", True)
     if put.status == "gone":
         raise _replaced()
@@ -122,6 +130,8 @@ def _delete(caller: Caller, store_id: str, key: str | bytes) -> bool:
     entry, name = _entry(caller, store_id), _key(key)
     caller.check()
     with _answering():
+        if isinstance(entry, StoreSql):
+            return _rows(caller, entry).delete(store_id, name)
         existed = _items(caller, entry).delete(store_id, name, node=_node(caller, entry))
     if existed is None:
         raise _replaced()
@@ -139,7 +149,7 @@ def _list(caller: Caller, store_id: str, options: Any) -> dict[str, Any]:
         raise HostError("Invalid", f"limit must be a whole number of 1 to {_LARGEST_PAGE}")
     size = min(_PAGE_BYTES, caller.runtime.settings.value_limit_bytes // 2)
     with _answering():
-        page = _items(caller, _entry(caller, store_id)).page(
+        page = _opened(caller, _entry(caller, store_id)).page(
             store_id, prefix=_bytes(prefix), after=_bytes(after), limit=limit, size_bytes=size
         )
     found: dict[str, Any] = {"items": [_shown(item) for item in page.items], "has_more": page.has_more}
@@ -148,14 +158,16 @@ def _list(caller: Caller, store_id: str, options: Any) -> dict[str, Any]:
 
 @verb("store.info", quick=True)
 def _info(caller: Caller, store_id: str) -> dict[str, Any]:
-    is_shared = _entry(caller, store_id).backend is StoreBackend.REDIS
+    entry = _entry(caller, store_id)
+    is_sql = isinstance(entry, StoreSql)
+    is_shared = _is_shared_database(caller, entry) if isinstance(entry, StoreSql) else _is_shared(entry)
     return {
         "id": store_id,
-        "backend": "memory",
+        "backend": "sql" if is_sql else "memory",
         "consistency": "linearizable" if is_shared else "local",
         "durable": is_shared,
         "list": True,
-        "versioned": True,
+        "versioned": not is_sql,
         "conditional_put": True,
         "ttl": True,
     }
@@ -184,21 +196,38 @@ def delete(caller: Caller, store_id: str, key: bytes) -> bool:
     return bool(_delete(caller, store_id, key))
 
 
-def _entry(caller: Caller, store_id: str) -> StoreMemory:
+def _entry(caller: Caller, store_id: str) -> StoreMemory | StoreSql:
     entry = caller.runtime.registry.find(store_id)
     if entry is None:
         raise HostError("NotFound", f"there is no store {store_id}")
-    if isinstance(entry, StoreSql):
-        text = f"{store_id} is a store.sql, which nothing serves in this release: use store.memory"
-        raise HostError("Unavailable", text)
-    if not isinstance(entry, StoreMemory):
+    if not isinstance(entry, StoreMemory | StoreSql):
         raise HostError("NotFound", f"{store_id} is no store: it is a {entry.kind}")
     return entry
 
 
+def _is_shared(entry: StoreMemory) -> bool:
+    return entry.backend is StoreBackend.REDIS
+
+
+def _is_shared_database(caller: Caller, entry: StoreSql) -> bool:
+    """All but an SQLite in memory, which each OS process has for itself."""
+    database = caller.runtime.registry.find(entry.database)
+    return not (isinstance(database, SqliteDatabase) and database.file == ":memory:")
+
+
+def _rows(caller: Caller, entry: StoreSql) -> SqlItems:
+    from orchestration.modules.sql_items import SqlItems  # only where it is used: SQLAlchemy is an extra
+
+    return SqlItems(caller.runtime, entry, caller.check)
+
+
+def _opened(caller: Caller, entry: StoreMemory | StoreSql) -> Items | SqlItems:
+    return _rows(caller, entry) if isinstance(entry, StoreSql) else _items(caller, entry)
+
+
 def _items(caller: Caller, entry: StoreMemory) -> Items:
     runtime = caller.runtime
-    if entry.backend is StoreBackend.REDIS:
+    if _is_shared(entry):
         return runtime.store(runtime.settings.namespace).items
     with _lock:
         stores = _local.get(runtime)
@@ -209,12 +238,12 @@ def _items(caller: Caller, entry: StoreMemory) -> Items:
 
 def _node(caller: Caller, entry: StoreMemory) -> str:
     """Who is fenced; what only this process sees needs no fence."""
-    return caller.node if entry.backend is StoreBackend.REDIS else ""
+    return caller.node if _is_shared(entry) else ""
 
 
 def _found(caller: Caller, store_id: str, key: str | bytes) -> Item:
     with _answering():
-        item = _items(caller, _entry(caller, store_id)).read(store_id, _key(key))
+        item = _opened(caller, _entry(caller, store_id)).read(store_id, _key(key))
     if item is None:
         raise HostError("NotFound", "there is nothing under this key")
     return item

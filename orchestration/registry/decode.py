@@ -155,9 +155,7 @@ class _Decoding:
         ]
         if found:
             what = f"accepted for the sake of the reference runtime, without effect here: {', '.join(found)}"
-            cure = (
-                "connection and polling are the Celery application's; remove them if no other runtime reads this file"
-            )
+            cure = f"{self.cls.INSTEAD}; remove them if no other runtime reads this file"
             self.problems.warn(self.definition.problem(found[0], what, cure))
 
     def _validate(self, fields: dict[str, Any], context: DecodeContext) -> Entry | None:

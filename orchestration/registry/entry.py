@@ -78,6 +78,9 @@ class Entry:
     WITHOUT_EFFECT: ClassVar[frozenset[str]] = frozenset()
     """Fields, dotted, that are checked for the sake of the reference runtime and mean nothing here."""
 
+    INSTEAD: ClassVar[str] = "connection and polling are the Celery application's"
+    """What there is instead of them."""
+
     STAND_INS: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Values for required fields that are wrong, so that the rest of the entry can still be checked."""
 

@@ -9,7 +9,7 @@ from orchestration.registry.decode import field_name
 from orchestration.registry.definitions import Definition
 from orchestration.registry.entry import Entry
 from orchestration.registry.kinds import is_outside
-from orchestration.registry.kinds.lifecycle import Lifecycle
+from orchestration.registry.kinds.lifecycle import Lifecycle, Startup
 from orchestration.registry.kinds.processes import ProcessService
 from orchestration.registry.problems import ProblemList, shown
 from orchestration.registry.registry import Registry
@@ -88,6 +88,16 @@ class ServicePlan:
         for id_ in reversed(self.services):  # who needs others comes before them
             is_needed = any(id_ in self._needs[other] for other in found)
             if wishes.get(id_, self.services[id_].lifecycle.auto_start or is_needed):
+                found.add(id_)
+        return found
+
+    def for_boot(self) -> set[str]:
+        """Services without which a worker must not boot: ``startup: required`` among those that start by themselves."""
+        found: set[str] = set()
+        for id_ in reversed(self.services):
+            lifecycle = self.services[id_].lifecycle
+            is_root = lifecycle.auto_start and lifecycle.startup is Startup.REQUIRED
+            if is_root or any(id_ in self._needs[other] for other in found):
                 found.add(id_)
         return found
 

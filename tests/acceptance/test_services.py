@@ -290,6 +290,28 @@ def test_an_instance_whose_worker_was_paused_has_no_effect_once_the_next_has_sta
         assert {line.partition(" ")[0] for line in after if "@" in line} == {first.pid, second.pid}
 
 
+unbootable = Project(tasks=["tests.acceptance.service_tasks"])
+unbootable.entry("host", "process.host")
+unbootable.lua("body", "process.lua", "error('no network')", method="main")
+unbootable.entry("needed", "process.service", "", process="body", host="host", lifecycle={
+    "auto_start": True, "start_timeout": "10s", "restart": {"initial_delay": "50ms", "max_attempts": 2},
+})  # fmt: skip
+
+
+@pytest.mark.parametrize("pool", ["threads", "prefork"])
+def test_a_worker_whose_required_service_can_not_be_started_says_why_and_exits_with_1(
+    redis_server: EmbeddedRedis, tmp_path: Path, pool: str
+) -> None:  # fmt: skip
+    with deployed(unbootable, tmp_path, empty_database(redis_server)) as deployment:
+        worker = deployment.worker(pool=pool, concurrency=1, wait=False)
+        assert worker.wait_until_gone(deadline_s=60) == 1
+        (line,) = [line for line in worker.log().splitlines() if "CRITICAL" in line]
+        why = "service app:needed is required, and given up after 2 failed runs: cannot be started: "
+        assert f"this worker cannot boot: {why}" in line
+        assert "no network" in line
+        assert line.endswith("mend that, or give it 'startup: optional'")
+
+
 def test_the_example_of_a_service_crashes_and_comes_back(
     redis_url: str, worker: Callable[..., WorkerProcess]
 ) -> None:  # fmt: skip

@@ -69,11 +69,7 @@ KINDS: Final[Mapping[str, type[Entry]]] = MappingProxyType(
 )
 """Every kind that is read and checked."""
 
-CHECKED_ONLY_KINDS: Final = frozenset(
-    {
-        "store.sql",
-    }
-)
+CHECKED_ONLY_KINDS: Final[frozenset[str]] = frozenset()
 """Kinds that are read and checked, but that nothing runs in this release."""
 
 OUTSIDE_KINDS: Final = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 
@@ -22,7 +22,8 @@ class HostLimits:
 
     Attributes:
         workers: Threads that run actors; None is the number of CPUs.
-        queue_size: Actors that may wait for a thread.
+        queue_size: Actors that may wait for a thread in the reference runtime. Here an actor waits once at most, so
+            that ``processes_max`` of the settings is the bound.
         local_queue_size: The same for one thread.
     """
 
@@ -34,6 +35,9 @@ class HostLimits:
 @record
 class ProcessHost(Entry):
     """Where actors run."""
+
+    WITHOUT_EFFECT: ClassVar[frozenset[str]] = frozenset({"host.queue_size", "host.local_queue_size"})
+    INSTEAD: ClassVar[str] = "orchestration_processes_max bounds the processes of a worker, and so those that wait"
 
     host: HostLimits = Field(default_factory=HostLimits)
     lifecycle: Lifecycle = Field(default_factory=Lifecycle)

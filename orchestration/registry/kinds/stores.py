@@ -52,7 +52,16 @@ class StoreMemory(Entry):
 
 @record
 class StoreSql(Entry):
-    """A store in a table of a database."""
+    """A store in a table of a database, SQLite or PostgreSQL.
+
+    Attributes:
+        database: Id of its ``db.sql`` entry.
+        table_name: The table, ``schema.table`` if need be; it is made when it is not there.
+        id_column_name: Its column of keys: text, unique.
+        payload_column_name: Its column of values: bytes.
+        expire_column_name: Its column of the times at which keys end: milliseconds since 1970, or NULL.
+        cleanup_interval: Milliseconds between removals of expired keys, in each OS process that uses it; 0: never.
+    """
 
     database: Reference
     table_name: Name

@@ -61,6 +61,7 @@ class FakeNode:
         self.obeys = True
         self.refuses = ""
         self.is_slow: list[Callable[[], None]] | None = None
+        self.refused: list[str] = []
 
     def spawn(self, request: SpawnRequest, answer: Callable[[bool, bytes], None], *, on_end: Any) -> None:
         self.requests.append(request)
@@ -118,7 +119,7 @@ class World:
         for name, value in facts.items():
             setattr(node, name, value)
         self.store.connection.call("ZADD", self.nodes, 1, id_)
-        node.supervisor = Supervisor(node)  # type: ignore[arg-type, attr-defined]
+        node.supervisor = Supervisor(node, node.refused.append)  # type: ignore[arg-type, attr-defined]
         node.supervisor.start()  # type: ignore[attr-defined]
         self.supervisors.append(node.supervisor)  # type: ignore[attr-defined]
         return node
@@ -466,3 +467,74 @@ def test_the_store_away_for_a_moment_loses_no_change(world):
     here.store.services.note = away
     node.end(error="boom")
     here.wait("a", "running", runs=2, failures=1)
+
+
+def test_a_required_service_that_does_not_start_in_time_fails_the_boot_once(world):
+    here = world(service("a", f"start_timeout: 500ms, {FAST}"))
+    node = here.node(refuses="factory not found")
+    wait_until(lambda: node.refused)
+    assert here.seen("a").runs > 1, "it has been tried again until then"
+    cure = "mend that, or give it 'startup: optional'"
+    assert node.refused == [f"service app:a is required, and cannot be started: factory not found; {cure}"]
+    node.refuses = ""
+    here.wait("a", "running")
+    assert len(node.refused) == 1
+
+
+def test_a_start_that_is_given_up_fails_the_boot_at_once_and_the_next_boot_tries_again(world):
+    here = world(service("a", "start_timeout: 1h, restart: {initial_delay: 1ms, max_attempts: 2}"))
+    one = here.node("one", refuses="factory not found")
+    wait_until(lambda: one.refused)
+    assert "given up after 2 failed runs: cannot be started: factory not found" in one.refused[0]
+    here.wait("a", "failed", owner="")
+    one.supervisor.stop()
+    two = here.node("two")
+    here.wait("a", "running", owner="two")
+    assert not two.refused
+
+
+def test_a_start_that_hangs_fails_the_boot(world):
+    here = world(service("a", "start_timeout: 30ms, restart: {initial_delay: 1h, max_delay: 1h}"))
+    node = here.node(is_slow=[])
+    wait_until(lambda: node.refused)
+    assert "start timeout after 0.03s" in node.refused[0]
+
+
+def test_an_optional_service_may_fail_unless_a_required_one_needs_it(world):
+    here = world(
+        service("a", f"startup: optional, start_timeout: 10ms, {FAST}"),
+        service("b", "startup: optional, requires: [a]"),
+    )
+    node = here.node(refuses="factory not found")
+    wait_until(lambda: here.seen("a").runs >= 4)
+    assert not node.refused
+
+
+def test_what_a_required_service_needs_is_required_too(world):
+    here = world(service("a", f"startup: optional, start_timeout: 10ms, {FAST}"), service("b", "requires: [a]"))
+    node = here.node(refuses="factory not found")
+    wait_until(lambda: node.refused)
+    assert node.refused[0].startswith("service app:a is required")
+
+
+def test_a_service_that_fails_after_its_start_fails_no_boot(world):
+    here = world(service("a", "start_timeout: 10ms, restart: {initial_delay: 1ms, max_attempts: 2}"))
+    node = here.node()
+    for run in (1, 2):
+        here.wait("a", "running", runs=run)
+        node.end(error="boom")
+    here.wait("a", "failed", owner="")
+    assert not node.refused
+
+
+def test_what_is_taken_up_later_belongs_to_no_boot(world):
+    here = world(service("a", f"start_timeout: 10ms, {FAST}"))
+    one = here.node("one")
+    here.wait("a", "running")
+    two = here.node("two", refuses="factory not found")
+    two.beat()
+    wait_until(lambda: two.supervisor._boot is not None)
+    here.die(one)
+    two.beat()
+    wait_until(lambda: here.seen("a").owner == "two" and here.seen("a").runs >= 4)
+    assert not two.refused

@@ -27,8 +27,6 @@ project.entry("small", "store.memory", max_size=2)
 project.entry("own", "store.memory", backend="memory", max_size=2)
 project.entry("quick", "store.memory", backend="memory", cleanup_interval="1ms")
 project.entry("settings", "registry.entry", answer=42)
-project.entry("db", "db.sql.sqlite", file=":memory:")
-project.entry("table", "store.sql", database="db", table_name="t")
 project.entry("carts", "security.policy", policy={"actions": "store.get", "resources": "app:shared", "effect": "allow"})
 
 
@@ -284,7 +282,6 @@ def test_after_release_every_method_is_invalid(env: WorkflowEnvironment) -> None
         ("", "Invalid", "store ID required"),
         ("app:none", "NotFound", "there is no store app:none"),
         ("app:settings", "NotFound", "app:settings is no store: it is a registry.entry"),
-        ("app:table", "Unavailable", "app:table is a store.sql, which nothing serves in this release: use store.memory"),
     ],
 )
 def test_a_store_that_is_none(env: WorkflowEnvironment, store_id: str, kind: str, message: str) -> None:

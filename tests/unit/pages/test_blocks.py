@@ -62,6 +62,7 @@ EXCEPTIONS = {
     ("docs/how-to/deploy-new-code.md", "error: 3 of 412"): "output",
     ("docs/how-to/large-payloads.md", "history: event 7"): "output",
     ("docs/how-to/size-redis.md", "memory = open runs"): "a formula",
+    ("docs/reference/store.md", "CREATE TABLE kept_orders"): "SQL; tests/unit/modules/test_sql_store.py runs it",
     ("docs/reference/cli.md", "status = "): "conditions of --where; tests/unit has the language",
 }
 """Blocks that are no code, by page and beginning."""

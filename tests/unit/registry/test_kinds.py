@@ -227,6 +227,15 @@ def test_kinds_out_of_scope_are_kept_with_a_warning(tree, kind):
     ]
 
 
+def test_sizes_of_queues_that_a_host_has_not_got_are_said(tree):
+    one(tree, "process.host", "{host: {workers: 2}}")
+    assert tree.warnings() == []
+    one(tree, "process.host", "{host: {queue_size: 10, local_queue_size: 5}}")
+    (warning,) = tree.warnings()
+    assert warning.startswith("a.yaml:3: entry a:x: field 'host.local_queue_size': accepted for the sake of")
+    assert "without effect here: host.local_queue_size, host.queue_size; orchestration_processes_max bounds" in warning
+
+
 def test_kinds_that_nothing_runs_are_said_once(tree, monkeypatch):
     monkeypatch.setattr("orchestration.registry.agreements.CHECKED_ONLY_KINDS", {"store.memory"})
     one(tree, "store.memory", more="  - {name: y, kind: store.memory}\n")
