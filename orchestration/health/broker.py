@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from celery import Celery
+
 from orchestration.core.activity_options import entry_options
 from orchestration.core.durations import format_duration
 from orchestration.health.facts import Facts
@@ -156,21 +158,59 @@ def delivery(facts: Facts) -> Iterator[Note]:
     if facts.transport != "amqp":
         yield Note(Severity.OK, "broker", f"the {facts.transport} transport has no acknowledgement timeout")
         return
-    late = [name for name, task in facts.app.tasks.items() if getattr(task, "acks_late", False) and ":" not in name]
-    longest = next((length for length in _lengths(facts) if length.is_named), None)
-    if late and longest is not None and longest.seconds > _ACK_TIMEOUT_S:
+    cure = "raise consumer_timeout in rabbitmq.conf, or x-consumer-timeout of the queue, above it"
+    endless = []
+    for name, length in _late(facts).items():
+        patience_s = _patience_s(facts.app, name)
+        if length is None:
+            endless.append(name)
+        elif length.seconds > patience_s:
+            yield Note(
+                Severity.WARNING, "consumer_timeout",
+                f"{name} is acknowledged late, and {length.what} is {_span(length.seconds)}: RabbitMQ closes the "
+                f"channel of a consumer after {_span(patience_s)} without an acknowledgement, and gives the message "
+                "out again",
+                cure,
+            )  # fmt: skip
+    if endless:
+        shown = ", ".join(sorted(endless)[:3]) + (f" and {len(endless) - 3} more" if len(endless) > 3 else "")
         yield Note(
-            Severity.WARNING, "consumer_timeout",
-            f"{longest.what} is {_span(longest.seconds)}, {len(late)} tasks are acknowledged late "
-            f"({', '.join(late[:3])}): RabbitMQ closes the channel of a consumer after 30 minutes without an "
-            "acknowledgement, and gives the message out again",
-            "raise consumer_timeout in rabbitmq.conf, or x-consumer-timeout of the queue, above it",
+            Severity.NOTICE, "consumer_timeout",
+            f"acknowledged late, and without a time limit: {shown}. One that runs for longer than RabbitMQ's "
+            "consumer_timeout (30 minutes, unless it says otherwise) loses its channel and runs twice",
+            f"give them a time_limit, or {cure}",
         )  # fmt: skip
     if facts.app.conf.task_default_queue_type == "quorum" and facts.app.conf.worker_eta_task_limit:
         yield Note(
             Severity.NOTICE, "worker_eta_task_limit", "quorum queues delay messages by themselves: it has no use here",
             "leave it out",
         )  # fmt: skip
+
+
+def _late(facts: Facts) -> dict[str, _Length | None]:
+    """How long each of the application's tasks that are acknowledged late may take; None: nobody has said."""
+    conf, found = facts.app.conf, dict[str, _Length | None]()
+    for name, task in facts.app.tasks.items():
+        if not getattr(task, "acks_late", False) or ":" in name or name.startswith(("orchestration.", "celery.")):
+            continue
+        words = ("time_limit", "soft_time_limit")
+        limits = {f"its {word}": getattr(task, word, None) or conf[f"task_{word}"] for word in words}
+        for entry in facts.runtime.registry.of(FunctionCelery):
+            options = entry_options(getattr(entry, "options", {})) if entry.task_name == name else {}
+            close = options.get("start_to_close_timeout_ms") or options.get("schedule_to_close_timeout_ms")
+            limits[f"the start-to-close timeout of {entry.id}"] = float(close) / 1000 if close else None
+        found[name] = next((_Length(what, float(limit)) for what, limit in limits.items() if limit), None)
+    return found
+
+
+def _patience_s(app: Celery, task: str) -> float:
+    """How long RabbitMQ waits for the acknowledgement of a task, as far as its queue says so."""
+    try:
+        queue = app.amqp.router.route({}, task).get("queue")
+    except Exception:  # noqa: BLE001 - a router of the application's own may raise anything
+        return _ACK_TIMEOUT_S
+    given = (getattr(queue, "queue_arguments", None) or {}).get("x-consumer-timeout")
+    return float(given) / 1000 if given else _ACK_TIMEOUT_S
 
 
 def _span(seconds: float) -> str:

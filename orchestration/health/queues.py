@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from orchestration.health.facts import BrokerAwayError, Facts, SeenWorker
 from orchestration.health.findings import Note, Severity
+from orchestration.tasks.consumers.serving import SERVES, served
 from orchestration.tasks.self_report import location, release
 
 __all__ = ["consumers", "releases", "settings", "start_queues", "workers"]
@@ -63,6 +64,27 @@ def consumers(facts: Facts) -> Iterator[Note]:
                 Severity.ERROR, queue, f"none of the {len(facts.workers)} workers that answered reads it: "
                 f"{_few(who)} wait for ever",
                 f"start a worker with -Q {queue}, or correct the queue in the definitions",
+            )  # fmt: skip
+
+
+    yield from _queue_consumers(facts)
+
+
+def _queue_consumers(facts: Facts) -> Iterator[Note]:
+    """Consumers of the definitions' own queues run with workers, which do not name those queues among Celery's."""
+    asked = [worker for worker in facts.workers.values() if SERVES in worker.stats]
+    if not asked:
+        return  # of an older release, or none with the extension: said by the check `workers`
+    for entry in served(facts.runtime.registry, facts.settings):
+        serving = sorted(worker.name for worker in asked if entry.id in worker.stats[SERVES])
+        if serving:
+            yield Note(Severity.OK, entry.id, f"served by {_few(serving)}")
+        else:
+            yield Note(
+                Severity.ERROR, entry.id, f"no worker that answered serves this consumer: messages of {entry.queue} "
+                "wait for ever",
+                "start a worker with --pool threads or prefork whose orchestration_consumers has it, and which takes "
+                "no Celery tasks from the same queue; its log says what kept it from serving",
             )  # fmt: skip
 
 

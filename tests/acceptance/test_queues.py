@@ -320,3 +320,8 @@ def test_a_worker_that_goes_down_in_order_gives_its_messages_back_at_once(redis_
         deployment.worker()
         wait_until(lambda: len(read_notes(tmp_path, "slow")) == 4, deadline_s=20)
         assert read_notes(tmp_path, "slow")[2:] == [["begins", 0], ["ends"]]
+
+
+def test_the_doctor_sees_which_consumers_are_served(client: Client) -> None:
+    found = {finding.subject: finding.severity.value for finding in client.doctor(["queue-consumers"])}
+    assert found["app:orders_consumer"] == "ok"

@@ -27,9 +27,12 @@ from orchestration.settings import Settings
 from orchestration.tasks.consumers.consumer import Consumers
 from orchestration.tasks.pools import greenlet_pool, name_of_pool
 
-__all__ = ["ConsumersProcess", "ConsumersStep", "served"]
+__all__ = ["SERVES", "ConsumersProcess", "ConsumersStep", "served"]
 
 logger = logging.getLogger(__name__)
+
+SERVES = "orchestration_consumers"
+"""Name, among the statistics of a worker, of the ids of the queue consumers that run with it."""
 
 _AGAIN_AFTER_S = 1.0
 _LONGEST_WAIT_S = 30.0
@@ -124,7 +127,13 @@ class ConsumersStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
         self._running: Consumers | ConsumersProcess | None = None
+        self._serves: list[str] = []
         self._timeout_s = 0.0
+
+    def info(self, obj: Any) -> dict[str, Any]:
+        """What `celery inspect stats` shows of this worker beside what it shows of any."""
+        del obj
+        return {SERVES: self._serves if self._running is not None else []}
 
     def start(self, parent: Any) -> None:
         """The pool is up: begin."""
@@ -147,6 +156,7 @@ class ConsumersStep(bootsteps.StartStopStep):  # type: ignore[misc]
             self._running = ConsumersProcess(path, ids, level=_level(parent), logfile=logfile)
         else:
             self._running = Consumers(orchestration.parts.runtime, entries)
+        self._serves = [entry.id for entry in entries]
         self._running.start()
 
     def stop(self, parent: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,23 @@ def test_late_tasks_that_outlast_rabbitmqs_patience_are_told(app: Celery) -> Non
     assert worst(broker.delivery(facts(app))) == ("warning", "consumer_timeout")
 
 
+@pytest.mark.parametrize(
+    ("options", "arguments", "severity"),
+    [
+        ({}, {}, "notice"), ({"time_limit": 60}, {}, "ok"), ({"time_limit": 3600}, {}, "warning"),
+        ({"time_limit": 3600}, {"x-consumer-timeout": 7_200_000}, "ok"), ({"acks_late": False}, {}, "ok"),
+    ],
+)  # fmt: skip
+def test_a_task_that_is_acknowledged_late_is_measured_by_its_own_length(
+    app: Celery, options: dict[str, Any], arguments: dict[str, Any], severity: str
+) -> None:
+    """The engine's own tasks, which are acknowledged late too, and the length of other tasks say nothing of it."""
+    app.conf.update(broker_url="amqp://")
+    app.amqp.queues.add("celery", queue_arguments=arguments)
+    app.task(_slow, name="shop.quick", **{"acks_late": True, "shared": False, **options})
+    assert worst(broker.delivery(facts(app)))[0] == severity
+
+
 def test_the_visibility_timeouts_of_workers_are_compared(app: Celery) -> None:
     app.conf.broker_transport_options = {"visibility_timeout": 7200}
     ours = SeenWorker("ours", stats={"orchestration": {"visibility_timeout_s": 7200.0}})
@@ -159,6 +177,20 @@ def test_settings_that_differ_are_told(app: Celery, changed: dict[str, Any], sev
     elsewhere = ours(app, **changed)
     elsewhere.queues = ("other",)
     assert list(queues.settings(facts(app, elsewhere))) == []
+
+
+def test_a_queue_consumer_that_no_worker_serves_is_told(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An auto-start consumer on workers that were all told orchestration_consumers=none: messages piled up unseen."""
+    entry = types.SimpleNamespace(id="shop:intake", queue="shop:orders")
+    monkeypatch.setattr(queues, "served", lambda registry, settings: [entry])
+    monkeypatch.setattr(queues, "_queues_of_runs", lambda _: {})
+    found = {}
+    for name, stats in (("none", []), ("one", ["shop:intake"]), ("older", None)):
+        worker = ours(app)
+        worker.queues = ("celery", "flows")
+        worker.stats = {**worker.stats, **({"orchestration_consumers": stats} if stats is not None else {})}
+        found[name] = [n.severity.value for n in queues.consumers(facts(app, worker)) if n.subject == "shop:intake"]
+    assert found == {"none": ["error"], "one": ["ok"], "older": []}
 
 
 def test_releases_that_differ_are_told(app: Celery) -> None:
