@@ -7,9 +7,10 @@ import msgpack
 from orchestration.core.events import Code
 from orchestration.store.inputs import encode_input
 from orchestration.store.store import Store
+from orchestration.tasks.aside import Performs
 from orchestration.tasks.chain_options import facts_of
 from orchestration.tasks.endings import trace_outside_end
-from orchestration.tasks.outbox import Outbox, deliver
+from orchestration.tasks.outbox import deliver
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.successors import Successor, after_end, started_of
 from orchestration.telemetry.announcer import RunFacts
@@ -20,7 +21,9 @@ __all__ = ["time_out"]
 _TYPES = {"run": "run", "exec": "execution"}
 
 
-def time_out(runtime: Runtime, namespace: str, store: Store, run_id: RunId, member: str) -> None:
+def time_out(
+    runtime: Runtime, namespace: str, store: Store, run_id: RunId, member: str, *, outbox: Performs
+) -> None:
     """End a run whose deadline is due.
 
     Args:
@@ -29,6 +32,7 @@ def time_out(runtime: Runtime, namespace: str, store: Store, run_id: RunId, memb
         store: Of the namespace.
         run_id: The run.
         member: The deadline: run id and ``run`` or ``exec``.
+        outbox: Tells of its end.
     """
     kind = _TYPES[member.rpartition("/")[2]]
     records = store.runs.records([run_id])
@@ -56,7 +60,7 @@ def time_out(runtime: Runtime, namespace: str, store: Store, run_id: RunId, memb
     if successor is not None:
         runtime.announcer.continued(RunFacts.of(namespace, records[0]), "timed_out")
     if successor is None:
-        Outbox(runtime).perform(store, [(f"c/{run_id}", entry)])
+        outbox.perform(store, [(f"c/{run_id}", entry)])
     elif successor.send is not None and not runtime.messages.atomic:
         runtime.messages.publish(successor.send)
 

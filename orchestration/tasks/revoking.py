@@ -21,6 +21,7 @@ from orchestration.core.events import Code
 from orchestration.errors import WorkflowNotFoundError
 from orchestration.store.inputs import encode_input
 from orchestration.store.results import RunRecord
+from orchestration.tasks.aside import Performs
 from orchestration.tasks.outbox import Outbox, deliver_on
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.starts import RUN_MARK
@@ -34,7 +35,9 @@ _WAIT_S = 5.0
 """How long a worker's main thread waits for the store. It goes on trying after that."""
 
 
-def end_unbegun(runtime: Runtime, namespace: str, run_id: RunId, *, reason: str, timer: str = "") -> bool:
+def end_unbegun(
+    runtime: Runtime, namespace: str, run_id: RunId, *, reason: str, timer: str = "", outbox: Performs | None = None
+) -> bool:
     """End a run as cancelled, if nothing of it has been done yet.
 
     Args:
@@ -43,6 +46,7 @@ def end_unbegun(runtime: Runtime, namespace: str, run_id: RunId, *, reason: str,
         run_id: The run.
         reason: Why; kept in the history.
         timer: The deadline that asks for it; empty: somebody does.
+        outbox: Tells of its end; None: it is told at once.
 
     Returns:
         False when it has begun.
@@ -59,7 +63,7 @@ def end_unbegun(runtime: Runtime, namespace: str, run_id: RunId, *, reason: str,
             store.timers.forget(timer)
         return True
     if answer.status == "ended":
-        Outbox(runtime).perform(store, [(f"c/{run_id}", entry)])
+        (outbox or Outbox(runtime)).perform(store, [(f"c/{run_id}", entry)])
     return answer.status != "begun"
 
 

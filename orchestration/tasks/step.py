@@ -35,6 +35,7 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def start(self, parent: Any) -> None:
         """The pool is up: look after the store."""
         from orchestration.tasks.archive import Archiver
+        from orchestration.tasks.aside import Aside
         from orchestration.tasks.foreign.consumers import Consumers
         from orchestration.tasks.states import StateKeeper
         from orchestration.tasks.sweep import Sweeper
@@ -47,7 +48,8 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc]
         self._consumers = Consumers(parts.runtime, str(getattr(parent, "hostname", "") or ""))
         unclaimed = Unclaimed(parts.runtime, parts.reports, self._consumers)
         self._states = StateKeeper(parts.runtime, look=parts.canvases.look)
-        self._sweeper = Sweeper(parts.runtime, parts.engine, parts.attempts, unclaimed, self._states)
+        outbox = Aside(parts.engine.outbox)
+        self._sweeper = Sweeper(parts.runtime, parts.engine, parts.attempts, unclaimed, self._states, outbox)
         self._archiver = Archiver(parts.runtime)
         self._sweeper.start()
         self._archiver.start()

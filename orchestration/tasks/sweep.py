@@ -20,6 +20,7 @@ from orchestration.store.attempts import AttemptId, AttemptState
 from orchestration.store.offload.stages import StageError
 from orchestration.store.results import RunRecord, Sweep
 from orchestration.store.store import Store
+from orchestration.tasks.aside import Performs
 from orchestration.tasks.attempts import Attempts
 from orchestration.tasks.deadlines import time_out
 from orchestration.tasks.dispatch import dispatch_attempt, read_open
@@ -60,14 +61,15 @@ class Sweeper:
         attempts: Settles attempts.
         unclaimed: Looks after attempts that nobody claims.
         states: Is told when the Celery task of an open run is to be looked after; None: nobody is.
+        outbox: Performs outbox entries; None: the engine's, at once.
     """
 
     def __init__(
         self, runtime: Runtime, engine: Engine, attempts: Attempts, unclaimed: Unclaimed,
-        states: StateKeeper | None = None,
+        states: StateKeeper | None = None, outbox: Performs | None = None,
     ) -> None:  # fmt: skip
         self._runtime = runtime
-        self._engine = engine
+        self._outbox = outbox or engine.outbox
         self._attempts = attempts
         self._unclaimed = unclaimed
         self._states = states
@@ -157,7 +159,7 @@ class Sweeper:
         if found.hand:
             self._guarded("timers", "near", self._hand, namespace, store, found)
         if found.outbox:
-            self._engine.outbox.perform(store, found.outbox)
+            self._outbox.perform(store, found.outbox)
         if found.unclaimed:
             self._unclaimed.look(namespace, store, found.unclaimed, found.time_ms, guarded=self._guarded)
         if found.leftovers:
@@ -223,10 +225,10 @@ class Sweeper:
         run, *middle, kind = member.split("/")
         run_id = RunId(run)
         if kind in ("run", "exec"):
-            time_out(self._runtime, namespace, store, run_id, member)
+            time_out(self._runtime, namespace, store, run_id, member, outbox=self._outbox)
             return
         if kind == "expire":
-            end_unbegun(self._runtime, namespace, run_id, reason="expired", timer=member)
+            end_unbegun(self._runtime, namespace, run_id, reason="expired", timer=member, outbox=self._outbox)
             return
         if kind == "delay":
             self._begin(namespace, store, run_id)

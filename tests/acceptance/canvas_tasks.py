@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from celery import Task, shared_task, signature
@@ -49,6 +50,21 @@ def note(*values: Any, key: str) -> None:
 def note_failure(task_id: str, *, key: str) -> None:
     """An errback: Celery gives it the id of the task that failed."""
     _notes.setdefault(key, []).append(["failed", task_id])
+
+
+_released = threading.Event()
+
+
+@shared_task(name="canvas.hang")
+def hang(request: Any, error: Exception, _: Any) -> None:
+    """An errback that Celery calls where the task is marked as failed; it hangs until it is released."""
+    _notes.setdefault(request.id, []).append(type(error).__name__)
+    _released.wait(60)
+
+
+@shared_task(name="canvas.release")
+def release() -> None:
+    _released.set()
 
 
 @shared_task(name="canvas.noted")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -147,6 +148,19 @@ def test_links_of_a_workflow(running, key):
     assert good.get(timeout=10) == 42
     assert sorted(noted(running, key, 2)) == [[42], [84]]
     assert len(AsyncResult(good.id, app=running.app).children) == 2
+
+
+def test_an_errback_that_hangs_holds_no_other_run_up(running, key):
+    """It is called where the run has expired: in the sweep, which fired no timer of any run meanwhile."""
+    hang = running.app.signature("canvas.hang")
+    running.app.send_task(WAITS, task_id=key, countdown=300, expires=1, link_error=[hang])
+    assert noted(running, key, 1) == ["TaskRevokedError"]
+    late = running.client.start_workflow(ARGUMENTS, "began", start_delay=timedelta(milliseconds=500))
+    try:
+        assert late.result(timeout=20) == ["began"]
+    finally:
+        running.app.signature("canvas.release").apply_async().get(timeout=10)
+    assert noted(running, key, 1) == ["TaskRevokedError"], "it was called once"
 
 
 def test_a_workflow_as_link_and_as_errback(running, key):
