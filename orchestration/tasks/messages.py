@@ -227,6 +227,9 @@ class Messages:
             # Of two ways to one server, one may lead to another server tomorrow.
             if by_sentinels != getattr(self._connection, "is_found_by_sentinels", False):
                 return None
+            # Of several brokers workers may be at another one than this process, once the first has been away.
+            if not by_sentinels and len(set(connection.alt)) > 1:
+                return None
             ours = self._connection.server_id()
             if not ours or not hasattr(channel, "create_publish_batch"):
                 return None

@@ -125,6 +125,15 @@ def test_a_queue_that_is_a_mistake_is_said_before_anything_is_sent(messages: Mes
         assert refused == f"Queue '{missing}' missing from task_queues (task_create_missing_queues is off)"
 
 
+def test_a_list_of_brokers_is_no_place_that_a_script_gives_messages_to(messages: Messages) -> None:
+    """Workers that have gone over to the second one would never see them, and nobody would be told."""
+    url = messages._app.conf.broker_url
+    assert messages.atomic
+    for brokers, is_one in ((f"{url};redis://127.0.0.1:1/0", False), ([url, url], True)):
+        app = Celery("brokers", broker=brokers, backend=url, set_as_current=False)
+        assert Orchestration(app, config=[]).runtime.messages.atomic is is_one
+
+
 def test_links_add_little_to_a_message(messages: Messages) -> None:
     def size(is_foreign: bool) -> int:
         send = messages.attempt(mark(), task="shop.price", queue="", args=["a", 2], is_foreign=is_foreign)
