@@ -138,6 +138,8 @@ class Supervisor:
     def _look_at_boot(self) -> None:
         if self._boot is None or self._refuse is None or self._close_ms is not None:
             return
+        if not self._node.membership.may_act():  # it stood still, and may begin anew: the next heartbeat knows
+            return
         failed = self._boot.look(self._wards)
         if failed is not None:
             service, why = failed

@@ -51,7 +51,10 @@ class FakeNode:
         self.runtime = SimpleNamespace(
             registry=world.registry, store=lambda _namespace: world.store, settings=SimpleNamespace(namespace="default")
         )
-        self.membership = SimpleNamespace(hosts={"app:host"}, on_roll=[], on_lost=[])
+        self.membership = SimpleNamespace(
+            hosts={"app:host"}, on_roll=[], on_lost=[], may_act=lambda: not self.stood_still
+        )
+        self.stood_still = False
         self.spawning = self
         self.world = world
         self.living: dict[str, Callable[[Ending], None]] = {}
@@ -498,6 +501,16 @@ def test_a_start_that_hangs_fails_the_boot(world):
     node = here.node(is_slow=[])
     wait_until(lambda: node.refused)
     assert "start timeout after 0.03s" in node.refused[0]
+
+
+def test_a_worker_that_stood_still_does_not_take_that_for_a_failed_boot(world):
+    here = world(service("a", f"start_timeout: 10ms, {FAST}"))
+    node = here.node(refuses="factory not found", stood_still=True)
+    wait_until(lambda: here.seen("a").runs >= 4)
+    assert not node.refused
+    node.stood_still = False
+    node.beat()
+    wait_until(lambda: node.refused)
 
 
 def test_an_optional_service_may_fail_unless_a_required_one_needs_it(world):
