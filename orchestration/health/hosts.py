@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from orchestration.health.facts import Facts
 from orchestration.health.findings import Note, Severity
 from orchestration.registry.kinds.lua import ProcessLua
-from orchestration.registry.kinds.processes import ProcessHost, ProcessService
+from orchestration.registry.kinds.processes import ProcessHost, ProcessPython, ProcessService
 
 __all__ = ["hosts", "services"]
 
@@ -16,7 +16,8 @@ def hosts(facts: Facts) -> Iterator[Note]:
     """Processes cannot be started on a host that no worker serves."""
     registry, actors = facts.runtime.registry, facts.runtime.store(facts.settings.namespace).actors
     used: dict[str, str] = {entry.host: entry.id for entry in registry.of(ProcessService)}
-    used |= {str(entry.default_host): entry.id for entry in registry.of(ProcessLua) if entry.default_host}
+    called: list[ProcessLua | ProcessPython] = [*registry.of(ProcessLua), *registry.of(ProcessPython)]
+    used |= {str(entry.default_host): entry.id for entry in called if entry.default_host}
     for host in registry.of(ProcessHost):
         serving = actors.serving(host.id)
         if serving:

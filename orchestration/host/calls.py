@@ -18,6 +18,7 @@ from orchestration.host.lua_cell import LuaCell
 from orchestration.host.spawning import SpawnRequest
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, ProcessLua
+from orchestration.registry.kinds.processes import ProcessPython
 from orchestration.store.inputs import encode_input
 from orchestration.tasks.messages import IDENTITY
 
@@ -169,7 +170,7 @@ class Calls:
             self._in_thread(call, lambda: resolve_callable(entry)(*payload.decode(args)))
         elif isinstance(entry, FunctionCelery):
             self._celery(call, entry, payload.decode(args), identity, caller)
-        elif isinstance(entry, ProcessLua) and entry.default_host:
+        elif isinstance(entry, ProcessLua | ProcessPython) and entry.default_host:
             self._process(call, entry, args, context, identity, caller)
         else:
             failure = payload.encode_failure(
@@ -250,8 +251,8 @@ class Calls:
         self._node.celery.call(entry.task_name, given, options, done)
 
     def _process(
-        self, call: _Call, entry: ProcessLua, args: bytes, context: Mapping[str, Any], identity: Identity,
-        caller: Cell,
+        self, call: _Call, entry: ProcessLua | ProcessPython, args: bytes, context: Mapping[str, Any],
+        identity: Identity, caller: Cell,
     ) -> None:  # fmt: skip
         node = self._node
         request = SpawnRequest(

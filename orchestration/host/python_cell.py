@@ -16,7 +16,7 @@ from orchestration.errors import ApplicationError
 from orchestration.host.cell import Ending
 from orchestration.host.mailbox import CANCEL, LINK_DOWN, Event, Mailbox, Message
 from orchestration.host.mailbox_cell import MailboxCell
-from orchestration.host.python_process import AsyncProcess, Process
+from orchestration.host.python_process import AsyncProcess, Process, UpgradeRequest
 from orchestration.modules.caller import Caller
 from orchestration.registry.kinds.processes import ProcessPython
 from orchestration.tasks.entries import resolve_callable
@@ -114,12 +114,27 @@ class PythonCell(MailboxCell):
         """Import the code and begin."""
         self.node.submit(lambda: self._load(args, loaded))
 
-    def _load(self, args: bytes, loaded: Callable[[], None] | None) -> None:
+    def upgrade(self, wanted: UpgradeRequest) -> None:
+        """Go on with other code under the same address; what has not been read is read by it."""
+        entry = self.node.runtime.registry.find(wanted.entry_id or self.entry_id)
+        if not isinstance(entry, ProcessPython):
+            what = f"is a {entry.kind}, no process.python" if entry is not None else "is no entry"
+            text = f"upgrade: create failed: {wanted.entry_id} {what}"
+            self.node.end(self, Ending(False, payload.encode_failure(text, kind="NotFound", retryable=False)))
+            return
+        self.caller.close(is_over=False)
+        self._entry, self._driver = entry, None
+        self.entry_id = self.caller.entry_id = entry.id
+        self.reads_events = self.trap_links = False
+        self.stopped = None
+        self.node.submit(lambda: self._load(wanted.args_packed, None, "upgrade: create failed: "))
+
+    def _load(self, args: bytes, loaded: Callable[[], None] | None, failed: str = "") -> None:
         try:
             with self.node.runtime.around_code("process"):
                 driver = _driver_of(self, resolve_callable(self._entry), payload.decode(args))
         except Exception as error:  # noqa: BLE001 - whoever asked for it is told
-            text = f"{type(error).__name__}: {error}"
+            text = f"{failed}{type(error).__name__}: {error}"
             self.node.end(self, Ending(False, payload.encode_failure(text, kind="Invalid", retryable=False)))
             return
         if self.ended is not None:
@@ -229,6 +244,9 @@ class _AsyncDriver:
             else:
                 with cell.node.runtime.around_code("async process"):
                     ending = cell.ending_of(await self._begin(process))
+        except UpgradeRequest as wanted:
+            cell.upgrade(wanted)
+            return
         except asyncio.CancelledError as error:
             ending = cell.cancelled or Ending(False, payload.encode(failure_of(error)))
         except BaseException as error:  # noqa: BLE001 - whatever it is, this process ends of it and no other
@@ -261,17 +279,21 @@ async def _serve(cell: PythonCell, process: AsyncProcess, cls: Any, args: list[A
     code = cls(process, *args)
     cell.reads_events = hasattr(code, "on_event")
     error: BaseException | None = None
+    is_replaced = False
     try:
         if hasattr(code, "on_start"):
             await _maybe(code.on_start())
         while cell.stopped is None:
             item = await (process.next() if cell.reads_events else process.receive())
             await _maybe(code.on_message(item) if isinstance(item, Message) else code.on_event(item))
+    except UpgradeRequest:
+        is_replaced = True
+        raise
     except BaseException as problem:
         error = problem
         raise
     finally:
-        if hasattr(code, "on_end") and cell.ended is None:
+        if hasattr(code, "on_end") and cell.ended is None and not is_replaced:
             await _maybe(code.on_end(error))
     stopped = cell.stopped
     return payload.decode(stopped.value) if stopped.ok else _raise(stopped)
@@ -296,6 +318,7 @@ class _ClassDriver:
         self._args = args
         self._code: Any = None
         self._is_new = True
+        self._is_replaced = False
         self.is_scheduled = False
         self.queued_at = 0.0
         cell.reads_events = hasattr(cls, "on_event")
@@ -312,15 +335,24 @@ class _ClassDriver:
     def has_work(self) -> bool:
         """Whether there is something to do."""
         cell = self._cell
+        if self._is_replaced:
+            return False
         return cell.ended is None and (self._is_new or cell.cancelled is not None or bool(cell.mail))
 
     def run_step(self) -> None:
         """Call some handlers."""
         cell = self._cell
         cell.node.wait_for_turn()
+        if self._is_replaced:
+            return
         with cell.node.runtime.around_code("process"):
             try:
                 ending = self._step()
+            except UpgradeRequest as wanted:
+                self._is_replaced = True
+                self._code = None
+                cell.upgrade(wanted)
+                return
             except BaseException as error:  # noqa: BLE001 - whatever it is, this process ends of it and no other
                 ending = self._last(Ending(False, payload.encode(failure_of(error))), error)
         if ending is not None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from orchestration.core import payload
 from orchestration.core.checks import check_kind, check_text
@@ -19,9 +19,23 @@ from orchestration.modules.permissions import permitted
 if TYPE_CHECKING:
     from orchestration.host.python_cell import PythonCell
 
-__all__ = ["AsyncProcess", "Process"]
+__all__ = ["AsyncProcess", "Process", "UpgradeRequest"]
 
 _TURN_S = 0.1
+
+
+class UpgradeRequest(BaseException):
+    """The code of a process wants other code to go on in its place; raised past its ``except Exception``.
+
+    Args:
+        entry_id: Entry of the other code; None: of the same.
+        args: Its arguments, encoded.
+    """
+
+    def __init__(self, entry_id: str | None, args: bytes) -> None:
+        super().__init__(entry_id, args)
+        self.entry_id = entry_id
+        self.args_packed = args
 
 
 class _Commands:
@@ -111,6 +125,11 @@ class _Commands:
             raise ApplicationError(f"not allowed to {action}: {name}", kind="PermissionDenied", retryable=False)
         return cell.command(Code.PERFORM, f"process.{verb}", payload.encode([name, *rest]))
 
+    def _upgrade(self, entry_id: str | None, args: Sequence[Any]) -> NoReturn:
+        if entry_id is not None:
+            check_text("a process id", entry_id, least=1)
+        raise UpgradeRequest(entry_id, self._encode(list(args)))
+
     def _encode(self, value: Any) -> bytes:
         if isinstance(value, tuple):
             value = list(value)
@@ -130,6 +149,21 @@ class Process(_Commands):
             value: What the process returns.
         """
         self._cell.stop(value)
+
+    def upgrade(self, entry_id: str | None = None, *args: Any) -> NoReturn:
+        """Let other code go on in this process, from here on; does not return.
+
+        Address, names, monitors, links, context and the mail that is not read stay; links are not trapped any more.
+        ``on_end`` of this code is not called. To be called in a handler, not in a thread of its own.
+
+        Args:
+            entry_id: A ``process.python`` entry; None: this one, from the beginning.
+            args: Its arguments.
+
+        Raises:
+            EncodeError: An argument cannot be carried; this code goes on.
+        """
+        self._upgrade(entry_id, args)
 
     def send(self, dest: str, topic: str, *values: Any) -> None:
         """Send a message.
@@ -312,6 +346,15 @@ class AsyncProcess(_Commands):
     def stop(self, value: Any = None) -> None:
         """Of a class: end normally when the present handler returns."""
         self._cell.stop(value)
+
+    async def upgrade(self, entry_id: str | None = None, *args: Any) -> NoReturn:
+        """Let other code go on in this process, from here on; does not return.
+
+        To be awaited by the function, generator or handler itself, not in another task; else as for
+        :meth:`Process.upgrade`.
+        """
+        await self._turn()
+        self._upgrade(entry_id, args)
 
     async def receive(self, topic: str | None = None, timeout: float | timedelta | None = None) -> Message:  # noqa: ASYNC109
         """Wait for the next message; others and events keep their place.

@@ -15,6 +15,7 @@ from orchestration.registry.entry import Entry
 from orchestration.registry.fields import thaw
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, LuaEntry, ProcessLua, VersioningBehavior, WorkflowLua
+from orchestration.registry.kinds.processes import ProcessPython
 from orchestration.registry.kinds.workers import CeleryClient, CeleryWorker
 from orchestration.registry.policies import Policies
 from orchestration.registry.problems import Problem, close_matches
@@ -107,7 +108,7 @@ class Registry:
             return entry.id
         if isinstance(entry, WorkflowLua):
             return self._workers.get(entry.id, entry.worker)
-        if isinstance(entry, (FunctionLua, FunctionCelery, FunctionPython, ProcessLua)):
+        if isinstance(entry, (FunctionLua, FunctionCelery, FunctionPython, ProcessLua, ProcessPython)):
             return entry.activity_worker
         return None
 

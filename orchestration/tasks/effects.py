@@ -17,6 +17,7 @@ from orchestration.core.identity import Identity
 from orchestration.modules.permissions import find_target, refused_command
 from orchestration.registry.kinds.functions import FunctionCelery
 from orchestration.registry.kinds.lua import ProcessLua, WorkflowLua
+from orchestration.registry.kinds.processes import ProcessPython
 from orchestration.store.attempts import AttemptId, backoff_state, claimed_state, first_state
 from orchestration.store.indexing import attribute_op
 from orchestration.store.inputs import encode_input
@@ -208,7 +209,7 @@ class Effects:
         what = "" if entry is not None or own_queue else "is no entry here"
         if isinstance(entry, WorkflowLua):
             what = "is a workflow, start it with process.spawn"
-        elif isinstance(entry, ProcessLua) and not entry.default_host:
+        elif isinstance(entry, ProcessLua | ProcessPython) and not entry.default_host:
             what = "is a process without a default_host"
         if what:
             failure = payload.encode_failure(

@@ -53,7 +53,7 @@ def register_entries(orchestration: Orchestration) -> None:
             add(_python(orchestration, entry), entry.id)
         elif isinstance(entry, FunctionCelery) and entry.canvas:
             add(canvas_body(orchestration, entry), entry.id)
-        elif isinstance(entry, ProcessLua) and entry.default_host:
+        elif isinstance(entry, ProcessLua | ProcessPython) and entry.default_host:
             add(_process(orchestration, entry), entry.id)
     add(_resume(orchestration), RESUME_TASK, ignore_result=True, acks_late=False, track_started=False)
     register_reports(orchestration)
@@ -157,11 +157,12 @@ def _function(orchestration: Orchestration, entry: FunctionLua) -> Any:
     return run
 
 
-def _process(orchestration: Orchestration, entry: ProcessLua) -> Any:
+def _process(orchestration: Orchestration, entry: ProcessLua | ProcessPython) -> Any:
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
         from orchestration.tasks.process_calls import run_process
 
-        check_lua(orchestration.app, entry.id)
+        if isinstance(entry, ProcessLua):
+            check_lua(orchestration.app, entry.id)
         values = [*args, kwargs] if kwargs else list(args)
         given = self.request.get(IDENTITY)
         identity = Identity.of(given) if given else None

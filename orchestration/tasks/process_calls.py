@@ -15,6 +15,7 @@ from orchestration.errors import ApplicationError
 from orchestration.host.cell import Ending
 from orchestration.host.spawning import SpawnRequest
 from orchestration.registry.kinds.lua import ProcessLua
+from orchestration.registry.kinds.processes import ProcessPython
 from orchestration.tasks.runtime import Runtime
 
 __all__ = ["run_process"]
@@ -24,7 +25,7 @@ _LOOK_EVERY_S = 0.5
 
 def run_process(
     runtime: Runtime,
-    entry: ProcessLua,
+    entry: ProcessLua | ProcessPython,
     args: Sequence[Any],
     *,
     context: Mapping[str, Any] | None = None,

@@ -92,7 +92,10 @@ class Watchman:
 async def stubborn(process: AsyncProcess, owner: str, how: str) -> Any:
     """Meets a cancellation in one of several ways."""
     if how == "decides":
-        event = await process.next_event()
+        first = asyncio.ensure_future(process.next_event())
+        await asyncio.sleep(0)  # from here on it reads events
+        await process.send(owner, "ready")
+        event = await first
         return [event.kind, event.reason]
     try:
         await process.send(owner, "ready")
@@ -162,6 +165,80 @@ async def ticker(process: AsyncProcess, owner: str) -> None:
     while True:
         await process.send(owner, "tick", process.pid)
         await asyncio.sleep(0.02)
+
+
+async def adds(process: AsyncProcess, one: int, two: int) -> Any:
+    """What a function could do."""
+    return [one + two, process.pid, process.context.get("tenant")]
+
+
+async def old_function(process: AsyncProcess, owner: str) -> None:
+    """Lets other code go on when it is told to, and leaves other messages unread."""
+    process.trap_links = True
+    await process.send(owner, "old", process.pid)
+    try:
+        await process.upgrade(*(await process.receive("go")).values)
+    except Exception:
+        await process.send(owner, "caught")
+
+
+async def old_generator(process: AsyncProcess, owner: str) -> Any:
+    """The same, by ``yield``."""
+    process.trap_links = True
+    await process.send(owner, "old", process.pid)
+    message = yield
+    await process.upgrade(*message.values)
+
+
+class OldClass:
+    """The same, with ordinary methods."""
+
+    def __init__(self, process: Process, owner: str) -> None:
+        self.process = process
+        self.owner = owner
+        process.trap_links = True
+        process.send(owner, "old", process.pid)
+
+    def on_message(self, message: Message) -> None:
+        self.process.upgrade(*message.values)
+
+    def on_end(self, error: BaseException | None) -> None:
+        self.process.send(self.owner, "ended")
+
+
+class OldAsyncClass:
+    """The same, with async methods."""
+
+    def __init__(self, process: AsyncProcess, owner: str) -> None:
+        self.process = process
+        self.owner = owner
+
+    async def on_start(self) -> None:
+        self.process.trap_links = True
+        await self.process.send(self.owner, "old", self.process.pid)
+
+    async def on_message(self, message: Message) -> None:
+        await self.process.upgrade(*message.values)
+
+    async def on_end(self, error: BaseException | None) -> None:
+        await self.process.send(self.owner, "ended")
+
+
+class NewClass:
+    """Goes on where other code was, and says what it has found."""
+
+    def __init__(self, process: Process, owner: str, name: str) -> None:
+        self.process = process
+        self.owner = owner
+        facts = [process.pid, process.entry_id, process.trap_links, process.context["tenant"]]
+        process.send(owner, "new", name, *facts)
+
+    def on_message(self, message: Message) -> None:
+        if message.topic == "again":
+            self.process.upgrade(None, self.owner, "again")
+        if message.topic == "stop":
+            self.process.stop("stopped")
+        self.process.send(self.owner, "read", message.topic, *message.values)
 
 
 def plain(process: Process) -> None:

@@ -12,7 +12,13 @@ import pytest
 
 from orchestration.client import Actor, Client, Subscription
 from orchestration.embedded import EmbeddedRedis
-from orchestration.errors import ProcessFailedError, ProcessNotFoundError, ProcessStartError
+from orchestration.errors import (
+    ApplicationError,
+    OrchestrationError,
+    ProcessFailedError,
+    ProcessNotFoundError,
+    ProcessStartError,
+)
 from tests.support.fixtures import empty_database
 from tests.support.projects import Project, deployed
 from tests.support.waiting import wait_until
@@ -34,6 +40,21 @@ stubborn = python("py_stubborn", "stubborn")
 verbs = python("py_verbs", "verbs")
 ticker = python("py_ticker", "ticker")
 guarded = python("py_guarded", "guarded")
+old = [python(f"py_{code}", code) for code in ("old_function", "old_generator", "OldClass", "OldAsyncClass")]
+new = python("py_new", "NewClass")
+project.entry("py_adds", "process.python", callable=f"{CODE}:adds", meta={"default_host": host})
+asks = project.function("asks", """
+    return function(...)
+        return require("funcs").new():with_context({ tenant = "blue" }):call("app:py_adds", ...)
+    end
+""", modules=["funcs"])
+asks_durably = project.workflow("asks_durably", """
+    return function(target, ...)
+        local once = { ["activity.retry_policy"] = { maximum_attempts = 1 } }
+        local found, err = require("funcs").new():with_options(once):call(target, ...)
+        return { found = found, error = err and err:message() }
+    end
+""", modules=["funcs"])
 may_send = project.entry(
     "may_send", "security.policy", "", policy={"actions": ["process.send"], "resources": "*", "effect": "allow"}
 )
@@ -162,10 +183,8 @@ def test_events_monitors_and_links(client: Client, mine: Subscription) -> None:
 def test_a_cancellation_is_an_event_for_who_reads_events_and_else_cancels_the_task(
     client: Client, mine: Subscription
 ) -> None:
-    decides = client.spawn(stubborn, host, mine.pid, "decides")
-    value, raises = (client.spawn(stubborn, host, mine.pid, how) for how in ("value", "raises"))
-    assert [next(mine).topic, next(mine).topic] == ["ready", "ready"]
-    time.sleep(0.05)
+    decides, value, raises = (client.spawn(stubborn, host, mine.pid, how) for how in ("decides", "value", "raises"))
+    assert [next(mine).topic for _ in range(3)] == ["ready"] * 3
     for handle in (decides, value, raises):
         handle.cancel("time to go")
     assert decides.result(timeout=10) == ["pid.cancel", "time to go"]
@@ -224,6 +243,60 @@ def test_blocking_code_does_not_hold_up_processes_in_lua(client: Client, mine: S
     assert next(mine).topic == "block"
     for handle in (slow, quick):
         handle.terminate()
+
+
+def test_a_python_process_with_a_default_host_is_called_like_a_function(client: Client) -> None:
+    for found, tenant in (
+        (client.call("app:py_adds", 2, 3, timeout=20), None), (client.call(asks, 2, 3, timeout=20), "blue"),
+        (client.start_workflow(asks_durably, "app:py_adds", 2, 3).result(timeout=20)["found"], None),
+    ):  # fmt: skip
+        assert (found[0], found[2]) == (5, tenant)
+        assert f"@{host}|" in found[1], "it runs on its host"
+    with pytest.raises(ApplicationError, match="TypeError"):
+        client.call(asks, 2, timeout=20)
+    with pytest.raises(OrchestrationError, match=r"give it a 'meta\.default_host'"):
+        client.call(session, "ann", timeout=20)
+    error = client.start_workflow(asks_durably, session).result(timeout=20)["error"]
+    assert error.endswith(f"{session} is a process without a default_host")
+
+
+@pytest.mark.parametrize("entry", old)
+def test_an_upgrade_keeps_address_name_context_and_what_is_unread(
+    client: Client, mine: Subscription, entry: str
+) -> None:
+    handle = client.spawn(entry, host, mine.pid, name=f"name of {entry}", context={"tenant": "blue"})
+    assert next(mine).values == (handle.pid,)
+    order = ["x", "go", "y"] if entry == "app:py_old_function" else ["go", "x", "y"]
+    for topic in order:
+        mine.send(handle.pid, topic, *((new, mine.pid, "first") if topic == "go" else ()))
+    assert next(mine).values == ("first", handle.pid, new, False, "blue")
+    assert [next(mine).values, next(mine).values] == [("x",), ("y",)]
+    mine.send(f"name of {entry}", "again")
+    mine.send(f"name of {entry}", "z")
+    assert next(mine).values == ("again", handle.pid, new, False, "blue")
+    assert next(mine).values == ("z",)
+    handle.send("stop")
+    assert next(mine).values == ("stop",)
+    assert handle.result(timeout=10) == "stopped"
+
+
+@pytest.mark.parametrize("entry", old)
+@pytest.mark.parametrize(
+    ("wanted", "text"),
+    [
+        ([echo], f"upgrade: create failed: {echo} is a process.lua, no process.python"),
+        (["app:nothing"], "upgrade: create failed: app:nothing is no entry"),
+        (["app:py_new"], "upgrade: create failed: TypeError"),
+        (["app:py_missing"], "upgrade: create failed: RegistryError"),
+    ],
+)
+def test_an_upgrade_to_code_that_cannot_be_made_is_the_end(
+    client: Client, mine: Subscription, entry: str, wanted: list[str], text: str
+) -> None:
+    handle = client.spawn(entry, host, mine.pid, messages=[("go", wanted)])
+    with pytest.raises(ProcessFailedError, match=text):
+        handle.result(timeout=10)
+    assert next(mine).topic == "old"
 
 
 def test_a_python_process_can_be_a_service(client: Client) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Annotated, Any, ClassVar
 
@@ -12,6 +12,7 @@ from orchestration.registry.entry import Entry, Link
 from orchestration.registry.fields import Integer, Name, Reference, fault, freeze, record
 from orchestration.registry.kinds.functions import check_callable
 from orchestration.registry.kinds.lifecycle import Lifecycle
+from orchestration.registry.kinds.lua import ProcessLua, _Options, activity_links, host_links
 
 __all__ = ["HostLimits", "ProcessHost", "ProcessPython", "ProcessService", "Scope"]
 
@@ -48,14 +49,25 @@ class ProcessHost(Entry):
 
 
 @record
-class ProcessPython(Entry):
+class ProcessPython(_Options, Entry):
     """An actor in Python. Its code is imported by the worker that runs it, not while loading.
 
     Attributes:
         callable: ``package.module:name`` of a class, an async function or an async generator function.
+        default_host: Host on which calls of it as a function run.
+        activity_worker: The worker that it is an activity of.
     """
 
+    META_FIELDS: ClassVar[Mapping[str, tuple[str, ...]]] = ProcessLua.META_FIELDS
+
     callable: Annotated[Name, AfterValidator(check_callable)]
+    default_host: Reference | None = Field(default=None, validation_alias="@default_host")
+    activity_worker: Reference | None = Field(default=None, validation_alias="@activity_worker")
+
+    def links(self) -> Iterator[Link]:
+        """References to other entries."""
+        yield from activity_links(self.activity_worker)
+        yield from host_links(self.default_host)
 
 
 def _check_host(value: str) -> str:

@@ -11,6 +11,7 @@ from orchestration.errors import ApplicationError, PayloadError
 from orchestration.modules.caller import Caller, Identity
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, ProcessLua
+from orchestration.registry.kinds.processes import ProcessPython
 from orchestration.tasks.consumers.bodies import UndecodableError
 from orchestration.tasks.functions import run_function
 from orchestration.tasks.messages import IDENTITY
@@ -41,7 +42,7 @@ def call_handler(
     entry = registry.find(target)
     if isinstance(entry, FunctionCelery) and isinstance(registry.find(entry.task_name), FunctionLua):
         entry = registry.find(entry.task_name)
-    if isinstance(entry, FunctionLua | ProcessLua):
+    if isinstance(entry, FunctionLua | ProcessLua | ProcessPython):
         try:
             payload.encode(list(args), limit=runtime.settings.value_limit_bytes)
         except PayloadError as error:
@@ -54,7 +55,7 @@ def call_handler(
         resolve_callable(entry)(*args)
     elif isinstance(entry, FunctionCelery):
         _run_task(runtime, entry, args, identity)
-    elif isinstance(entry, ProcessLua) and entry.default_host:
+    elif isinstance(entry, ProcessLua | ProcessPython) and entry.default_host:
         run_process(runtime, entry, args, context={}, identity=identity, in_slot=False)
     else:
         raise ApplicationError(f"no handler registered for target: {target}", kind="NotFound", retryable=False)
