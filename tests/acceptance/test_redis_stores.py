@@ -27,7 +27,8 @@ Deploy = Callable[..., Deployment]
 
 USER = (
     "user app on >secret ~orc:* ~celery* ~_kombu.* ~unacked* ~app.* ~*reply.celery.pidbox &* "
-    "-@all +@read +@write +@connection +@transaction +@scripting +@pubsub +@blocking +time +info -@dangerous +info"
+    "-@all +@read +@write +@connection +@transaction +@scripting +@pubsub +@blocking +time +info -@dangerous +info "
+    "+client|setname"
 )
 
 
