@@ -8,19 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.pages import Page
 from tests.support.workers import ROOT, start_worker
 
-PAGE = ROOT / "docs" / "how-to" / "activities.md"
-_BLOCK = re.compile(r"^```(?:python|yaml|lua)\n(?:#|--) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILES = Page("docs/how-to/activities.md").files()
 
 
 def write_example(folder: Path, redis_url: str) -> None:
-    """Each block begins with the name of its file; those of one name follow one another."""
-    files: dict[str, str] = {}
-    for name, text in _BLOCK.findall(PAGE.read_text("utf-8")):
-        files[name] = files.get(name, "") + text + "\n"
-    assert set(files) == {"celery_app.py", "tasks.py", "decide.py", "config/shop.yaml", "config/order.lua"}
-    for name, text in files.items():
+    assert set(FILES) == {"celery_app.py", "tasks.py", "decide.py", "config/shop.yaml", "config/order.lua"}
+    for name, text in FILES.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.replace("redis://localhost:6379/0", redis_url), "utf-8")

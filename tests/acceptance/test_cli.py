@@ -23,12 +23,14 @@ from orchestration.core.machine import Machine
 from orchestration.core.replay import replay
 from orchestration.embedded import EmbeddedRedis
 from tests.support import wait_until
+from tests.support.pages import Page
 from tests.support.warm_cli import WarmCli
 from tests.support.workers import ROOT, start_worker
 
 ORDER = "app.workflows:order_processor"
 APPROVAL = "app.workflows:approval"
 CLI = [sys.executable, "-m", "orchestration.cli"]
+(DEV,) = Page("docs/quickstart.md").commands("orchestration dev")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -276,19 +278,6 @@ def test_a_parked_run_ends_the_wait(folder: Path, tmp_path: Path) -> None:
     assert "`orchestration retry " in done.stderr
 
 
-def test_the_quickstart_is_true(tmp_path: Path) -> None:
-    """Its files, taken from the page, run without a Redis being configured."""
-    page = (ROOT / "docs/quickstart.md").read_text("utf-8")
-    (tmp_path / "config").mkdir()
-    for name in ("config/hello.yaml", "config/hello.lua", "celery_app.py"):
-        block = re.search(rf"`{re.escape(name)}`[^\n]*:\n\n```\w+\n(.*?)```", page, re.DOTALL)
-        assert block is not None, name
-        (tmp_path / name).write_text(block[1].replace('"5s"', '"5ms"'))
-    done = run_cli("run", "app:hello", "--input", '"Ana"', env=environment(tmp_path), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"greeting": "Hello, Ana"}
-
-
 def test_definitions_with_mistakes_stop_everything(folder: Path, tmp_path: Path) -> None:
     (folder / "config/hello.lua").write_text("local x = = 1\n")
     for words in (["check"], ["run", "app:hello"], ["dev"]):
@@ -302,7 +291,7 @@ def test_definitions_with_mistakes_stop_everything(folder: Path, tmp_path: Path)
 
 
 def test_dev_runs_everything_until_ctrl_c(folder: Path, tmp_path: Path) -> None:
-    command = [*CLI, "dev", "--no-flower", "--pool", "threads"]
+    command = [*CLI, *DEV[1:], "--no-flower", "--pool", "threads"]
     with subprocess.Popen(
         command, env=environment(tmp_path), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:

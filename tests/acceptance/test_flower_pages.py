@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -15,6 +17,7 @@ from tests.support.browser import Browser
 from tests.support.fixtures import empty_database
 from tests.support.flower import LOGIN, Flower, start_flower
 from tests.support.gallery import MARKUP, gallery, hang_gallery, order
+from tests.support.pages import Page
 from tests.support.projects import Deployment, deployed
 from tests.support.waiting import wait_until
 
@@ -25,11 +28,15 @@ PAGES = (
     "/workflows/parked", "/workflows/schedules", "/workflows/processes", "/workflows/run?id=none",
 )  # fmt: skip
 WIDTHS = (1280, 390)
+PAGE = Page("docs/how-to/flower.md")
+(_, START), REQUESTS = PAGE.commands("celery -A celery_app flower"), PAGE.commands("curl")
 
 
 @pytest.fixture(scope="module")
 def flower(running: Deployment) -> Iterator[Flower]:
-    with start_flower(running, f"--basic-auth={LOGIN}") as flower:
+    assert START[:4] == ["celery", "-A", "celery_app", "flower"]
+    assert LOGIN in START[4]
+    with start_flower(running, *START[4:]) as flower:
         yield flower
 
 
@@ -43,6 +50,18 @@ def window(browser: Browser) -> Iterator[Browser]:
     # A page that is left while it loads says so; a page that answers 400 or 404 is named as such.
     problems = [text for text in browser.errors() if "status of 40" not in text]
     assert problems == []
+
+
+def test_the_api_is_asked_as_the_page_says(running: Deployment, flower: Flower) -> None:
+    handle = running.client.start_workflow("shop:approval", {"what": "chair"}, id="order-7")
+    wait_until(lambda: handle.describe().places, deadline_s=60)
+    answers = []
+    for words in REQUESTS:
+        ours = [word.replace("http://localhost:5555", flower.url) for word in words]
+        answers.append(json.loads(subprocess.run([*ours, "-sf"], capture_output=True, timeout=60, check=True).stdout))
+    assert "runs" in answers[0]
+    assert answers[1]["workflow_id"] == "order-7"
+    assert handle.result(timeout=30)
 
 
 def test_a_run_is_found_told_something_and_seen_to_end(window: Browser, running: Deployment, flower: Flower) -> None:

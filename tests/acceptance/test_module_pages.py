@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,39 +12,40 @@ import yaml
 
 from orchestration.embedded import EmbeddedRedis
 from tests.support.fixtures import empty_database
+from tests.support.pages import Page
 from tests.support.projects import Deployment, Project, deployed
 from tests.support.waiting import wait_until
-from tests.support.workers import ROOT
-
-_FENCED = re.compile(r"^```(?:yaml|lua|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
-def block(page: str, words: str) -> str:
-    """The block of a page with these words in it."""
-    found = [one for one in _FENCED.findall((ROOT / "docs" / page).read_text("utf-8")) if words in one]
-    assert found, f"{page} has no block with {words!r}"
-    return found[0]
-
-
-def entries(page: str, words: str) -> list[Any]:
+def entries(block: str) -> list[Any]:
     """Entries of a block, which may be a whole file."""
-    found = yaml.safe_load(block(page, words))
+    found = yaml.safe_load(block)
     return list(found["entries"] if isinstance(found, dict) else found)
 
 
-COUNTER, FEED, STORE, ENV, CONTRACT = "how-to/processes.md", "how-to/services.md", "reference/store.md", "reference/env.md", "reference/contract.md"
-QUEUES, SQL, EVENTS, METRICS, HTTP = (f"reference/{name}.md" for name in ("queues", "sql", "events", "metrics", "http_client"))
-LOGGER, SECURITY = "reference/lua-modules.md", "reference/security.md"
+PROCESSES, FEED, QUEUES, SECURITY = (Page(f"docs/{name}.md") for name in ("how-to/processes", "how-to/services", "reference/queues", "reference/security"))
+COUNTER_ENTRIES, COUNTER, COUNTED = map(PROCESSES.block, ("name: counter", "-- counter.lua", "spawn_monitored"))
+SERVICES, HEARS_CANCEL = map(FEED.block, ("process.service", "local events"))
+CONSUMER, ON_ORDER, SENDS = map(QUEUES.block, ("queue.consumer", "-- on_order.lua", "with kombu.Connection"))
+POLICIES = SECURITY.block("# config/security.yaml")
+STORE, ENV, CONTRACT = (Page(f"docs/reference/{name}.md").block(words) for name, words in (("store", "name: carts"), ("env", "env.storage.file"), ("contract", "contract.binding")))
+
+
+def module(name: str, after: str) -> tuple[str, str]:
+    """The example in Lua of a module's page, and what is looked at behind it."""
+    return Page(f"docs/reference/{name}.md").block(f"local {name.removesuffix('_client').replace('lua-modules', 'logger')} = "), after
+
+
 MODULES = {
-    "store": (STORE, "local store", "carts:set('bob', 1) return carts:get('ann')"),
-    "env": (ENV, "local env", "return { token or '', env.get('shop:port') }"),
-    "contract": (CONTRACT, "local contract", "return { receipt, (future:channel():receive()):data(), (other:charge({ amount = 1 })) }"),
-    "events": (EVENTS, "local events", "return event"),
-    "sql": (SQL, "local sql = ", "return { rows, done.rows_affected, db:query('SELECT what FROM audit') }"),
-    "metrics": (METRICS, "local metrics", "return metrics.counter_inc('orders_total', { kind = 'book' })"),
-    "logger": (LOGGER, "local logger", "return 'logged'"),
-    "http": (HTTP, "local http", "return err and err:kind() or 'done'"),
-    "ask": (COUNTER, "spawn_monitored", "return event.result.value"),
+    "store": module("store", "carts:set('bob', 1) return carts:get('ann')"),
+    "env": module("env", "return { token or '', env.get('shop:port') }"),
+    "contract": module("contract", "return { receipt, (future:channel():receive()):data(), (other:charge({ amount = 1 })) }"),
+    "events": module("events", "return event"),
+    "sql": module("sql", "return { rows, done.rows_affected, db:query('SELECT what FROM audit') }"),
+    "metrics": module("metrics", "return metrics.counter_inc('orders_total', { kind = 'book' })"),
+    "logger": module("lua-modules", "return 'logged'"),
+    "http": module("http_client", "return err and err:kind() or 'done'"),
+    "ask": (COUNTED, "return event.result.value"),
 }
 BEFORE = {
     "events": "local send = require('events').send\ncoroutine.spawn(function() require('time').sleep('300ms') send('shop.eu', 'sold', '/items/7', { price = 5 }) end)\n",
@@ -61,8 +61,8 @@ def shop(request: pytest.FixtureRequest, redis_server: EmbeddedRedis, tmp_path_f
     folder: Path = tmp_path_factory.mktemp("shop")
     config = folder / "config"
     config.mkdir()
-    carts = [*entries(STORE, "carts"), *entries(CONTRACT, "contract.binding"), *entries(QUEUES, "queue.consumer")]
-    variables = entries(ENV, "env.storage.file")
+    carts = [*entries(STORE), *entries(CONTRACT), *entries(CONSUMER)]
+    variables = entries(ENV)
     assert variables[0]["file_path"] == "/etc/shop/settings.env"
     variables[0]["file_path"] = str(folder / "settings.env")
     functions = [
@@ -73,17 +73,17 @@ def shop(request: pytest.FixtureRequest, redis_server: EmbeddedRedis, tmp_path_f
         functions.append({"name": name, "kind": "function.lua", "method": "main", "source": f"return function(order) return {{ '{name}', require('ctx').get('merchant'), order }} end", "modules": ["ctx"]})
     database = {"name": "db", "kind": "db.sql.sqlite", "file": str(folder / "shop.sqlite")}
     (config / "shop.yaml").write_text(yaml.safe_dump({"namespace": "shop", "entries": [*carts, *variables, database, *functions]}))
-    (config / "on_order.lua").write_text(block(QUEUES, "-- on_order.lua"))
-    (config / "app.yaml").write_text("namespace: app\n" + block(COUNTER, "name: counter").replace("namespace: app\n", ""))
-    (config / "counter.lua").write_text(block(COUNTER, "-- counter.lua"))
-    services = entries(FEED, "process.service")
+    (config / "on_order.lua").write_text(ON_ORDER)
+    (config / "app.yaml").write_text(COUNTER_ENTRIES)
+    (config / "counter.lua").write_text(COUNTER)
+    services = entries(SERVICES)
     services[2]["lifecycle"].pop("requires")  # of another application
     services[1]["modules"] = ["time"]
     (config / "services.yaml").write_text(yaml.safe_dump({"namespace": "app.services", "entries": services}))
-    (config / "feed.lua").write_text("local time = require('time')\nlocal function main(options)\nlocal work = channel.new(1)\ntime.sleep(options.every)\n" + block(FEED, "local events") + "end\nreturn main\n")
-    (config / "security.yaml").write_text(block(SECURITY, "# config/security.yaml").replace("namespace: app", "namespace: secured"))
-    for name, (page, words, after) in MODULES.items():
-        (config / f"page_{name}.lua").write_text(f"return function()\n{BEFORE.get(name, '')}{block(page, words)}\n{after}\nend\n")
+    (config / "feed.lua").write_text("local time = require('time')\nlocal function main(options)\nlocal work = channel.new(1)\ntime.sleep(options.every)\n" + HEARS_CANCEL + "end\nreturn main\n")
+    (config / "security.yaml").write_text(POLICIES.replace("namespace: app", "namespace: secured"))
+    for name, (code, after) in MODULES.items():
+        (config / f"page_{name}.lua").write_text(f"return function()\n{BEFORE.get(name, '')}{code}\n{after}\nend\n")
     with deployed(Project(pool=request.param), folder, empty_database(redis_server)) as deployment:
         deployment.worker()
         yield deployment
@@ -129,8 +129,7 @@ def test_numbers_are_kept_lines_written_and_requests_sent(shop: Deployment) -> N
 
 
 def test_a_plain_kombu_client_sends_an_order(shop: Deployment) -> None:
-    code = block(QUEUES, "with kombu.Connection")
-    exec(code.replace("redis://...", shop.redis_url), {"kombu": __import__("kombu")})
+    exec(SENDS.replace("redis://...", shop.redis_url), {"kombu": __import__("kombu")})
     shop.workers[0].wait_for_log("new")
 
 

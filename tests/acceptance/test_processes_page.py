@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,25 @@ import pytest
 
 from orchestration.embedded import EmbeddedRedis
 from tests.support.fixtures import empty_database
+from tests.support.pages import Page
 from tests.support.projects import Deployment, Project, deployed
 from tests.support.workers import ROOT
 
-PAGE = ROOT / "docs" / "how-to" / "processes-from-python.md"
-_FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```", re.DOTALL | re.MULTILINE)
-FILES = dict(_FILE.findall(PAGE.read_text("utf-8")))
+PAGE = Page("docs/how-to/processes-from-python.md")
+FILES, SPAWNS = PAGE.files(), PAGE.block("client.spawn")
+KEEPS_STATE = Page("README.md").block("a session: state")
 
 
 @pytest.fixture(scope="module")
 def page(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     assert set(FILES) == {"web.py", "sessions.py", "config/chat.yaml", "config/session.lua"}
     folder: Path = tmp_path_factory.mktemp("page")
-    with deployed(Project(), folder, empty_database(redis_server)) as deployment:
+    project = Project("more")
+    project.process("state", f"{KEEPS_STATE}return main", modules=["time"])
+    entries = '[{name: import, kind: process.lua, source: "file://import.lua"}]'
+    project.file("import.yaml", f'version: "1.0"\nnamespace: chat\nentries: {entries}\n')
+    project.file("import.lua", "return function(file) return { file, (process.listen('priority'):receive()) } end")
+    with deployed(project, folder, empty_database(redis_server)) as deployment:
         for name, text in FILES.items():
             (folder / name).write_text(text, "utf-8")
         deployment.worker(env={"PYTHONPATH": f"{folder}:{ROOT}"})
@@ -71,3 +76,17 @@ def test_a_web_socket_talks_to_its_session(page: Deployment, entry: str) -> None
         {"topic": "said", "data": {"user": "ann", "text": "hello", "number": 1}},
         {"topic": "said", "data": {"user": "ann", "text": "bye", "number": 2}},
     ]
+
+
+def test_a_process_is_spawned_and_its_result_printed(page: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(SPAWNS, {"app": page.app})
+    assert capsys.readouterr().out == "['rows.csv', 'high']\n"
+
+
+def test_a_session_keeps_its_state(page: Deployment) -> None:
+    with page.client.subscribe() as mine:
+        session = mine.spawn("more:state", "chat:host", "ann")
+        mine.send(session.pid, "set", "hat")
+        mine.send(session.pid, "get")
+        assert next(iter(mine)).value == ["hat"]
+        session.terminate()

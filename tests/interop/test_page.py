@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.pages import Page
 from tests.support.workers import ROOT, start_worker
 
 pytestmark = pytest.mark.slow
 
-PAGE = ROOT / "docs" / "how-to" / "existing-workers.md"
-_BLOCK = re.compile(r"^```(?:python|yaml|lua)\n(?:#|--) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGE = Page("docs/how-to/existing-workers.md")
+FILES = PAGE.files()
+SHOP, WORKFLOWS = PAGE.commands("celery -A shop worker")
 
 DRIVE = """
 from celery_app import app
@@ -26,13 +28,15 @@ print(Client(app).start_workflow("shop:order", {"id": "A-17"}).result(timeout=30
 
 
 def test_the_example_of_the_page_runs(redis_url: str, tmp_path: Path) -> None:
-    for name, text in _BLOCK.findall(PAGE.read_text("utf-8")):
+    assert SHOP == ["celery", "-A", "shop", "worker"]
+    assert WORKFLOWS == ["celery", "-A", "celery_app", "worker", "-P", "threads"]
+    for name, text in FILES.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.replace("redis://localhost:6379/0", redis_url), "utf-8")
     with (
-        start_worker(redis_url=redis_url, log_dir=tmp_path, cwd=tmp_path, app="shop", pool="prefork") as shop,
-        start_worker(redis_url=redis_url, log_dir=tmp_path, cwd=tmp_path) as worker,
+        start_worker(redis_url=redis_url, log_dir=tmp_path, cwd=tmp_path, app=SHOP[2], pool="prefork") as shop,
+        start_worker(redis_url=redis_url, log_dir=tmp_path, cwd=tmp_path, app=WORKFLOWS[2], pool="threads") as worker,
     ):
         env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
         ran = subprocess.run(

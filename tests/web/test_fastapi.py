@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -17,19 +18,21 @@ from orchestration.client import watching
 from orchestration.embedded import EmbeddedRedis
 from tests.support import wait_until
 from tests.support.fixtures import empty_database
+from tests.support.pages import Page
 from tests.support.workers import ROOT, start_worker
 from tests.web.site import free_port
 
 pytest.importorskip("fastapi")
 uvicorn = pytest.importorskip("uvicorn")
 FOLDER = ROOT / "examples" / "fastapi_watch"
+_, WORKER, SERVER, WATCH = Page("docs/how-to/fastapi.md").commands("uvicorn")
 
 
 @pytest.fixture(scope="module")
 def url(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder: Path = tmp_path_factory.mktemp("fastapi")
     redis_url = empty_database(redis_server)
-    worker = start_worker(redis_url=redis_url, log_dir=folder, app="web:celery_app", cwd=FOLDER, wait=False)
+    worker = start_worker(redis_url=redis_url, log_dir=folder, app=WORKER[2], cwd=FOLDER, wait=False)
     patch = pytest.MonkeyPatch()
     patch.setenv("REDIS_URL", redis_url)
     try:
@@ -39,7 +42,8 @@ def url(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) -
         web = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(web)
         port = free_port()
-        server = uvicorn.Server(uvicorn.Config(web.app, port=port, log_level="warning", lifespan="off"))
+        app = getattr(web, SERVER[1].removeprefix("web:"))
+        server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         wait_until(lambda: server.started, deadline_s=30)
@@ -90,6 +94,14 @@ def test_events_come_while_it_runs_and_the_stream_ends_with_it(url: str) -> None
     assert seen[-1] == "completed"
     assert seen.count("completed") == 1
     assert len(seen) >= 3
+
+
+def test_curl_shows_the_events(url: str) -> None:
+    assert (WORKER, SERVER) == (["celery", "-A", "web:celery_app", "worker"], ["uvicorn", "web:app"])
+    job = httpx.post(f"{url}/jobs", params={"steps": 0}, timeout=30).json()["id"]
+    words = [word.replace("localhost:8000/jobs/ID", f"{url}/jobs/{job}") for word in WATCH]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.stdout.endswith("event: end\ndata: {}\n\n"), done.stderr
 
 
 def test_a_browser_that_goes_away_is_not_served_any_more(url: str, looks: list[float]) -> None:

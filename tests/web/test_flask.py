@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +18,15 @@ from orchestration.embedded import EmbeddedRedis
 from orchestration.errors import ConfigError
 from tests.support import wait_until
 from tests.support.fixtures import empty_database
+from tests.support.pages import Page
 from tests.support.projects import Project
 from tests.support.workers import ROOT, start_worker
+from tests.web.site import free_port
 
 flask = pytest.importorskip("flask")
 FOLDER = ROOT / "examples" / "flask_approval"
+PAGE = Page("docs/how-to/flask.md")
+(WORKER, SERVER, LIST), REQUESTS = PAGE.commands("workflow list"), PAGE.commands("curl -s localhost")
 
 project = Project(namespace="extra")
 project.entry("context", "function.python", callable="tests.web.flask_code:where_am_i")
@@ -57,7 +63,7 @@ def site(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) 
     redis_url = empty_database(redis_server)
     trees = [str(FOLDER / "workflows"), str(project.write(folder / "config"))]
     env = {"ORCHESTRATION_CONFIG": os.pathsep.join(trees)}
-    worker = start_worker(redis_url=redis_url, log_dir=folder, app="make_celery", cwd=FOLDER, env=env, wait=False)
+    worker = start_worker(redis_url=redis_url, log_dir=folder, app=WORKER[2], cwd=FOLDER, env=env, wait=False)
     patch = pytest.MonkeyPatch()
     patch.setenv("REDIS_URL", redis_url)
     patch.setenv("ORCHESTRATION_CONFIG", env["ORCHESTRATION_CONFIG"])
@@ -119,6 +125,31 @@ def test_the_commands(site: Site) -> None:
     assert json.loads(done.stdout)["result"] == {"approved": False}
     missing = site.command("show", "nobody")
     assert missing.exit_code == 3
+
+
+def test_the_commands_of_the_page(site: Site) -> None:
+    """The server as a program of its own, asked with curl, beside the worker that the page starts."""
+    assert WORKER == ["celery", "-A", "make_celery", "worker"]
+    port = str(free_port())
+    env = {**os.environ, "PYTHONPATH": f"{FOLDER}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "-m", *SERVER, "--port", port]
+    server = subprocess.Popen(command, cwd=FOLDER, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def curl(words: list[str], order: str = "ID") -> Any:
+        ours = [word.replace("localhost:5000", f"127.0.0.1:{port}").replace("/ID/", f"/{order}/") for word in words]
+        done = subprocess.run(ours, capture_output=True, text=True, timeout=60)
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    make, look, decide = REQUESTS
+    try:
+        order = wait_until(lambda: curl(make), deadline_s=60)["id"]
+        assert order in [run["id"] for run in curl(look)]
+        assert order in site.command(*LIST[LIST.index("workflow") + 1 :]).stdout
+        assert curl(decide, order) == {"id": order}
+        wait_until(lambda: site.browser.get(f"/orders/{order}").get_json()["status"] == "completed", deadline_s=30)
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_mistakes_are_told(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+import yaml
 
 from orchestration.errors import ApplicationError
 from orchestration.modules import store as module
@@ -17,12 +18,16 @@ from orchestration.modules.caller import Caller
 from orchestration.modules.sql_engines import engine_of, find_database
 from orchestration.registry import load_registry
 from orchestration.testing import WorkflowEnvironment
+from tests.support.pages import Page
 from tests.support.projects import Project
 from tests.support.waiting import wait_until
-from tests.unit.pages.blocks import blocks
 from tests.web.postgres import postgres_server
 
+ENTRIES, TABLE = map(Page("docs/reference/store.md").block, ("kind: store.sql", "CREATE TABLE"))
 project = Project()
+_database, _orders = yaml.safe_load(ENTRIES)
+project.entry(**_database)
+project.entry(**{**_orders, "database": "files"})
 project.entry("files", "db.sql.sqlite", url_env="TEST_STORE_URL")
 project.entry("kv", "store.sql", database="files", table_name="kv")
 project.entry("named", "store.sql", database="files", table_name="order", id_column_name="select", payload_column_name="What It Is", expire_column_name="until")
@@ -30,7 +35,6 @@ project.entry("swept", "store.sql", database="files", table_name="swept", cleanu
 project.entry("kept", "store.sql", database="files", table_name="kept")
 project.entry("wrong", "store.sql", database="files", table_name="wrong")
 project.entry("forbidden", "store.sql", database="files", table_name="nowhere.kv")
-project.entry("orders", "store.sql", database="files", table_name="kept_orders")
 project.entry("memory", "db.sql.sqlite", file=":memory:")
 project.entry("own", "store.sql", database="memory", table_name="kv")
 project.entry("tokens", "security.token_store", store="kv")
@@ -85,6 +89,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def new_env(folder: Path, url: str) -> Iterator[Callable[[], WorkflowEnvironment]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TEST_STORE_URL", url)
+        patch.setenv("SHOP_DATABASE", url)
         yield lambda: WorkflowEnvironment(registry=load_registry(folder))
 
 
@@ -228,10 +233,9 @@ def test_a_table_that_is_not_there_and_can_not_be_made_is_said(env: WorkflowEnvi
 
 
 def test_a_table_may_be_made_as_the_page_says(env: WorkflowEnvironment) -> None:
-    (block,) = [one for one in blocks() if one.page == "docs/reference/store.md" and one.language == "sql"]
     if _engine(env).dialect.name == "postgresql":
         with _engine(env).begin() as connection:
-            connection.exec_driver_sql(block.text)
+            connection.exec_driver_sql(TABLE)
     assert do(env, "set", "k", [1], 60, store_id="app:orders") is True
     assert do(env, "get", "k", store_id="app:orders") == [1]
     found = sqlalchemy.inspect(_engine(env))

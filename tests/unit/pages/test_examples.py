@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.pages import Page
 from tests.support.workers import ROOT
 
-_FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```", re.DOTALL | re.MULTILINE)
-PAGES = ("approval", "saga", "chains-and-chords")
+PAGES = [Page(f"docs/how-to/{name}.md").files() for name in ("approval", "saga", "chains-and-chords")]
 
 
 def test_the_examples_pass_their_tests(tmp_path: Path) -> None:
-    for page in PAGES:
-        for name, text in _FILE.findall((ROOT / "docs" / "how-to" / f"{page}.md").read_text("utf-8")):
+    for files in PAGES:
+        for name, text in files.items():
             path = tmp_path / name
             assert not path.exists(), f"two pages have a file {name}"
             path.parent.mkdir(exist_ok=True)

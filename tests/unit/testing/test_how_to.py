@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,20 +12,32 @@ import pytest
 from orchestration.cli.history import _lines
 from orchestration.cli.values import as_json
 from orchestration.testing import WorkflowEnvironment
+from tests.support.pages import Page
 from tests.support.workers import ROOT
 
-PAGE = ROOT / "docs" / "how-to" / "test-workflows.md"
-_FILE = re.compile(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PAGE = Page("docs/how-to/test-workflows.md")
+FILES, MARK = PAGE.files(), PAGE.block("@pytest.mark.workflow_env")
+MARKED = f"""
+from datetime import datetime
+
+import pytest
+
+
+{MARK}def test_it_is_another_environment(workflow_env):
+    assert workflow_env.now.year == 2030
+    assert [entry.id for entry in workflow_env.registry.entries] == ["other:task"]
+"""
+OTHER = "version: '1.0'\nnamespace: other\nentries: [{name: task, kind: function.celery, task: other.task}]\n"
 
 
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
     """The files of the page, and a history as its command records it."""
-    files = dict(_FILE.findall(PAGE.read_text("utf-8")))
-    assert set(files) == {"config/orders.yaml", "config/order.lua", "tests/test_order.py", "tests/test_histories.py"}
-    for name, text in files.items():
+    assert set(FILES) == {"config/orders.yaml", "config/order.lua", "tests/test_order.py", "tests/test_histories.py"}
+    more = {"tests/test_marked.py": MARKED, "other/config/other.yaml": OTHER}
+    for name, text in {**FILES, **more}.items():
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
     with WorkflowEnvironment(tmp_path / "config") as env:
         env.activity("shop:charge", lambda order: {"id": "p-1"})
@@ -48,7 +59,7 @@ def run_pytest(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("args", [(), ("--replay-workflows",)], ids=["as it stands", "replaying everything"])
 def test_the_example_passes(example: Path, args: tuple[str, ...]) -> None:
     done = run_pytest(example, *args)
-    assert "6 passed" in done.stdout, done.stdout + done.stderr
+    assert "7 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_the_example_fails_when_the_code_is_changed(example: Path) -> None:
@@ -57,4 +68,4 @@ def test_the_example_fails_when_the_code_is_changed(example: Path) -> None:
     done = run_pytest(example)
     assert "test_an_order_is_shipped_after_a_day" in done.stdout
     assert "test_recorded_runs_fit_the_code[order-7.jsonl]" in done.stdout
-    assert "2 failed, 4 passed" in done.stdout, done.stdout
+    assert "2 failed, 5 passed" in done.stdout, done.stdout

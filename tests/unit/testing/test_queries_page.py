@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import Mock
@@ -18,16 +17,12 @@ from orchestration.errors import (
     WorkflowFailedError,
 )
 from orchestration.testing import WorkflowEnvironment
+from tests.support.pages import Page
 from tests.support.projects import Project
 from tests.support.replaying import is_replaying_everything
-from tests.support.workers import ROOT
 
-
-def example(page: str, beginning: str) -> str:
-    """The block of Lua code on a page that begins like this."""
-    blocks = re.findall(r"```lua\n(.*?)```", (ROOT / "docs" / page).read_text("utf-8"), re.DOTALL)
-    (found,) = [block for block in blocks if block.startswith(beginning)]
-    return str(found)
+ACCOUNT = Page("docs/how-to/queries-and-updates.md").block('workflow.query("balance"')
+SAGA = Page("docs/reference/lua-workflow.md").block("local saga")
 
 
 @pytest.fixture
@@ -35,10 +30,9 @@ def env(tmp_path: Path) -> Iterator[WorkflowEnvironment]:
     project = Project()
     for name in ("pay_out", "charge", "refund", "ship", "alert"):
         project.celery_task(name, f"bank.{name}")
-    project.workflow("account", example("how-to/queries-and-updates.md", 'local workflow = require("workflow")'))
-    saga = example("reference/lua-workflow.md", "local saga")
+    project.workflow("account", ACCOUNT)
     head = 'local workflow, funcs = require("workflow"), require("funcs")\nreturn function(order)\n'
-    project.workflow("order", f"{head}{saga}return payment.id\nend")
+    project.workflow("order", f"{head}{SAGA}return payment.id\nend")
     with WorkflowEnvironment(project.write(tmp_path), replay_everything=is_replaying_everything()) as made:
         yield made
 
