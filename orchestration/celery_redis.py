@@ -6,18 +6,20 @@ Celery keeps a part of an address beside its URL: the name of a master in transp
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 
-__all__ = ["STORE_SCHEMES", "redis_of_celery"]
+__all__ = ["STORE_SCHEMES", "is_cut_in_its_secret", "redis_of_celery"]
 
 STORE_SCHEMES: Final = frozenset({
     "redis", "rediss", "unix", "sentinel", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster",
 })  # fmt: skip
 """How the address of a store may begin."""
 
+_OF_FILES: Final = ("unix", "socket", "redis+socket")
 _NOTHING: Final = "redis://localhost:6379/0"
 _VERIFY_WORDS: Final[Mapping[Any, str]] = {
     ssl.CERT_REQUIRED: "required", ssl.CERT_OPTIONAL: "optional", ssl.CERT_NONE: "none"
@@ -41,10 +43,35 @@ def redis_of_celery(conf: Mapping[str, Any], env: Mapping[str, str]) -> str:
     )
 
 
+def is_cut_in_its_secret(url: str) -> bool:
+    """Whether an address ends, for whoever reads it, before its user and password do.
+
+    A ``/``, ``?`` or ``#`` in a password has to be written as %2F, %3F, %23. Where it is not, what stands before it is
+    taken for the name and port of the host: it would be connected to, and shown in every message about it.
+
+    Args:
+        url: As it was given.
+    """
+    scheme, found, rest = url.partition("://")
+    end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
+    authority, others = rest[:end], rest[end:]
+    if not found or "@" not in others:
+        return False
+    several = re.split(r";(?=[a-z+]+://)", url)
+    if len(several) > 1:  # Celery's form: each has a user and a password
+        return any(map(is_cut_in_its_secret, several))
+    if scheme in _OF_FILES:
+        path = others.partition("?")[0].partition("#")[0]
+        return "@" in others[len(path) :] or bool(authority and "@" not in authority)
+    return True
+
+
 def _url(candidate: Any, options: Mapping[str, Any], use_ssl: Any) -> str:
     if not isinstance(candidate, str):
         return ""
     scheme = candidate.partition("://")[0]
+    if scheme in STORE_SCHEMES and is_cut_in_its_secret(candidate):
+        return candidate  # refused where it is read
     if scheme in {"redis+socket", "socket"}:
         return _socket_url(candidate)
     if scheme in {"redis", "rediss"}:

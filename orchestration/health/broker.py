@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from celery import Celery
 
+from orchestration.celery_redis import is_cut_in_its_secret
 from orchestration.core.activity_options import entry_options
 from orchestration.core.durations import format_duration
 from orchestration.health.facts import Facts
@@ -38,6 +39,14 @@ class _Length:
 
 def connection(facts: Facts) -> Iterator[Note]:
     """Without a broker nothing starts."""
+    given = facts.app.conf.broker_write_url or ""
+    if any(map(is_cut_in_its_secret, [given] if isinstance(given, str) else given)):
+        yield Note(
+            Severity.ERROR, "broker_url", "behind a / ? or # in it there is an @: what stands before is taken for the "
+            "host, and shown",
+            "in its password write %2F, %3F, %23 for / ? #, and %40 for an @ wherever it stands but before the host",
+        )  # fmt: skip
+        return
     made = facts.app.connection_for_write(connect_timeout=facts.timeout_s)
     where = made.as_uri()
     try:

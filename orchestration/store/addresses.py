@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+from orchestration.celery_redis import is_cut_in_its_secret
 from orchestration.errors import ConfigError
 
 __all__ = ["RedisAddress", "read_address"]
@@ -64,6 +65,11 @@ def read_address(url: str) -> RedisAddress:
             f"orchestration_redis_url begins with {scheme[:30] + '://' if found else 'no scheme'}: it must be "
             "redis://, rediss://, unix://, sentinel:// or redis+cluster:// (see docs/how-to/brokers.md)"
         )
+    if is_cut_in_its_secret(url):
+        raise ConfigError(
+            "orchestration_redis_url cannot be read: behind a / ? or # in it there is an @. In a password write %2F, "
+            "%3F, %23 for / ? #, and %40 for an @ wherever it stands but before the host"
+        )
     if scheme in _PLAIN:
         return RedisAddress(kind="single", url=_with_known_words(url), shown=_without_secret(url))
     kind: Literal["sentinel", "cluster"] = "sentinel" if scheme in _SENTINEL else "cluster"
@@ -76,9 +82,7 @@ def read_address(url: str) -> RedisAddress:
     tls: dict[str, Any] = {"ssl": True} if has_tls else {}
     for name, value in asked.items():
         if not (has_tls and name.startswith("ssl_")):
-            # Behind a "?" that should be written %3F there may be the rest of a password.
-            shown_name = "" if "@" in query else f" {name!r}"
-            raise ConfigError(f"orchestration_redis_url has an option{shown_name} that a {scheme}:// URL does not know")
+            raise ConfigError(f"orchestration_redis_url has an option {name!r} that a {scheme}:// URL does not know")
         tls[name] = _ssl_value(name, value)
     shown = ",".join(f"{host}:{port}" for host, port in hosts)
     if kind == "cluster":

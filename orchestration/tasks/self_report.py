@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import celery
 
+from orchestration.celery_redis import is_cut_in_its_secret
+
 if TYPE_CHECKING:
     from orchestration.tasks.app import Orchestration
 
@@ -43,11 +45,12 @@ def release() -> str:
 
 
 def location(url: str) -> str:
-    """A URL without user, password and options."""
+    """A URL without user, password and options; without anything where it is not clear what is the password."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         return url
-    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
+    shown = rest.partition("#")[0].partition("?")[0].rpartition("@")[2]
+    return f"{scheme}://{'(not shown)' if is_cut_in_its_secret(url) else shown}"
 
 
 def visibility_timeout_s(conf: Any) -> float:

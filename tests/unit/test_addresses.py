@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from orchestration.celery_redis import is_cut_in_its_secret, redis_of_celery
 from orchestration.errors import ConfigError
 from orchestration.store.addresses import read_address
 from orchestration.store.opening import open_connection
+from orchestration.tasks.self_report import location
 
 
 def test_one_server_is_left_to_redis_py_with_its_own_words() -> None:
@@ -51,18 +55,26 @@ def test_a_cluster_over_tls() -> None:
         ("sentinel://:secret@host:26379", "master_name"),
         ("sentinel://:secret@host:26379/x?master_name=a", "cannot be read"),
         ("sentinel://:secret@host:99999/0?master_name=a", "cannot be read"),
+        ("sentinel://:secret,1@host:26379/0?master_name=a", "cannot be read"),
         ("sentinel://:secret/1@host:26379/0?master_name=a", "cannot be read"),  # what is not written as %2F, %23, ...
         ("sentinel://:1/secret@host:26379/0?master_name=a", "cannot be read"),
         ("sentinel://:secret#1@host:26379/0?master_name=a", "cannot be read"),
         ("redis+cluster://:secret,1@host:6379", "cannot be read"),
-        ("redis+cluster://:1?secret@host:6379", "empty"),
-        ("redis+cluster://host:6379/?secret@host", "option"),
+        ("redis+cluster://:1?secret@host:6379", "cannot be read"),
+        ("redis+cluster://host:6379/?secret@host", "cannot be read"),
         ("sentinel://a,,b?master_name=a", "empty"),
         ("sentinel://:secret@a?master_name=a&colour=red", "'colour'"),
         ("sentinel://:secret@a?master_name=a&ssl_ca_certs=/ca", "'ssl_ca_certs'"),
         ("redis+cluster://:secret@a/1", "neither Sentinels nor databases"),
         ("redis+cluster://:secret@a?master_name=x", "neither Sentinels nor databases"),
         ("redis://host:secret/0", "no URL of a Redis"),
+        ("redis://:12?secret@host:6379/0", "%3F"),
+        ("redis://:secret?34@host:6379/0", "%3F"),
+        ("rediss://me:secret#34@host:6379/0", "%23"),
+        ("redis://:secret/34@host:6379/0", "%2F"),
+        ("redis://:a@secret?34@host:6379/0", "%40"),
+        ("unix://:secret?34@/run/redis.sock", "%3F"),
+        ("unix://:secret/34@/run/redis.sock", "%2F"),
     ],
 )
 def test_what_is_no_address_is_refused_without_showing_a_secret(url: str, said: str) -> None:
@@ -70,3 +82,39 @@ def test_what_is_no_address_is_refused_without_showing_a_secret(url: str, said: 
         open_connection(url)
     assert said in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("secret", ["12?34", "12#34", "12/34", "12@34?56", "12?34@56", "12;3?4"])
+@pytest.mark.parametrize(
+    "url", ["redis://:{}@host:6379/0", "rediss://me:{}@host/0", "unix://:{}@/run/redis.sock?db=1",
+            "sentinel://:{}@a:26379/0?master_name=m", "sentinel://:{}@a:1;sentinel://:{}@b:2/0?master_name=m",
+            "redis+cluster://:{}@a:1,b:2", "amqp://me:{}@host//", "s3://me:{}@bucket/prefix"],
+)  # fmt: skip
+def test_no_digit_of_a_password_is_shown_however_it_is_written(url: str, secret: str) -> None:
+    url = url.replace("{}", secret)
+    assert is_cut_in_its_secret(url)
+    assert not set("123456") & set(location(url).partition("://")[2])
+    with pytest.raises(ConfigError) as caught:
+        read_address(url)
+    assert not {"12", "34", "56"} & set(re.findall(r"\d+", str(caught.value).replace("%40", "")))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://:1%3F2%23%2F%40@host:6379/0?ssl_ca_certs=/a", "redis://host:6379/0"),
+        ("redis://:a@b@host:6379/0", "redis://host:6379/0"), ("unix:///run/a@b.sock?db=1", None),
+        ("unix://me:pw@/run/redis.sock", "unix:///run/redis.sock"), ("redis://host", "redis://host"),
+        ("sentinel://:pw@a:1;sentinel://:pw@b:2/0?master_name=m", "sentinel://b:2/0"),
+    ],
+)  # fmt: skip
+def test_what_can_be_read_is_no_riddle(url: str, shown: str | None) -> None:
+    assert not is_cut_in_its_secret(url)
+    assert read_address(url)
+    assert shown in (None, location(url))
+
+
+def test_a_cut_address_of_celery_is_refused_with_its_certificates_too() -> None:
+    url = redis_of_celery({"broker_url": "redis://:12?34@host", "broker_use_ssl": {"ssl_ca_certs": "/ca"}}, {})
+    with pytest.raises(ConfigError, match="%3F"):
+        read_address(url)

@@ -223,6 +223,15 @@ def test_a_check_that_fails_or_does_not_come_back_says_so(app: Celery) -> None:
     assert _in_time(Check("x", "what it looks at", lambda _: ()), seen) == [Note(Severity.OK, "", "what it looks at")]
 
 
+@pytest.mark.parametrize("secret", ["12?34", "12#34", "12/34"])
+def test_a_broker_whose_password_cuts_its_address_is_not_shown(app: Celery, secret: str) -> None:
+    app.conf.broker_url = f"redis://:{secret}@host:6379/0"
+    (note,) = broker.connection(facts(app))
+    assert (note.severity, note.subject) == (Severity.ERROR, "broker_url")
+    assert "12" not in note.message
+    assert "34" not in note.message
+
+
 def test_what_a_worker_says_of_itself_has_no_secrets(app: Celery) -> None:
     app.finalize()
     report = self_report(app.orchestration)
