@@ -23,7 +23,7 @@ from orchestration.client import (
 from orchestration.client.listing import Filters, merge_pages
 from orchestration.core.bundle import Bundle
 from orchestration.core.timeline import Timeline, read_timeline
-from orchestration.errors import DecodeError, ScheduleNotFoundError, WorkflowNotFoundError
+from orchestration.errors import DecodeError, ScheduleNotFoundError, StoreUnavailableError, WorkflowNotFoundError
 
 if TYPE_CHECKING:
     from orchestration.tasks.app import Orchestration
@@ -36,6 +36,8 @@ T = TypeVar("T")
 _THREADS: Final = 8
 _PATIENCE_S: Final = 5.0
 """How long a page waits for a Redis that does not answer."""
+_MOST_WAITING: Final = 32
+"""Requests that are answered, or wait for it, at a time: the last of them is told so in 20 seconds at the latest."""
 _KEPT: Final = 32
 """Timelines and bundles kept, of the runs looked at last."""
 MOST_EVENTS: Final = 20_000
@@ -53,19 +55,30 @@ class Reader:
         self.orchestration = orchestration
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="workflows")
         self._lock = threading.Lock()
+        self._room = threading.BoundedSemaphore(_MOST_WAITING)
         self._is_ready = False
         self._stay = contextlib.ExitStack()
         self._timelines: OrderedDict[str, tuple[int, Timeline]] = OrderedDict()
         self._bundles: OrderedDict[str, Bundle | None] = OrderedDict()
 
     async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do what waits for Redis in a thread."""
+        """Do what waits for Redis in a thread.
+
+        Raises:
+            StoreUnavailableError: So many wait already that this could not be done soon; it was not begun.
+        """
 
         def run() -> T:
             self._prepare()
             return work(*args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self._executor, run)
+        if not self._room.acquire(blocking=False):
+            raise StoreUnavailableError(
+                f"{_MOST_WAITING} requests wait for Redis already: it does not answer, or slowly; try again later"
+            )
+        future = self._executor.submit(run)
+        future.add_done_callback(lambda _: self._room.release())  # also when nobody waits for it any more
+        return await asyncio.wrap_future(future)
 
     def _prepare(self) -> None:
         """Before the first read: the application's tasks and definitions; and nobody waits for Redis as workers do."""
