@@ -284,23 +284,72 @@ def test_a_connection_that_cannot_even_be_closed_does_not_end_the_pump(
     assert pump._look(PRIVATE) > 0
 
 
-def test_what_a_newer_release_wrote_is_left_to_it(shop: Shop, tables: Any) -> None:
+def from_tomorrow() -> dict[str, tuple[str, bytes]]:
+    """What a newer release may write: a kind and a payload for each way in which it can be unknown here."""
     from orchestration.core import payload
-    from orchestration.integrations.django.calls import unpack_start
 
-    with left_to_workers():
-        from orchestration.integrations.django import start_workflow
+    start = {"workflow_type": "orders:collect", "args": payload.encode([1]), "workflow_id": "w", "request_id": "r"}
+    return {
+        "another format": ("start", payload.encode([2, {}])),
+        "another encoding": ("start", b"\xc1"),
+        "a new option": ("start", payload.encode([1, {**start, "tomorrow": 1}])),
+        "a new policy": ("start", payload.encode([1, {**start, "conflict": "tomorrow"}])),
+        "another form of an option": ("start", payload.encode([1, {**start, "signals": [["t", b"", 1]]}])),
+        "another form of the identity": ("start", payload.encode([1, {**start, "identity": "ann"}])),
+        "a workflow that is not known yet": ("start", payload.encode([1, {**start, "workflow_type": "orders:new"}])),
+        "a new part of a message": ("signal", payload.encode([1, {"topic": "t", "values": [], "delay": 1}])),
+        "a message without a part": ("signal", payload.encode([1, {"topic": "t"}])),
+        "a new kind": ("tomorrow", payload.encode([1, {"topic": "t", "values": []}])),
+    }
 
-        name = new_id()
-        start_workflow("orders:collect", 1, id=name, using=PRIVATE)
-    tables.objects.using(PRIVATE).update(payload=payload.encode([2, {}]))
-    done = send_once()
-    assert [type(error) for _, error, _ in done.failed] == [DecodeError]
-    assert state_of(tables, name, PRIVATE) == [("start", "pending", 1)]
-    with pytest.raises(DecodeError, match="tomorrow is not known"):
-        unpack_start(payload.encode([1, {"tomorrow": 1}]))
-    with pytest.raises(DecodeError, match="no start"):
-        unpack_start(payload.encode([1, {}]))
+
+def test_what_a_newer_release_wrote_waits_for_it_however_long(
+    shop: Shop, tables: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A rolling deployment may last a day: what the old half cannot send must not be dead when the new half comes."""
+    from django.utils import timezone
+
+    from orchestration.integrations.django import sending
+
+    written = from_tomorrow()
+    old = timezone.now() - timedelta(days=3)
+    rows = tables.objects.using(PRIVATE)
+    for name, (kind, packed) in written.items():
+        rows.create(kind=kind, namespace="default", workflow_id=name, what="x", payload=packed, created_at=old)
+        rows.create(kind="signal", namespace="default", workflow_id=name, what="x", payload=packed)  # waits behind it
+    sending._warn_from.clear()
+    for _ in range(3):
+        done = send_once(outbox_attempts=1)
+        assert {entry.workflow_id: type(error) for entry, error in done.left} == {
+            name: EntryNotFoundError if "workflow" in name else DecodeError for name in written
+        }
+        assert not done.failed
+        assert not done.sent
+        for name, (kind, _) in written.items():
+            assert state_of(tables, name, PRIVATE) == [(kind, "pending", 0), ("signal", "pending", 0)], name
+        waiting = rows.filter(next_try_at__isnull=False)
+        assert {entry.workflow_id for entry in waiting} == set(written)
+        assert all(entry.error for entry in waiting)
+        assert not send_once().left, "they are looked at again after a pause"
+        waiting.update(next_try_at=None)
+    warnings = [record for record in caplog.records if "newer" in record.getMessage()]
+    assert len(warnings) == 1, "one a minute, however many they are"
+
+
+def test_what_waits_for_a_newer_worker_is_soon_found_by_it(shop: Shop, tables: Any) -> None:
+    from django.utils import timezone
+
+    rows = tables.objects.using(PRIVATE)
+    ages = {"now": timedelta(), "hour": timedelta(hours=1), "ahead": timedelta(hours=-1)}
+    for name, age in ages.items():
+        rows.create(kind="start", namespace="default", workflow_id=name, what="x", payload=b"\xc1",
+                    created_at=timezone.now() - age)  # fmt: skip
+    begun = timezone.now()
+    send_once()
+    pauses = {entry.workflow_id: (entry.next_try_at - begun).total_seconds() for entry in rows.all()}
+    assert pauses["now"] < 30
+    assert pauses["ahead"] < 30  # clocks differ
+    assert 55 < pauses["hour"] < 90
 
 
 def test_old_entries_are_removed_and_only_those_that_were_sent(shop: Shop, tables: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from orchestration.core import payload
 from orchestration.core.identity import Identity
 from orchestration.errors import DecodeError
-from orchestration.tasks.starts import StartRequest
+from orchestration.tasks.starts import StartRequest, check_start
 
 __all__ = ["pack_message", "pack_start", "unpack_message", "unpack_start"]
 
@@ -39,14 +39,16 @@ def unpack_start(data: bytes) -> StartRequest:
     unknown = sorted(set(fields) - {field.name for field in dataclasses.fields(StartRequest)})
     if unknown:
         raise DecodeError(f"a newer release wrote this start: {', '.join(unknown)} is not known to this one")
-    if "identity" in fields:
-        fields["identity"] = Identity.of(fields["identity"])
-    if "signals" in fields:
-        fields["signals"] = [(topic, args) for topic, args in fields["signals"]]
     try:
-        return StartRequest(**fields)
-    except TypeError as error:
-        raise DecodeError(f"this is no start: {error}") from error
+        if "identity" in fields:
+            fields["identity"] = Identity.of(fields["identity"])
+        if "signals" in fields:
+            fields["signals"] = [(topic, args) for topic, args in fields["signals"]]
+        wanted = StartRequest(**fields)
+        check_start(wanted)  # as it was when it was written, by a release that may know more
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DecodeError(f"a newer release wrote this start, or it is no start: {error}") from error
+    return wanted
 
 
 def pack_message(topic: str, values: Any) -> bytes:
@@ -61,6 +63,8 @@ def unpack_message(data: bytes) -> tuple[str, Any]:
         DecodeError: A newer release wrote it, or it is none.
     """
     found = _read(data)
+    if set(found) != {"topic", "values"}:
+        raise DecodeError(f"a newer release wrote this message: it has {', '.join(sorted(found)) or 'nothing'}")
     return found["topic"], found["values"]
 
 

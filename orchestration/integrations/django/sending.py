@@ -21,10 +21,12 @@ from typing import Any, Final
 from django.db import DatabaseError, connections, transaction
 from django.db.models import DurationField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from orchestration.client import Client, WorkflowHandle
 from orchestration.errors import (
     DecodeError,
+    EntryNotFoundError,
     OrchestrationError,
     PayloadError,
     StoreUnavailableError,
@@ -52,7 +54,12 @@ _MOST_WANTED: Final = 500
 _FIRST_PAUSE: Final = timedelta(seconds=1)
 _LONGEST_PAUSE: Final = timedelta(minutes=5)
 _HOPELESS: Final = (WorkflowAlreadyStartedError, WorkflowClosedError, PayloadError, ValueError, TypeError)
-"""Errors that another attempt cannot mend. A release that cannot read an entry (DecodeError) leaves it to others."""
+"""Errors that another attempt cannot mend."""
+_OF_NEWER: Final = (DecodeError, EntryNotFoundError)
+"""Errors of a worker that is older than the process that wrote the entry: of a release that cannot read it, or without
+the workflow, which was known where it was written. Others can send it; so it waits for them, however long."""
+_NEXT_LOOK: Final = (timedelta(seconds=1), timedelta(minutes=1))
+_WARN_EVERY_S: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -62,12 +69,14 @@ class Pass:
     Attributes:
         sent: Keys of those that were sent.
         failed: Those that were not, what is wrong, and whether that is the end of it.
+        left: Those that are left to newer workers, and what this one cannot do.
         is_full: There may be more to send.
         away: Why nothing can be sent at present; None when it can.
     """
 
     sent: list[int] = field(default_factory=list)
     failed: list[tuple[OutboxEntry, Exception, bool]] = field(default_factory=list)
+    left: list[tuple[OutboxEntry, Exception]] = field(default_factory=list)
     is_full: bool = False
     away: StoreUnavailableError | None = None
 
@@ -100,6 +109,7 @@ def send_due(
         done.is_full = len(first) >= settings.outbox_batch or len(rows) >= _FOLLOWERS
         _send_all(runtime, rows, settings, done)
         _mark(using, done)
+        _leave(using, done.left)
     if done.sent:
         fault("after_outbox_mark")
     return done
@@ -165,10 +175,13 @@ def _send_all(runtime: Runtime, rows: Sequence[OutboxEntry], settings: DjangoSet
         except StoreUnavailableError as error:
             done.away = error
             return
+        except _OF_NEWER as error:
+            done.left.append((entry, error))
+            stopped.add(name)
         except Exception as error:
             if not isinstance(error, (OrchestrationError, ValueError, TypeError)):
                 logger.exception("an entry of the outbox could not be sent", extra={"entry": entry.pk})
-            is_dead = _is_hopeless(error) or entry.attempts + 1 >= settings.outbox_attempts
+            is_dead = isinstance(error, _HOPELESS) or entry.attempts + 1 >= settings.outbox_attempts
             done.failed.append((entry, error, is_dead))
             if not is_dead:
                 stopped.add(name)  # later ones wait for it
@@ -190,10 +203,6 @@ def _send(runtime: Runtime, entry: OutboxEntry) -> None:
         raise DecodeError(f"a newer release wrote this entry: {entry.kind!r} is not known to this one")
 
 
-def _is_hopeless(error: Exception) -> bool:
-    return isinstance(error, _HOPELESS) and not isinstance(error, DecodeError)
-
-
 def _mark(using: str, done: Pass) -> None:
     table = OutboxEntry.objects.using(using)
     if done.sent:
@@ -205,13 +214,40 @@ def _mark(using: str, done: Pass) -> None:
         pause = min(_FIRST_PAUSE * 2 ** min(attempts - 1, 20), _LONGEST_PAUSE)
         table.filter(pk=entry.pk, state=OutboxEntry.State.PENDING).update(
             state=OutboxEntry.State.DEAD if is_dead else OutboxEntry.State.PENDING, attempts=attempts,
-            error=_storable(f"{type(error).__name__}: {error}")[:2000], next_try_at=_now(pause),
+            error=_told(error), next_try_at=_now(pause),
         )  # fmt: skip
         if is_dead:
             logger.error(
                 "an entry of the outbox is dead: %s", error,
                 extra={"entry": entry.pk, "database": using, "workflow_id": entry.workflow_id},
             )  # fmt: skip
+
+
+def _leave(using: str, left: Sequence[tuple[OutboxEntry, Exception]]) -> None:
+    """Let entries wait for newer workers; this is no attempt, so that those have all of theirs.
+
+    Others find an entry in its pauses: they are short while it is young, and grow with its age.
+    """
+    for entry, error in left:
+        pause = min(max((timezone.now() - entry.created_at) / 10, _NEXT_LOOK[0]), _NEXT_LOOK[1])
+        OutboxEntry.objects.using(using).filter(pk=entry.pk, state=OutboxEntry.State.PENDING).update(
+            error=_told(error), next_try_at=_now(pause)
+        )
+    now = time.monotonic()
+    if left and now >= _warn_from.get(using, 0.0):
+        _warn_from[using] = now + _WARN_EVERY_S
+        entry, error = left[0]
+        logger.warning(
+            "the outbox waits for workers that are newer than this one: %s", error,
+            extra={"entry": entry.pk, "database": using, "workflow_id": entry.workflow_id},
+        )  # fmt: skip
+
+
+_warn_from: dict[str, float] = {}
+
+
+def _told(error: Exception) -> str:
+    return _storable(f"{type(error).__name__}: {error}")[:2000]
 
 
 def _storable(text: str) -> str:
