@@ -34,6 +34,7 @@ _POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
+_MOST_DIGITS: Final = 12
 _MOST_BODY: Final = 4 * 1024 * 1024
 _STATUS_OF: Final[tuple[tuple[type[Exception], int], ...]] = (
     (errors.WorkflowNotFoundError, 404), (errors.ScheduleNotFoundError, 404), (errors.EntryNotFoundError, 404),
@@ -133,7 +134,8 @@ class _Guarded(BaseHandler):  # type: ignore[misc]  # Flower has no types
         given = self.text(name)
         if not given:
             return default
-        if not given.isascii() or not given.isdigit() or not least <= int(given[:12]) <= most:
+        is_number = given.isascii() and given.isdigit() and len(given) <= _MOST_DIGITS
+        if not is_number or not least <= int(given) <= most:
             raise ValueError(f"{name} is a whole number from {least} to {most:,}, not {given!r:.100}")
         return int(given)
 

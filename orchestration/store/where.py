@@ -25,6 +25,7 @@ _TOKEN: Final = re.compile(
     re.VERBOSE,
 )
 _WORDS: Final = frozenset(("and", "or", "not", "in", "prefix", "true", "false", "like", "between", "is", "null"))
+_MOST_DIGITS: Final = 400
 _A_NAME: Final = "a name (status, type, id, started, closed or a search attribute)"
 _AN_OPERATOR: Final = "an operator (= != < <= > >= in prefix)"
 _A_VALUE: Final = "a value (text in quotes, a number, true or false)"
@@ -125,6 +126,8 @@ def _value(reader: _Reader) -> Any:
     if token.kind == "text":
         return re.sub(r"\\(.)", r"\1", reader.next().text[1:-1], flags=re.DOTALL)
     if token.kind == "number":
+        if len(token.text) > _MOST_DIGITS:
+            raise ValueError(f"where, column {token.column}: a number has at most {_MOST_DIGITS} digits")
         reader.next()
         return int(token.text) if re.fullmatch(r"[-+]?\d+", token.text) else float(token.text)
     if token.word in ("true", "false"):

@@ -25,6 +25,7 @@ from tests.support.waiting import wait_until
 project = gallery()
 COOKIE_SECRET = "a secret of these tests"
 METHODS = ("GET", "POST")
+ODD_TYPE = "x:<script>window.broken=3</script><img/src=x/onerror=window.broken=4>"
 
 # Every operation of every route: where it is asked, what is sent, what somebody who may do it is answered.
 RUN = "/api/workflows/runs/order-2"
@@ -69,6 +70,10 @@ def runs(running: Deployment) -> dict[str, WorkflowHandle]:
     for number in (1, 2, 4, 5):
         running.client.start_workflow("shop:approval", "order", id=f"acted-{number}")
     runs = hang_gallery(running.client)
+    start = running.client.start_workflow
+    marked = start("shop:approval", MARKUP, id="marked", search={"customer": MARKUP, MARKUP: 1}, details=MARKUP)
+    marked.signal(MARKUP, MARKUP)
+    start(ODD_TYPE, id="odd-type", task_queue="nobody")  # code that is unknown here may have any name
     action = ScheduleAction(workflow_type="shop:order", args=[order(9)])
     running.client.create_schedule("nightly", spec=ScheduleSpec(cron="0 3 * * *"), action=action, note=MARKUP)
     running.client.create_schedule(MARKUP, spec=ScheduleSpec(cron="0 4 * * *"), action=action, paused=True)
@@ -217,7 +222,9 @@ def test_a_body_is_json_and_what_it_should_be(flowers: dict[str, Flower], path: 
 @pytest.mark.parametrize(
     "path",
     [*PAGE_PATHS, f"/workflows/run?id={quote(MARKUP)}", f"/workflows/start?id={quote(MARKUP)}",
-     "/workflows/run?id=approval-8", f"/workflows?id={quote(MARKUP)}", f"/workflows?where={quote(MARKUP)}",
+     "/workflows/run?id=approval-8", "/workflows/run?id=marked", "/workflows/run?id=odd-type",
+     "/workflows/start?id=marked", f"/workflows?type={quote(ODD_TYPE)}",
+     f"/workflows?id={quote(MARKUP)}", f"/workflows?where={quote(MARKUP)}",
      f"/workflows?type={quote(MARKUP)}&status={quote(MARKUP)}", f"/workflows?cursor={quote(MARKUP)}",
      f"/workflows/run?id={quote(MARKUP)}&run={quote(MARKUP)}", f"/workflows?namespace={quote(MARKUP)}",
      f"/workflows/run?id=order-1&after={quote(MARKUP)}", f"/workflows/schedules?id={quote(MARKUP)}"],
@@ -228,6 +235,7 @@ def test_markup_of_runs_and_of_urls_is_text(flowers: dict[str, Flower], name: st
     assert answer.status in (200, 400, 403, 404)
     assert MARKUP not in answer.text
     assert "<img src=x" not in answer.text
+    assert "<img/src" not in answer.text
     scripts = re.findall(r"<script[^>]*>", answer.text)
     assert scripts
     assert all(" src=" in script for script in scripts)

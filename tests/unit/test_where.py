@@ -64,6 +64,7 @@ def test_what_is_read(text: str, conditions: list[Condition]) -> None:
         ("a = 1.2.3", "column 5: '1', which has no meaning here"),
         ("a like 'x%'", "column 3: expected an operator"),
         ("(a = 1)", "column 1: expected a name"),
+        (f"a = {'9' * 5000}", "column 5: a number has at most 400 digits"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_said_with_its_column(text: str, message: str) -> None:

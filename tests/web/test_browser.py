@@ -218,5 +218,8 @@ def test_the_example_protects_itself(web: WebProcess) -> None:
         assert refused.status_code == 403  # she may not decide
         assert ann.get(f"{page}status/").json()["state"] == "waiting"
         assert ann.get(f"{page}decide/").status_code == 405
+        for number in ("9" * 30, "9" * 5000, "0", "-1", "%00", "\u0663"):
+            assert ann.get(f"/{number}/").status_code == 404, number
+            assert ann.get(f"/{number}/status/").status_code == 404, number
         free = ann.post("/", data={"what": "x", "amount": "0", "csrfmiddlewaretoken": token})
         assert "Ensure this value" in free.text

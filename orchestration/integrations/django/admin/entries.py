@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.http import HttpRequest
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.http import HttpRequest, HttpResponseBadRequest
+from django.utils.html import format_html
 
 from orchestration.core.export import as_json
 from orchestration.errors import OrchestrationError
@@ -16,12 +18,15 @@ from orchestration.integrations.django.models import OutboxEntry
 __all__ = ["OutboxAdmin"]
 
 _MOST_SHOWN = 64 * 1024
+_MOST_DIGITS = 18
+_MOST_WORDS = 20
+_LONGEST_SEARCH = 1000
 
 
 class OutboxAdmin(admin.ModelAdmin):
     """Entries are read; dead ones can be sent again or deleted."""
 
-    list_display = ("id", "kind", "workflow_id", "what", "state", "attempts", "created_at", "sent_at", "error_line")
+    list_display = ("id", "state", "kind", "workflow_id", "what", "error_line", "attempts", "created_at")
     list_filter = ("state", "kind", "created_at")
     search_fields = ("workflow_id", "what", "request_id")
     ordering = ("-id",)
@@ -32,6 +37,11 @@ class OutboxAdmin(admin.ModelAdmin):
         "next_try_at", "sent_at", "request_id",
     )  # fmt: skip
     readonly_fields = fields
+
+    class Media:
+        """With the styles of the pages about runs."""
+
+        css: ClassVar = {"all": ["orchestration/runs.css"]}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Entries are made by transactions alone."""
@@ -46,6 +56,12 @@ class OutboxAdmin(admin.ModelAdmin):
     def has_resend_permission(self, request: HttpRequest) -> bool:
         """Who may have dead entries sent again."""
         return bool(request.user.has_perm("orchestration.resend_outboxentry"))
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
+        """Nothing has so many words: a database may not even read the question."""
+        if len(search_term.split()) > _MOST_WORDS or len(search_term) > _LONGEST_SEARCH:
+            return queryset.none(), False
+        return super().get_search_results(request, queryset, search_term)
 
     @admin.display(description="error")
     def error_line(self, entry: OutboxEntry) -> str:
@@ -78,7 +94,8 @@ class OutboxAdmin(admin.ModelAdmin):
                 shown = {"topic": topic, "values": values}
         except OrchestrationError as error:
             return f"cannot be read: {error}"
-        return as_json(shown, indent=2)[:_MOST_SHOWN]
+        found: str = format_html("<pre class=\"orc-data\">{}</pre>", as_json(shown, indent=2)[:_MOST_SHOWN])
+        return found
 
     @admin.action(description="Send again", permissions=["resend"])
     def send_again(self, request: HttpRequest, queryset: Any) -> None:
@@ -90,6 +107,9 @@ class OutboxAdmin(admin.ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         """The list; it is that of the default database, and says so when another one needs a look."""
+        chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if not all(key.isascii() and key.isdigit() and len(key) <= _MOST_DIGITS for key in chosen):
+            return HttpResponseBadRequest("An entry is chosen by its number.", content_type="text/plain")
         for using in read_settings()[0].outbox_databases:
             if using != "default":
                 dead = OutboxEntry.objects.using(using).filter(state=OutboxEntry.State.DEAD)[:100].count()

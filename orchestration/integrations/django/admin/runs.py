@@ -67,8 +67,8 @@ def _retry(handle: WorkflowHandle, given: dict[str, str], _by: str) -> str:
 
 
 def _reset(handle: WorkflowHandle, given: dict[str, str], by: str) -> str:
-    event: int | str = int(given["event"]) if given["event"].isdecimal() else given["event"]
-    handle.reset(event, given["reason"] or f"by {by}")
+    event = _number(given["event"])
+    handle.reset(given["event"] if event is None else event, given["reason"] or f"by {by}")
     return "A new run has taken the place of this one."
 
 
@@ -79,6 +79,7 @@ _ACTS: Final[dict[str, tuple[str, Act]]] = {
 }  # fmt: skip
 """The permission that each needs, and what it does."""
 
+_MOST_DIGITS: Final = 12
 _FIELDS: Final = ("topic", "value", "reason", "event")
 
 
@@ -138,12 +139,11 @@ class RunAdmin(admin.ModelAdmin):
         """The page of one run."""
         self._need(request, "view_run")
         with_data = request.user.has_perm("orchestration.view_run_data")
-        after = request.GET.get("after", "")
         try:
             handle = self._handle(request.GET)
-            page = run_page(handle, after=int(after) if after.isdecimal() else None, with_data=with_data)
+            page = run_page(handle, after=_number(request.GET.get("after", "")), with_data=with_data)
         except WorkflowNotFoundError as error:
-            raise Http404(str(error)) from error
+            return self._page(request, "run", "Run", {"problem": str(error)}, 404)
         except OrchestrationError as error:
             return self._page(request, "run", "Run", {"problem": str(error)}, 503)
         seen = page.seen
@@ -187,7 +187,7 @@ class RunAdmin(admin.ModelAdmin):
             handle.describe()
             told = do(handle, given, request.user.get_username())
         except WorkflowNotFoundError as error:
-            raise Http404(str(error)) from error
+            return self._page(request, "run", "Run", {"problem": str(error)}, 404)
         except (OrchestrationError, RefusedError, ValueError, TypeError, NondeterminismError) as error:
             messages.error(request, str(error))
         else:
@@ -267,6 +267,11 @@ def _address(namespace: str, workflow_id: str, run_id: str = "") -> dict[str, st
 
 def _moment(time_ms: int) -> dt.datetime | None:
     return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC) if time_ms else None
+
+
+def _number(text: str) -> int | None:
+    """The number of an event; None for what is none, such as one of more digits than Python reads."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
 
 
 def _json(text: str, what: str) -> Any:
