@@ -140,6 +140,11 @@ class Browser:
         """Whether the page would have to be scrolled to the side."""
         return bool(self.run("document.documentElement.scrollWidth > window.innerWidth"))
 
+    def times(self) -> str:
+        """How long the page took: until the server had answered, and until it was there."""
+        took = self.run("performance.getEntriesByType('navigation').map(e => [e.responseEnd, e.loadEventEnd])[0]")
+        return f"answered after {took[0] / 1000:.2f} s, there after {took[1] / 1000:.2f} s"
+
     def picture(self, path: Path, *, tallest: int = 4000) -> None:
         """Write the whole page, down to so many pixels, as PNG."""
         size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]

@@ -1,4 +1,4 @@
-"""Writes the pictures of ``docs/images/``: ``python -m tests.support.screenshots``.
+"""Writes the pictures of ``docs/images/``: ``python -m tests.support.screenshots``; says how long each page took.
 
 A small shop is set up on a Redis of its own, with a worker, a Flower and a headless Chromium; all of it is gone
 afterwards. ``--check FOLDER`` writes every page instead, to be looked at: in light and dark, at both widths, and in an
@@ -98,6 +98,7 @@ def write(
         for name, path in pages.items():
             browser.open(flower.url + path, login=LOGIN)
             browser.find("#workflows")
+            print(f"{folder.name}/{name} at {width}: {browser.times()}")
             file = f"{name}.png" if width == widths[0] else f"{name}-{width}.png"
             browser.picture(folder / file, tallest=tallest)
             problems = browser.errors()
