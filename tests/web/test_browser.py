@@ -33,7 +33,19 @@ def site_redis(redis_server: EmbeddedRedis) -> str:
 @pytest.fixture(scope="module")
 def web(site_redis: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
     with approval_site(tmp_path_factory.mktemp("approval"), site_redis) as site:
+        with logged_in(site, "ann") as ann:
+            assert "Nobody has asked for anything yet" in ann.get("/").text  # before any test has
         yield site
+
+
+@contextlib.contextmanager
+def logged_in(web: WebProcess, name: str) -> Iterator[httpx.Client]:
+    """Somebody without a browser."""
+    with httpx.Client(base_url=web.url, timeout=60) as person:
+        token = person.get("/login/").cookies["csrftoken"]
+        form = {"username": name, "password": "approval", "csrfmiddlewaretoken": token}
+        assert person.post("/login/", data=form).status_code == 302
+        yield person
 
 
 @pytest.fixture
@@ -112,8 +124,7 @@ def client_of(redis_url: str) -> Iterator[Client]:
 def test_asked_for_and_approved(web: WebProcess, browser: Any, tmp_path: Path) -> None:
     person = Person(browser, web.url)
     person.log_in("ann")
-    assert not person.has("a.line")
-    pictures(browser, tmp_path, "empty")
+    pictures(browser, tmp_path, "list")
     person.fill("#ask", what=EVIL, amount="120")
     person.find("#ask button").click()
     person.wait_for("#workflow", "running")
@@ -202,10 +213,7 @@ def test_the_example_protects_itself(web: WebProcess) -> None:
             assert "/login/" in answer.headers["Location"]
         assert stranger.get("/1/status/").status_code == 401
         assert stranger.post("/1/decide/").status_code == 403  # no CSRF token
-    with httpx.Client(base_url=web.url, timeout=60) as ann:
-        token = ann.get("/login/").cookies["csrftoken"]
-        form = {"username": "ann", "password": "approval", "csrfmiddlewaretoken": token}
-        assert ann.post("/login/", data=form).status_code == 302
+    with logged_in(web, "ann") as ann:
         token = ann.cookies["csrftoken"]
         assert ann.post("/", data={"what": "x", "amount": "1"}).status_code == 403  # no token
         made = ann.post("/", data={"what": EVIL, "amount": "1", "csrfmiddlewaretoken": token})
