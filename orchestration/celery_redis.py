@@ -55,7 +55,7 @@ def is_cut_in_its_secret(url: str) -> bool:
     scheme, found, rest = url.partition("://")
     end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
     authority, others = rest[:end], rest[end:]
-    if not found or "@" not in others:
+    if not found or "@" not in others or (not authority and scheme not in STORE_SCHEMES):
         return False
     several = re.split(r";(?=[a-z+]+://)", url)
     if len(several) > 1:  # Celery's form: each has a user and a password

@@ -114,6 +114,10 @@ def test_what_can_be_read_is_no_riddle(url: str, shown: str | None) -> None:
     assert shown in (None, location(url))
 
 
+def test_a_path_alone_has_no_password() -> None:
+    assert not is_cut_in_its_secret("filesystem:///var/spool/a@b")
+
+
 def test_a_cut_address_of_celery_is_refused_with_its_certificates_too() -> None:
     url = redis_of_celery({"broker_url": "redis://:12?34@host", "broker_use_ssl": {"ssl_ca_certs": "/ca"}}, {})
     with pytest.raises(ConfigError, match="%3F"):
