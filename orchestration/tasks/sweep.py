@@ -11,16 +11,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from orchestration.errors import CorruptHistoryError, StoreError, StoreUnavailableError
 from orchestration.faults import fault
 from orchestration.host.burial import Burial
 from orchestration.store.attempts import AttemptId, AttemptState
+from orchestration.store.keys import ShardKeys
 from orchestration.store.offload.stages import StageError
 from orchestration.store.results import RunRecord, Sweep
 from orchestration.store.store import Store
-from orchestration.tasks.aside import Performs
+from orchestration.tasks.aside import Aside, AtOnce
 from orchestration.tasks.attempts import Attempts
 from orchestration.tasks.deadlines import time_out
 from orchestration.tasks.dispatch import dispatch_attempt, read_open
@@ -61,15 +63,15 @@ class Sweeper:
         attempts: Settles attempts.
         unclaimed: Looks after attempts that nobody claims.
         states: Is told when the Celery task of an open run is to be looked after; None: nobody is.
-        outbox: Performs outbox entries; None: the engine's, at once.
+        aside: Does what may take its time; None: that is done at once.
     """
 
     def __init__(
         self, runtime: Runtime, engine: Engine, attempts: Attempts, unclaimed: Unclaimed,
-        states: StateKeeper | None = None, outbox: Performs | None = None,
+        states: StateKeeper | None = None, aside: Aside | None = None,
     ) -> None:  # fmt: skip
         self._runtime = runtime
-        self._outbox = outbox or engine.outbox
+        self._aside = aside or AtOnce(engine.outbox)
         self._attempts = attempts
         self._unclaimed = unclaimed
         self._states = states
@@ -130,7 +132,7 @@ class Sweeper:
                 # Attempts that nobody can run must not hide the ones behind them: the look goes round.
                 full = len(found.unclaimed) >= settings.sweep_batch
                 self._skip[shard.tag] = self._skip.get(shard.tag, 0) + settings.sweep_batch if full else 0
-                self._guarded("shard", shard.tag, self._handle, namespace, store, found)
+                self._guarded("shard", shard.tag, self._handle, namespace, store, shard, found)
                 if found.next_due_ms:
                     soonest = min(soonest, max(found.next_due_ms - found.time_ms, 5) / 1000)
                 if len(found.fire) >= settings.sweep_batch or len(found.runs) >= settings.sweep_batch:
@@ -149,21 +151,27 @@ class Sweeper:
                 runtime.telemetry.time("orchestration_sweep_duration_seconds", time.monotonic() - begun)
         return soonest
 
-    def _handle(self, namespace: str, store: Store, found: Sweep) -> None:
+    def _handle(self, namespace: str, store: Store, shard: ShardKeys, found: Sweep) -> None:
         if self._runtime.telemetry is not None:
             self._runtime.telemetry.swept(namespace, found)
         wake = set(found.runs)
         for member in found.fire:
-            self._guarded("deadline", member, self._fire, namespace, store, member)
+            fire = partial(self._guarded, "deadline", member, self._fire, namespace, store, member)
+            if member.endswith("/start"):  # it may be that its result is looked for first
+                self._aside.look(member, fire)
+            else:
+                fire()
         self._wake(namespace, store, sorted(wake))
         if found.hand:
             self._guarded("timers", "near", self._hand, namespace, store, found)
         if found.outbox:
-            self._outbox.perform(store, found.outbox)
+            self._aside.perform(store, found.outbox)
         if found.unclaimed:
-            self._unclaimed.look(namespace, store, found.unclaimed, found.time_ms, guarded=self._guarded)
+            look = partial(self._unclaimed.look, namespace, store, found.unclaimed, found.time_ms)
+            self._aside.look(f"unclaimed/{namespace}/{shard.tag}", partial(look, guarded=self._guarded))
         if found.leftovers:
-            self._guarded("results", "reported", self._unclaimed.forget, found.leftovers)
+            forget = partial(self._guarded, "results", "reported", self._unclaimed.forget, found.leftovers)
+            self._aside.look(f"results/{found.leftovers[0]}", forget)
 
     def _guarded(self, what: str, which: str, act: Callable[..., object], *args: Any) -> None:
         """Do one thing of a sweep; what fails is left to the next one and keeps nothing else from being done."""
@@ -225,10 +233,10 @@ class Sweeper:
         run, *middle, kind = member.split("/")
         run_id = RunId(run)
         if kind in ("run", "exec"):
-            time_out(self._runtime, namespace, store, run_id, member, outbox=self._outbox)
+            time_out(self._runtime, namespace, store, run_id, member, outbox=self._aside)
             return
         if kind == "expire":
-            end_unbegun(self._runtime, namespace, run_id, reason="expired", timer=member, outbox=self._outbox)
+            end_unbegun(self._runtime, namespace, run_id, reason="expired", timer=member, outbox=self._aside)
             return
         if kind == "delay":
             self._begin(namespace, store, run_id)

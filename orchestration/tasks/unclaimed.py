@@ -252,13 +252,15 @@ class Unclaimed:
         """Messages waiting in a queue; 0 also when the broker has no such queue any more, -1 when it is not known."""
         if not queue:
             return -1
-        if queue not in self._lengths:
+        length = self._lengths.get(queue)  # which the sweep may clear at any moment
+        if length is None:
             with self._runtime.app.connection_for_write() as connection:
                 try:
                     channel = connection.default_channel
-                    self._lengths[queue] = int(channel.queue_declare(queue=queue, passive=True).message_count)
+                    length = int(channel.queue_declare(queue=queue, passive=True).message_count)
                 except connection.channel_errors:
-                    self._lengths[queue] = 0
+                    length = 0
                 except self._runtime.messages.broker_errors:
-                    self._lengths[queue] = -1
-        return self._lengths[queue]
+                    length = -1
+            self._lengths[queue] = length
+        return length

@@ -42,7 +42,7 @@ def test_an_end_that_hangs_keeps_no_other_from_being_told_and_is_told_once() -> 
     wait_until(lambda: "c/other" in outbox.done)
     assert outbox.done.count("c/hangs") == 1
     outbox.go_on.set()
-    wait_until(lambda: not aside._taken)
+    wait_until(lambda: not aside._ends._taken)
     aside.perform(STORE, [("c/hangs", b""), ("c/fails", b"")])  # nobody has forgotten them
     wait_until(lambda: outbox.done.count("c/hangs") == outbox.done.count("c/fails") == 2)
 
@@ -55,6 +55,22 @@ def test_what_finds_no_room_is_left_to_a_later_sweep(monkeypatch: Any) -> None:
     aside.perform(STORE, entries)
     wait_until(lambda: len(outbox.done) == 4, message="as many as there are threads")
     outbox.go_on.set()
-    wait_until(lambda: len(outbox.done) == 6 and not aside._taken)
+    wait_until(lambda: len(outbox.done) == 6 and not aside._ends._taken)
     aside.perform(STORE, entries[6:])
     wait_until(lambda: set(outbox.done) == {name for name, _ in entries})
+
+
+def test_one_thing_is_looked_after_at_a_time_and_none_twice() -> None:
+    aside, go_on, looked = Aside(Outbox()), threading.Event(), list[str]()
+
+    def look(name: str) -> None:
+        looked.append(name)
+        go_on.wait(20)
+
+    for name in ("first", "first", "second"):
+        aside.look(name, lambda name=name: look(name))
+    wait_until(lambda: looked)
+    assert looked == ["first"], "a result backend that hangs keeps this thread, and no other"
+    go_on.set()
+    wait_until(lambda: not aside._looks._taken)
+    assert looked == ["first", "second"]
