@@ -2,8 +2,9 @@
 #
 #   make demo      the three examples on real Redis and Celery, with a worker killed half way
 #   make test      lint, types, layers, and the tests except the slow ones, three files at a time (PARALLEL= for one)
-#   make test-all  the same with the slow tests (kills at every fault point, soaks), and test-replay
+#   make test-all  the same with the slow tests (kills at every fault point, soaks), test-replay and test-mutants
 #   make test-replay  the tests of workflows with no machine kept: a full replay of the history at every step
+#   make test-mutants  takes each guard and each write out of the Redis scripts: some test must fail every time
 #   make check     lint, types, layers
 #   make docs      the pages of docs/ as a site in build/docs; a link that leads nowhere is an error
 #   make bench     the figures of benchmarks/README.md
@@ -22,7 +23,7 @@ ARGS   ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-replay check lint types layers docs bench clean
+.PHONY: help install demo test test-all test-replay test-mutants check lint types layers docs bench clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -52,9 +53,13 @@ test: check
 test-all: check
 	$(PYTEST) $(ARGS)
 	$(REPLAY) $(ARGS)
+	$(BIN)/python -m tests.mutants
 
 test-replay: $(STAMP)
 	$(REPLAY) $(ARGS)
+
+test-mutants: $(STAMP)
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 check: lint types layers
 

@@ -19,6 +19,7 @@ from orchestration.store.keys import Keyspace
 from orchestration.store.memory import MemoryConnection
 from orchestration.store.scripts import Script
 from orchestration.store.store import Store
+from tests.store.invariants import check_invariants
 from tests.support.redis_servers import Cluster
 
 __all__ = ["OF_ACTORS", "OF_SCHEDULE", "OF_SHARD", "OF_STORE", "Backend", "ClusterBackend", "MemoryBackend",
@@ -102,7 +103,7 @@ class Backend:
         assert _without(self.dump(), counters) == before
 
     def check(self) -> None:
-        """Every key left has a lifetime or is meant to stay; no index names a run that has ended."""
+        """Every key left has a lifetime or is meant to stay; the invariants hold."""
         dump = self.dump()
         open_runs = {
             key.rpartition(":")[2]
@@ -119,6 +120,7 @@ class Backend:
             if name in ("outbox", "outbox-due"):
                 other = dump.get(key.removesuffix("-due") if name == "outbox-due" else f"{key}-due", ("", {}, False))
                 assert set(content) == set(other[1]), f"{key} and its counterpart differ"
+        check_invariants(dump)
 
 
 def _may_stay(key: str, content: Any, open_runs: set[str], dump: Dump) -> bool:

@@ -55,10 +55,11 @@ def test_a_run_is_kept_until_it_has_been_archived(backend: Backend, runs: Runs, 
 
 def test_the_retention_of_an_archived_run_counts_from_its_end(backend: Backend, runs: Runs) -> None:
     run_id = runs.ended()
+    keys = runs.keys(run_id)
+    backend.call("HSET", keys.updates(run_id), "update", "its outcome")
     backend.pass_time(RETENTION_MS - 100_000)
     backend.store.archives.finish(run_id)
-    keys = runs.keys(run_id)
-    for key in (keys.record(run_id), keys.extra(run_id), keys.history(run_id)):
+    for key in (keys.record(run_id), keys.extra(run_id), keys.history(run_id), keys.updates(run_id)):
         assert 90_000 < backend.call("PTTL", key) <= 100_000
 
 

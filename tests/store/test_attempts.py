@@ -124,6 +124,13 @@ def test_a_report_gives_the_wake_up_out(runs: Runs) -> None:
     assert runs.queue() == [b"wake"]
 
 
+def test_a_report_of_an_attempt_that_nobody_has_claimed_ends_the_look_out_for_its_message(runs: Runs) -> None:
+    attempt = runs.with_activity()
+    assert list(runs.members(runs.keys(attempt.run_id).pending)) == [f"{attempt.run_id}/1"]
+    assert runs.report(attempt).status == "wake"
+    assert runs.members(runs.keys(attempt.run_id).pending) == {}
+
+
 def test_a_report_can_bring_the_lease_with_it(runs: Runs) -> None:
     attempt = runs.with_activity()
     runs.claim(attempt)
@@ -324,6 +331,12 @@ def test_a_dispatch_in_a_run_that_ended_is_dropped(backend: Backend, runs: Runs)
     with backend.unchanged():
         answer = backend.store.attempts.dispatch(attempt, state="backoff", entry=b"", pushes=runs.push())
     assert answer.detail == "run terminated"
+    # left over from a release that did not take them off
+    keys, member = runs.keys(attempt.run_id), f"{attempt.run_id}/1"
+    backend.call("ZADD", keys.timers, 1, f"{member}/retry")
+    backend.call("ZADD", keys.pending, 1, member)
+    backend.store.attempts.dispatch(attempt, state="backoff", entry=b"", pushes=runs.push())
+    assert runs.members(keys.timers) == runs.members(keys.pending) == {}
 
 
 def test_a_broker_key_of_another_type_stops_a_dispatch(backend: Backend, runs: Runs) -> None:
@@ -343,7 +356,7 @@ def test_a_heartbeat_puts_its_deadline_off_and_keeps_the_progress(backend: Backe
     assert backend.store.attempts.heartbeat(attempt, details=b"half", beat_ms=5_000) == ""
     assert backend.store.attempts.heartbeat(attempt, details=b"", beat_ms=5_000) == ""
     due = runs.members(runs.keys(attempt.run_id).timers)[f"{attempt.run_id}/1/beat"]
-    assert due >= backend.now_ms() + 4_000
+    assert due >= backend.now_ms() + 4_500
     runs.report(attempt, "retry")
     second = replace(attempt, attempt=2)
     backend.store.attempts.dispatch(second, state="backoff", entry=b"", pushes=runs.push())

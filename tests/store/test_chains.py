@@ -7,8 +7,9 @@ from typing import Any
 import msgpack
 import pytest
 
+from orchestration.errors import StoreError
 from orchestration.store.inputs import encode_input
-from orchestration.store.results import Following
+from orchestration.store.results import Delivery, Following
 from orchestration.types import RunId
 from tests.store.backends import Backend
 from tests.store.runs import DIGEST, RETENTION_MS, Runs
@@ -108,11 +109,18 @@ def test_a_run_ended_by_its_deadline_may_be_followed(backend: Backend, runs: Run
     run_id = runs.started(run_timeout_ms=10)
     backend.pass_time(20)
     new = following(backend, pushes=runs.push())
-    answer = backend.store.runs.end(
-        run_id, status="timed_out", code=12, details=["run"], timer=f"{run_id}/run",
-        following=backend.store.chains.pack(new, workflow_id="w"),
-    )  # fmt: skip
-    assert answer.status == "ended"
+
+    def end() -> Delivery:
+        return backend.store.runs.end(
+            run_id, status="timed_out", code=12, details=["run"], timer=f"{run_id}/run",
+            following=backend.store.chains.pack(new, workflow_id="w"),
+        )  # fmt: skip
+
+    backend.call("SET", "broker:orders", "x")
+    with backend.unchanged(), pytest.raises(StoreError, match="broker:orders"):
+        end()
+    backend.call("DEL", "broker:orders")
+    assert end().status == "ended"
     assert backend.store.runs.record(run_id).fields["next"] == new.run_id
     assert runs.queue() == [b"wake"]
 
@@ -141,11 +149,26 @@ def test_a_delayed_run_begins_when_its_time_has_come(backend: Backend, runs: Run
     assert runs.queue() == []
     backend.pass_time(1_100)
     assert runs.sweep().fire == (f"{run_id}/delay",)
+    backend.call("SET", "broker:orders", "x")
+    with backend.unchanged(), pytest.raises(StoreError, match="broker:orders"):
+        backend.store.chains.begin(run_id, pushes=runs.push())
+    backend.call("DEL", "broker:orders")
     assert backend.store.chains.begin(run_id, pushes=runs.push()).status == "accepted"
     assert runs.queue() == [b"wake"]
+    assert "delayed" not in backend.store.runs.record(run_id).fields
     with backend.unchanged():
         assert backend.store.chains.begin(run_id, pushes=runs.push()).status == "gone"
     assert len(runs.lease(run_id).inputs) == 2
+
+
+def test_a_delayed_run_that_is_paused_is_woken_by_being_resumed(backend: Backend, runs: Runs) -> None:
+    run_id = runs.started(delay_ms=10)
+    backend.store.repairs.pause(run_id, by="me", note="")
+    backend.pass_time(20)
+    assert backend.store.chains.begin(run_id, pushes=runs.push()).status == "gone"
+    assert runs.queue() == []
+    backend.store.repairs.resume(run_id)
+    assert len(runs.lease(run_id).inputs) == 1
 
 
 def test_a_delayed_run_that_is_resumed_is_left_alone_until_its_time_has_come(backend: Backend, runs: Runs) -> None:

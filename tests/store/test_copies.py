@@ -8,6 +8,7 @@ from typing import Any
 import msgpack
 import pytest
 
+from orchestration.errors import StoreError
 from orchestration.store.attempts import AttemptId, first_state
 from orchestration.store.results import Copy, Delivery, Following, Lease, RunRecord
 from orchestration.types import RunId
@@ -132,6 +133,10 @@ def test_a_run_that_has_changed_since_is_not_reset(backend: Backend, runs: Runs)
     with backend.unchanged():  # the child is being started at this moment
         assert reset(backend, lease_refused, copy_of(runs)).status == "moved"
     backend.store.timers.finish(run_id, [f"k/{run_id}/3"])
+    backend.call("SET", "broker:orders", "x")
+    with backend.unchanged(), pytest.raises(StoreError, match="broker:orders"):
+        reset(backend, lease_refused, copy_of(runs))
+    backend.call("DEL", "broker:orders")
     assert reset(backend, lease_refused, copy_of(runs)).status == "reset"
     forget_orphans(backend, run_id)
 
@@ -186,8 +191,13 @@ def test_a_fork_is_a_workflow_of_its_own(backend: Backend, runs: Runs) -> None:
     copy = copy_of(runs, run={"fields": {"type": "a:b", "forked_from": f"{old}/1"}, "run_timeout_ms": 5_000})
     new = copy.run.run_id
     events = [b"first", b"2", b"3"]
+    backend.call("SET", "broker:orders", "x")
+    with backend.unchanged(), pytest.raises(StoreError, match="broker:orders"):
+        backend.store.repairs.fork("fork-1", copy, events, extra={})
+    backend.call("DEL", "broker:orders")
     assert backend.store.repairs.fork("fork-1", copy, events, extra={"memo:a": b"m"}).status == "forked"
     assert backend.store.runs.record(old) == before
+    assert new in runs.members(runs.keys(new).ready), "if the wake-up is lost, the sweep finds it"
     record = backend.store.runs.record(new, extra=True)
     assert (record.status, record.fields["id"], record.fields["forked_from"]) == ("running", "fork-1", f"{old}/1")
     assert (record.number("length"), record.number("bytes"), record.extra["memo:a"]) == (3, 7, b"m")

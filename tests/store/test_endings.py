@@ -47,6 +47,7 @@ def test_a_run_let_go_on_starts_with_a_clean_count(backend: Backend, runs: Runs)
     assert lease.tries == 6
     backend.store.runs.park(run_id, fence=1, kind="engine", reason="r")
     assert backend.store.runs.unpark(run_id).status == "running"
+    assert backend.store.runs.record(run_id).number("fence") == 3, "what was seen of it before does not count any more"
     assert runs.lease(run_id).tries == 1
     record = backend.store.runs.record(run_id, extra=True)
     assert "parked" not in record.fields
@@ -91,7 +92,7 @@ def test_a_run_is_ended_from_outside(backend: Backend, runs: Runs, parked: bool)
         backend.store.runs.park(run_id, fence=2, kind="k", reason="r")
     waiting = backend.store.runs.subscribe_end(run_id)
     backend.store.runs.deliver(run_id, b"unread")
-    before = backend.now_ms()
+    before, fence = backend.now_ms(), backend.store.runs.record(run_id).number("fence")
     answer = backend.store.runs.end(
         run_id, status="terminated", code=75, details=["why", b"by"], outbox_id="c/1", entry=b"entry"
     )
@@ -105,6 +106,7 @@ def test_a_run_is_ended_from_outside(backend: Backend, runs: Runs, parked: bool)
     assert before <= time_ms <= backend.now_ms()
     record = backend.store.runs.record(run_id)
     assert (record.status, record.number("undelivered"), record.number("length")) == ("terminated", 1, 2)
+    assert record.number("fence") > fence
     with backend.unchanged():
         again = backend.store.runs.end(run_id, status="timed_out", code=75, details=[], outbox_id="c/2", entry=b"")
     assert (again.status, again.detail) == ("closed", "terminated")

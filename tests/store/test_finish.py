@@ -44,6 +44,12 @@ def test_a_result_and_its_step_are_one_write(backend: Backend, runs: Runs) -> No
         assert _finish(runs, attempt).detail == "attempt"
 
 
+def test_the_message_of_what_has_ended_is_looked_out_for_no_more(runs: Runs) -> None:
+    attempt = runs.with_activity()
+    assert _finish(runs, attempt).status == "done"
+    assert runs.members(runs.keys(attempt.run_id).pending) == {}
+
+
 def test_a_step_that_causes_an_input_goes_on(backend: Backend, runs: Runs) -> None:
     attempt = runs.with_activity()
     runs.claim(attempt)

@@ -111,3 +111,4 @@ def test_workers_say_what_they_take_from(backend: Backend) -> None:
     }  # fmt: skip
     assert foreign.note_consumer("a@h", [], silent_ms=1_000) == {"b@h": ["shop"]}
     assert foreign.note_consumer("c@h", ["shop"], silent_ms=-1) == {}, "all have been silent for too long"
+    assert foreign.note_consumer("d@h", [], silent_ms=10**9) == {}, "and are forgotten"

@@ -23,6 +23,7 @@ def test_a_paused_run_takes_inputs_and_makes_no_step(backend: Backend, runs: Run
     record = backend.store.runs.record(run_id, extra=True)
     assert (record.status, record.number("fence")) == ("paused", 3)
     assert backend.store.repairs.resume(run_id).status == "running"
+    assert backend.store.runs.record(run_id).number("fence") == 4, "what was seen of it before does not count any more"
     assert runs.sweep().runs == (run_id,)
     assert runs.lease(run_id).inputs == (b"in", b"completed")
     record = backend.store.runs.record(run_id, extra=True)
@@ -126,7 +127,7 @@ def test_a_move_that_something_came_in_between_writes_nothing(backend: Backend, 
         assert move(backend, run_id, 1) is None
         assert move(backend, run_id, 2, OTHER, "f" * 64) is None
         assert move(backend, run_id, 2, DIGEST, DIGEST) is None
-        assert move(backend, ended, 2) is None
+        assert move(backend, ended, backend.store.runs.record(ended).number("fence")) is None
         assert move(backend, backend.store.runs.new_id("x"), 1) is None
 
 

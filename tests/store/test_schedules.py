@@ -59,8 +59,9 @@ def test_same_commit_again_is_answered_as_the_first_time(saves: Saves) -> None:
 
 
 def test_change_of_a_deleted_schedule_makes_none(saves: Saves) -> None:
-    saves.save()
+    saves.save(look_ms=saves.backend.now_ms())
     assert saves.store.delete("s")
+    assert saves.take().ids == ()
     with saves.backend.unchanged():
         assert saves.save(version=1) == "missing"
     assert not saves.store.delete("s")

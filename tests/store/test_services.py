@@ -154,7 +154,10 @@ def test_a_wish_that_is_repeated_counts_once(services):
     assert services.wish(APP, "restart", request="r") == 1
     assert services.wish(APP, "restart", request="r") == 1
     assert services.wish(APP, "restart", request="s") == 2
-    assert services.wishes().of == {APP: Wish(2, "restart")}
+    wishes = services.wishes()
+    assert wishes.of == {APP: Wish(2, "restart")}
+    services.wish(APP, "stop", request="t")
+    assert services.wishes().changes > wishes.changes, "who looks for changes sees one"
 
 
 def test_each_node_may_have_an_instance_of_its_own(backend, services):

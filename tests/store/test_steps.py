@@ -323,9 +323,9 @@ def test_a_broker_key_of_another_type_stops_the_step_before_it_writes(backend: B
 def test_near_timers_wait_in_the_broker_up_to_a_bound(backend: Backend, runs: Runs) -> None:
     run_id = runs.started()
     due = backend.now_ms() + 1_000
-    backend.call(
-        "ZADD", runs.keys(run_id).handed, *[part for i in range(999) for part in (due, f"{run_id}/x{i}/timer")]
-    )
+    keys, others = runs.keys(run_id), [f"x{i}" for i in range(999)]
+    backend.call("HSET", keys.open(run_id), *[part for seq in others for part in (seq, b"t")])
+    backend.call("ZADD", keys.handed, *[part for seq in others for part in (due, f"{run_id}/{seq}/timer")])
     ops: list[list[object]] = []
     for seq in (1, 2):
         member = f"{run_id}/{seq}/timer"

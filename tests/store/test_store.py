@@ -65,6 +65,8 @@ def test_workers_are_heard_of_until_they_leave(backend: Backend) -> None:
     assert ages["a"] >= 500 > ages["b"] >= 0
     workers.beat("a")
     assert workers.ages()["a"] < 500
+    workers.leave("b", silent_ms=60_000)
+    assert set(workers.ages()) == {"a", "b"}, "it has been heard of after all"
     for _ in range(2):
         workers.leave("b")
         assert set(workers.ages()) == {"a"}

@@ -145,7 +145,9 @@ def test_timers_in_the_brokers_hands_do_not_hide_those_after_them(backend: Backe
     """The sweep reads a bounded piece of the set; it was once filled by timers that it had handed over itself."""
     run_id = runs.with_timer(9_000)
     keys, due = runs.keys(run_id), backend.now_ms() + 1_000
-    waiting = [part for i in range(50) for part in (due, f"{run_id}/x{i}/timer")]
+    others = [f"x{i}" for i in range(50)]
+    backend.call("HSET", keys.open(run_id), *[part for seq in others for part in (seq, b"t")])
+    waiting = [part for seq in others for part in (due, f"{run_id}/{seq}/timer")]
     backend.call("ZADD", keys.timers, *waiting)
     backend.call("ZADD", keys.handed, *waiting)
     assert [member for member, _ in runs.sweep(limit=5).hand] == [f"{run_id}/1/timer"]
@@ -154,10 +156,20 @@ def test_timers_in_the_brokers_hands_do_not_hide_those_after_them(backend: Backe
 def test_the_sweep_says_when_it_left_something_due(backend: Backend, runs: Runs) -> None:
     run_id = runs.sleeping()
     due = backend.now_ms() - 5
+    backend.call("HSET", runs.keys(run_id).open(run_id), *[part for i in range(9) for part in (i, b"activity")])
     backend.call("ZADD", runs.keys(run_id).timers, *[part for i in range(9) for part in (due, f"{run_id}/{i}/close")])
     found = runs.sweep(limit=5)
     assert len(found.fire) == 5
     assert found.next_due_ms == due
+
+
+def test_a_deadline_that_nobody_waits_for_is_taken_off_wherever_it_is(backend: Backend, runs: Runs) -> None:
+    run_id = runs.with_timer(60_000)
+    keys, member = runs.keys(run_id), f"{run_id}/1/timer"
+    for key in (keys.timers, keys.handed, keys.pending):
+        backend.call("ZADD", key, backend.now_ms() + 60_000, member)
+    backend.store.timers.forget(member)
+    assert runs.members(keys.timers) == runs.members(keys.handed) == runs.members(keys.pending) == {}
 
 
 def test_the_sweep_finds_deadlines(backend: Backend, runs: Runs) -> None:

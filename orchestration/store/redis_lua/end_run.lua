@@ -61,8 +61,7 @@ if timer ~= '' then
   redis.call('ZREM', keys.timers, timer)
 end
 local old = redis.call('HGET', keys.record, 'status')
-if not old then return {'closed', 'unknown'} end
-if not is_open(old) then return {'closed', old} end
+if not old or not is_open(old) then return {'closed', old or 'unknown'} end
 if ARGV[13] ~= '' and (held or redis.call('HGET', keys.record, 'length') ~= '0') then return {'begun'} end
 
 append_end(keys, ARGV[3], ARGV[4], now)

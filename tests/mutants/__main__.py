@@ -1,0 +1,101 @@
+"""Runs the tests of the store in memory once for each mutant, in a fork of a process that has collected them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import defaultdict
+from typing import Any, Final
+
+import pytest
+
+from orchestration.store import memory
+from tests.mutants.making import Mutant, all_mutants, put_in, scripts_with
+
+SURVIVORS: Final[dict[str, str]] = {}
+"""Changes that no test can see, by :attr:`Mutant.key`, with the reason."""
+
+_SELECTION: Final = [
+    "tests/store", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-m", "not slow", "-k", "memory",
+    "-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning",
+]  # fmt: skip
+
+
+class _Runner:
+    """Takes over pytest's loop.
+
+    Args:
+        mutants: What is tried.
+    """
+
+    def __init__(self, mutants: list[Mutant]) -> None:
+        self._mutants = mutants
+        self.survivors: list[Mutant] = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        items = list(session.items)
+        used = self._used(session, items)
+        for number, mutant in enumerate(self._mutants, 1):
+            scripts = scripts_with(mutant.file)
+            chosen = [item for item in items if used[item.nodeid] & scripts]
+            chosen.sort(key=lambda item: len(used[item.nodeid]))  # those that are about this script come first
+            if self._survives(session, mutant, chosen):
+                self.survivors.append(mutant)
+                place = f"[{number}/{len(self._mutants)}] {mutant.file}:{mutant.line}"
+                print(f"\n{place} survived {len(chosen)} tests: {mutant.before}", flush=True)
+        return True
+
+    def _used(self, session: pytest.Session, items: list[pytest.Item]) -> dict[str, set[str]]:
+        """The scripts that each test runs; all tests have to pass."""
+        used: dict[str, set[str]] = defaultdict(set)
+        now: list[str] = [""]
+        original = memory.MemoryConnection.run
+
+        def run(connection: Any, script: Any, *args: Any) -> Any:
+            used[now[0]].add(script.name)
+            return original(connection, script, *args)
+
+        memory.MemoryConnection.run = run  # type: ignore[method-assign]
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            now[0] = item.nodeid
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        memory.MemoryConnection.run = original  # type: ignore[method-assign]
+        assert not session.testsfailed, "the tests fail without any change"
+        return used
+
+    def _survives(self, session: pytest.Session, mutant: Mutant, items: list[pytest.Item]) -> bool:
+        child = os.fork()
+        if child:
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        code = 1
+        try:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            put_in(mutant)
+            for item, following in zip(items, [*items[1:], None], strict=True):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                if session.testsfailed:
+                    break
+            code = 1 if session.testsfailed else 0
+        finally:
+            os._exit(code)
+
+
+def main(names: list[str]) -> int:
+    """Try all mutants, or those of some files; returns an exit code."""
+    mutants = [mutant for mutant in all_mutants() if not names or mutant.file.removesuffix(".lua") in names]
+    runner = _Runner(mutants)
+    begun = time.monotonic()
+    pytest.main(_SELECTION, plugins=[runner])
+    found = [mutant for mutant in runner.survivors if mutant.key not in SURVIVORS]
+    print(f"{len(mutants)} mutants in {time.monotonic() - begun:.0f} s: {len(runner.survivors)} survived")
+    for mutant in found:
+        print(f"  {mutant.file}:{mutant.line}: {mutant.before}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
