@@ -3,6 +3,9 @@
 Celery's own way would mark the task as revoked while its run goes on, and have each worker drop the messages of its id.
 For a task that is a run none of that is done: a run that has not begun ends as cancelled, one that has gets a cancel
 request, and the task has the state REVOKED when the run has ended so.
+
+The task of an activity is revoked as any other: each worker drops its message, however often it is sent. So the attempt
+ends with that, as it does on a worker without the extension.
 """
 
 from __future__ import annotations
@@ -13,15 +16,19 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgpack
+from celery.signals import task_revoked
 from celery.worker.control import Panel
 from celery.worker.request import Request
 from celery.worker.state import task_ready
 
 from orchestration.core.events import Code
 from orchestration.errors import WorkflowNotFoundError
+from orchestration.store.attempts import AttemptId
 from orchestration.store.inputs import encode_input
 from orchestration.store.results import RunRecord
 from orchestration.tasks.aside import Performs
+from orchestration.tasks.effects import read_activity
+from orchestration.tasks.messages import MARK, AttemptMark
 from orchestration.tasks.outbox import Outbox, deliver_on
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.starts import RUN_MARK
@@ -141,11 +148,46 @@ class StartMessage(Request):  # type: ignore[misc]
 
 
 def install_revoking() -> None:
-    """Have the remote control commands ``revoke`` and ``terminate`` cancel runs; other tasks they treat as before."""
+    """Have the remote control commands ``revoke`` and ``terminate`` cancel runs; other tasks they treat as before.
+
+    Of those it is told when this worker drops one that is an attempt.
+    """
+    task_revoked.connect(_attempt_revoked, weak=False, dispatch_uid="orchestration-revoked")
     for name in ("revoke", "terminate"):
         original = Panel.data[name]
         if not getattr(original, "orchestrated", False):
             Panel.data[name] = _command(original)
+
+
+def _attempt_revoked(sender: Any = None, request: Any = None, terminated: bool = False, **_: Any) -> None:
+    header = getattr(request, MARK, None)
+    parts = getattr(getattr(getattr(sender, "app", None), "orchestration", None), "parts", None)
+    if header is None or parts is None:
+        return
+
+    def end() -> None:
+        try:
+            _end_attempt(parts, AttemptMark.from_header(header), terminated)
+        except Exception:  # it is sent again, dropped again, and told of again
+            logger.exception("a revoke has not reached its activity yet")
+
+    threading.Thread(target=end, name="orchestration-revoked", daemon=True).start()
+
+
+def _end_attempt(parts: Any, mark: AttemptMark, terminated: bool) -> None:
+    attempt: AttemptId = mark.attempt
+    found = parts.runtime.store(mark.namespace).attempts.read(attempt.run_id, attempt.seq)
+    activity = read_activity(found[0]) if found else None
+    if found is None or activity is None or found[1].attempt != attempt.attempt:
+        return
+    failure = {"message": f"the task of {mark.target} was revoked", "kind": "Canceled", "retryable": False}
+    # A message that comes a second time is dropped too: the body that runs meanwhile reports for itself.
+    states = "scheduled,waiting,claimed" if terminated else "scheduled,waiting"
+    delivery = parts.attempts.decide(
+        mark.namespace, attempt, mark.queue, activity, found[1], failure, claimed_by=found[1].owner or "-", final=True,
+        states=states,
+    )  # fmt: skip
+    logger.info("activity ended by revoke: %s", delivery.status, extra=mark.facts)
 
 
 def _command(original: Callable[..., Any]) -> Callable[..., Any]:

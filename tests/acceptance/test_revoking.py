@@ -10,6 +10,8 @@ from celery import Celery, chain, chord, group
 from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 
+from orchestration.store.attempts import AttemptId
+from orchestration.tasks.messages import attempt_task_id
 from tests.support import wait_until
 from tests.support.projects import Deployment, Project
 
@@ -53,6 +55,22 @@ CLEANS = project.workflow(
     return main
     """,
 )
+
+
+CALLS = project.workflow(
+    "calls",
+    """
+    local function main(target, ...)
+        local options = { ["activity.task_queue"] = "later" }
+        local value, err = require("funcs").new():with_options(options):call("app:" .. target, ...)
+        if err then return { kind = err:kind(), message = err:message(), retryable = err:retryable() } end
+        return value
+    end
+    return main
+    """,
+)
+TWICE = project.function("twice", "return function(n) return 2 * n end")
+project.celery_task("add", "canvas.add")
 
 
 @pytest.fixture
@@ -114,6 +132,21 @@ def test_a_start_with_a_countdown_is_revoked_before_it(running):
     with pytest.raises(TaskRevokedError):
         result.get(timeout=10)
     assert status(running, result) == "cancelled"
+
+
+def test_an_activity_that_is_revoked_before_a_worker_takes_it_is_cancelled(running):
+    """As by a click in a monitor. Its message was dropped however often it was sent: the run waited for ever."""
+    attempts, handles = running.orchestration.runtime.store("default").attempts, {}
+    for target, args in (("twice", (2,)), ("add", (1, 2))):
+        handle = handles[target] = running.client.start_workflow(CALLS, target, *args)
+        _, state = wait_until(lambda handle=handle: attempts.read(handle.run_id, 1))
+        running.app.control.revoke(attempt_task_id(AttemptId(handle.run_id, 1, state.attempt, state.token)))
+    other = running.client.start_workflow(CALLS, "twice", 4)
+    assert running.app.control.add_consumer("later", reply=True, timeout=10)
+    for target, handle in handles.items():
+        expected = {"kind": "Canceled", "message": f"the task of app:{target} was revoked", "retryable": False}
+        assert handle.result(timeout=20) == expected
+    assert other.result(timeout=20) == 8
 
 
 def test_a_list_of_tasks_is_revoked_ours_and_others(running):
