@@ -75,6 +75,8 @@ def _lengths(facts: Facts) -> list[_Length]:
         if limit:
             found.append(_Length(name, float(limit)))
     for entry in facts.runtime.registry.of(FunctionCelery):
+        if entry.canvas:
+            continue  # the timeout is that of all its tasks together; the message which makes them is held for a moment
         options = entry_options(getattr(entry, "options", {}))
         close = options.get("start_to_close_timeout_ms") or options.get("schedule_to_close_timeout_ms")
         if close:

@@ -57,6 +57,8 @@ def time_limits(facts: Facts) -> Iterator[Note]:
     """A task that is ended before the activity's own timeout fails for another reason than the one that was meant."""
     app, conf = facts.app, facts.app.conf
     for entry in facts.runtime.registry.of(FunctionCelery):
+        if entry.canvas:
+            continue  # the limit holds for each of its tasks, the timeout for all of them together
         close_ms = entry_options(getattr(entry, "options", {})).get("start_to_close_timeout_ms")
         task = app.tasks.get(entry.task)
         limit = getattr(task, "time_limit", None) or conf.task_time_limit

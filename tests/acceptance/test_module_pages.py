@@ -33,7 +33,7 @@ STORE, ENV, CONTRACT = (Page(f"docs/reference/{name}.md").block(words) for name,
 
 def module(name: str, after: str) -> tuple[str, str]:
     """The example in Lua of a module's page, and what is looked at behind it."""
-    return Page(f"docs/reference/{name}.md").block(f"local {name.removesuffix('_client').replace('lua-modules', 'logger')} = "), after
+    return Page(f"docs/reference/{name}.md").block(f"local {name.replace('lua-modules', 'logger')} = "), after
 
 
 MODULES = {
@@ -44,14 +44,12 @@ MODULES = {
     "sql": module("sql", "return { rows, done.rows_affected, db:query('SELECT what FROM audit') }"),
     "metrics": module("metrics", "return metrics.counter_inc('orders_total', { kind = 'book' })"),
     "logger": module("lua-modules", "return 'logged'"),
-    "http": module("http_client", "return err and err:kind() or 'done'"),
     "ask": (COUNTED, "return event.result.value"),
 }
 BEFORE = {
     "events": "local send = require('events').send\ncoroutine.spawn(function() require('time').sleep('300ms') send('shop.eu', 'sold', '/items/7', { price = 5 }) end)\n",
     "sql": "local made = require('sql').get('shop:db')\nmade:execute('CREATE TABLE items (id INTEGER, name TEXT, price INTEGER, kind TEXT)')\nmade:execute('CREATE TABLE audit (what TEXT)')\nmade:execute(\"INSERT INTO items VALUES (7, 'lamp', 4, 'book')\")\n",
     "logger": "local err = require('errors').new('Internal', 'gone')\n",
-    "http": "local token = 't'\n",
     "contract": "local actor = require('security').new_actor('ann')\n",
 }
 
@@ -66,7 +64,7 @@ def shop(request: pytest.FixtureRequest, redis_server: EmbeddedRedis, tmp_path_f
     assert variables[0]["file_path"] == "/etc/shop/settings.env"
     variables[0]["file_path"] = str(folder / "settings.env")
     functions = [
-        {"name": f"page_{name}", "kind": "function.lua", "method": "main", "source": f"file://page_{name}.lua", "modules": ["store", "env", "contract", "events", "sql", "metrics", "logger", "http_client", "time", "errors", "security"]}
+        {"name": f"page_{name}", "kind": "function.lua", "method": "main", "source": f"file://page_{name}.lua", "modules": ["store", "env", "contract", "events", "sql", "metrics", "logger", "time", "errors", "security"]}
         for name in MODULES
     ]
     for name in ("charge", "charge_card", "refund_card"):
@@ -121,11 +119,10 @@ def test_a_database_answers(shop: Deployment) -> None:
     assert call(shop, "sql") == [[{"id": 7, "name": "lamp"}], 1, [{"what": "sale"}]]
 
 
-def test_numbers_are_kept_lines_written_and_requests_sent(shop: Deployment) -> None:
+def test_numbers_are_kept_and_lines_written(shop: Deployment) -> None:
     assert call(shop, "metrics") is True
     assert call(shop, "logger") == "logged"
     shop.workers[0].wait_for_log("out of stock")
-    assert call(shop, "http") in ("done", "Unavailable", "Timeout")
 
 
 def test_a_plain_kombu_client_sends_an_order(shop: Deployment) -> None:

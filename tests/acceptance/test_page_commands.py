@@ -57,10 +57,7 @@ FACTORY_ENTRY, FACTORY, CALLS_FACTORY = map(CANVAS.block, ("canvas: shop.canvase
 
 project = Project(
     "app.workflows", tasks=["examples.tasks", "tests.acceptance.page_tasks"], concurrency=8,
-    env={
-        "ORCHESTRATION_STATE_AFTER_MS": "100",
-        "ORCHESTRATION_TEST_CELERY": json.dumps({"broker_transport_options": {"visibility_timeout": 3 * 3600}}),
-    },
+    env={"ORCHESTRATION_STATE_AFTER_MS": "100"},
 )  # fmt: skip
 project.celery_task("step", "page.charge")
 project.file("order.lua", """

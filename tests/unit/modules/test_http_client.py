@@ -22,9 +22,19 @@ from orchestration.modules.http_hosts import HostRules, is_public
 from orchestration.registry import Registry, load_registry
 from orchestration.settings import Settings
 from orchestration.testing import WorkflowEnvironment
+from tests.support.pages import Page
 from tests.support.projects import Project
 
+SENDS_ORDER = Page("docs/reference/http_client.md").block("local http")
 project = Project()
+project.function("page", f"""
+    return function(base)
+        local token, printed = "s3cret", {{}}
+        local function print(...) printed = {{ ... }} end
+        {SENDS_ORDER.replace('"https://api.example.com', 'base .. "')}
+        return printed
+    end
+""", modules=("http_client",))  # fmt: skip
 project.function(
     "request",
     """
@@ -58,6 +68,8 @@ class _Handler(BaseHTTPRequestHandler):
         if where == "/echo":
             seen = {"method": self.command, "path": self.path, "headers": dict(self.headers), "body": body.decode("latin-1")}
             self._send(200, json.dumps(seen).encode(), {"Content-Type": "application/json", "Set-Cookie": "left=behind"})
+        elif where == "/orders" and self.headers["Authorization"] == "Bearer s3cret":
+            self._send(201, body, {"Location": f"/orders/{json.loads(body)['id']}"})
         elif where == "/missing":
             self._send(404, b"no")
         elif where == "/slow":
@@ -138,6 +150,11 @@ def env(registry: Registry) -> Iterator[WorkflowEnvironment]:
 
 def ask(env: WorkflowEnvironment, method: str, url: str, options: Any = None) -> Any:
     return env.client.call("app:request", method, url, options, timeout=20)
+
+
+def test_the_example_of_the_page_makes_an_order(env: WorkflowEnvironment, url: str) -> None:
+    location, body = env.client.call("app:page", url, timeout=20)
+    assert (location, json.loads(body)) == ("/orders/7", {"id": 7})
 
 
 def echo(env: WorkflowEnvironment, method: str, url: str, options: Any = None) -> Any:
