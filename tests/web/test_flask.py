@@ -84,7 +84,7 @@ def site(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def test_an_order_is_enqueued_shown_and_approved(site: Site) -> None:
-    made = site.browser.post("/orders", json={"what": "chair", "amount": 120})
+    made = site.browser.post("/orders", json={"what": "chair", "amount": 130})
     assert made.status_code == 202
     order = made.get_json()["id"]
     wait_until(lambda: site.browser.get(f"/orders/{order}").get_json()["waits_for"], deadline_s=30)
@@ -97,9 +97,9 @@ def test_an_order_is_enqueued_shown_and_approved(site: Site) -> None:
         from orchestration import Client
 
         assert Client(result).get_workflow(order).result(timeout=30) == {
-            "approved": True, "invoice": "ACME invoice for 120",
+            "approved": True, "invoice": "ACME invoice for 130",
         }  # fmt: skip
-    assert site.browser.get("/orders?where=amount = 120").get_json() == [{"id": order, "status": "completed"}]
+    assert site.browser.get("/orders?where=amount = 130").get_json() == [{"id": order, "status": "completed"}]
     assert site.browser.post(f"/orders/{order}/decision", json={"approved": True}).status_code == 409
     assert site.browser.get("/orders/nobody").status_code == 404
 
