@@ -80,6 +80,11 @@ class Application:
         assert missing is not None  # there is always a namespace
         raise missing
 
+    def advice(self, words: str) -> str:
+        """A command that a person may copy: it names the application where the command alone would not find it."""
+        is_found = self.name in ("", BUILT) or self.name == app_name(Session())
+        return f"orchestration {words}" if is_found else f"orchestration -A {self.name} {words}"
+
     def reach_store(self) -> None:
         """Talk to Redis once, so that its absence is said before anything else is tried.
 

@@ -15,6 +15,7 @@ from orchestration.cli.exits import CliError, Exit
 from orchestration.cli.output import note, print_json, say
 from orchestration.cli.rows import show_rows
 from orchestration.cli.session import Session, session_of, shared_options
+from orchestration.cli.unknown_tasks import unknown_tasks
 
 if TYPE_CHECKING:
     from orchestration.registry import Problem, Registry
@@ -52,7 +53,7 @@ def check(
       orchestration run ENTRY                try one of the entries
     """
     from orchestration.cli.trial import try_loading
-    from orchestration.registry import DefinitionsError, load_registry
+    from orchestration.registry import DefinitionsError, FunctionCelery, load_registry
 
     session = session_of(context)
     if entry and not against_running:
@@ -72,13 +73,17 @@ def check(
     problems = try_loading(registry)
     if problems:
         context.exit(_refuse(session, problems, registry))
-    warnings = [*registry.warnings, *(_unknown_tasks(application.app, registry) if application else ())]
+    warnings = [*registry.warnings, *(unknown_tasks(application.app, registry) if application else ())]
     findings = find_breaks(application, entry=entry) if application is not None and against_running else None
     if session.json:
         print_json(_facts(registry, (), warnings) | ({"running": findings.facts()} if findings else {}))
         context.exit(Exit.FAILED if findings and findings.breaks else Exit.OK)
     for warning in warnings:
         note(f"warning: {warning}")
+    called = 0 if application else sum(entry.task is not None for entry in registry.of(FunctionCelery))
+    if called:
+        tasks = "the Celery task of 1 entry was" if called == 1 else f"the Celery tasks of {called} entries were"
+        note(f"note: {tasks} not looked for: there is no celery_app.py here; name your application with -A")
     if not quiet:
         _print_entries(registry)
     told = f", {len(warnings)} warning{'s'[: len(warnings) != 1]}" if warnings else ""
@@ -142,23 +147,3 @@ def _near(path: str) -> str:
     """A path as seen from here, if it is below."""
     near = os.path.relpath(path)
     return path if near.startswith(os.pardir) else near
-
-
-def _unknown_tasks(app: Any, registry: Registry) -> list[Problem]:
-    """Entries whose Celery task this application has not got; another one's workers may have it."""
-    from orchestration.registry import FunctionCelery, Problem
-    from orchestration.registry.problems import close_matches
-
-    app.finalize()
-    app.loader.import_default_modules()
-    own = {entry.id for entry in registry.entries}
-    known = [name for name in app.tasks if name not in own and not name.startswith(("celery.", "orchestration."))]
-    return [
-        Problem(
-            file=entry.location.file, line=entry.location.line, entry=entry.id, field="task", value=repr(entry.task),
-            what="this application has no such task",
-            cure=close_matches(entry.task, known, otherwise="nothing to do if a worker of another application has it"),
-        )
-        for entry in registry.of(FunctionCelery)
-        if entry.task is not None and entry.task not in known
-    ]  # fmt: skip

@@ -13,6 +13,7 @@ from orchestration.cli.output import ago, console, note, status_text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from orchestration.cli.application import Application
     from orchestration.client import Description, PendingActivity, WorkflowHandle
     from orchestration.tasks.runtime import Runtime
 
@@ -59,7 +60,7 @@ def follow_lines(changes: Iterable[Description]) -> Iterator[Description]:
 
 def follow(
     handle: WorkflowHandle, runtime: Runtime, *, timeout_s: float | None, is_quiet: bool,
-    look_after: Callable[[], None], app: str,
+    look_after: Callable[[], None], application: Application,
 ) -> Any:  # fmt: skip
     """Wait for the end of a run, showing its present step on stderr, and return its result.
 
@@ -69,7 +70,7 @@ def follow(
         timeout_s: Longest wait; None for ever.
         is_quiet: Show nothing.
         look_after: Called again and again; raises when there is no point in waiting any longer.
-        app: Name of the application, for advice.
+        application: The application, for advice.
 
     Raises:
         WorkflowFailedError: It ended with an error.
@@ -84,12 +85,13 @@ def follow(
             look_after()
             if seen.status == "parked":
                 raise CliError(
-                    f"workflow {handle.id!r} is parked, {seen.parked}; mend the cause, then `orchestration retry "
-                    f"{handle.id}`",
+                    f"workflow {handle.id!r} is parked, {seen.parked}; mend the cause, then "
+                    f"`{application.advice(f'retry {handle.id}')}`",
                     Exit.FAILED,
                 )
             if not is_told and time.monotonic() - began > _UNTAKEN_S and not seen.history_length:
-                note(f"note: no worker has taken it yet; start one with `celery -A {app} worker`, or add --worker")
+                command = f"celery -A {application.name} worker"
+                note(f"note: no worker has taken it yet; start one with `{command}`, or add --worker")
                 is_told = True
     finally:
         view.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from orchestration.cli.application import load_application
+from orchestration.cli.commands import command
 from orchestration.cli.output import print_json
 from orchestration.cli.session import session_of, shared_options
 from orchestration.telemetry.store_metrics import STORE_METRICS, exposition, read_store
@@ -12,7 +13,7 @@ from orchestration.telemetry.store_metrics import STORE_METRICS, exposition, rea
 __all__ = ["metrics"]
 
 
-@click.command()
+@command(short_help="gauges of the store, for Prometheus")
 @shared_options
 @click.pass_context
 def metrics(context: click.Context, /) -> None:

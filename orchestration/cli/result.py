@@ -34,12 +34,13 @@ def result(context: click.Context, workflow_id: str, timeout: float | None, run_
       orchestration timeline order-7         what took so long
     """
     session = session_of(context)
-    handle = load_application(session).find(workflow_id, run_id)
+    application = load_application(session)
+    handle = application.find(workflow_id, run_id)
     facts = {"id": handle.id, "run_id": handle.run_id} if session.json else None
     try:
         value = handle.result(timeout=timeout)
     except TimeoutError as error:
-        message = f"{error}; `orchestration show {handle.id}` says what it waits for"
+        message = f"{error}; `{application.advice(f'show {handle.id}')}` says what it waits for"
         raise CliError(message, Exit.TIMEOUT) from error
     except WorkflowFailedError as error:
         status = handle.describe().status

@@ -79,7 +79,7 @@ def run(
         try:
             value = follow(
                 handle, stack.application.orchestration.runtime, timeout_s=timeout, is_quiet=session.json,
-                look_after=look_after, app=stack.application.name,
+                look_after=look_after, application=stack.application,
             )  # fmt: skip
         except WorkflowFailedError as error:
             status = handle.describe().status
@@ -88,7 +88,8 @@ def run(
             )
         except BaseException:
             if stack.redis is None:
-                note(f"the run goes on: `orchestration show {handle.id}`, `orchestration terminate {handle.id}`")
+                advice = stack.application.advice
+                note(f"the run goes on: `{advice(f'show {handle.id}')}`, `{advice(f'terminate {handle.id}')}`")
             raise
         else:
             code = print_result(value, facts=facts and {**facts, "status": "completed"})

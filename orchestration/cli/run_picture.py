@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["run_picture"]
 
+_UNTAKEN = "no worker has taken it yet; `orchestration doctor` says whether one is up, and which queues are read"
+
 
 def run_picture(
     seen: Description, *, result: tuple[Any] | None = None, failure: ApplicationError | None = None
@@ -77,7 +79,7 @@ def _facts(seen: Description, result: tuple[Any] | None, failure: ApplicationErr
     facts.add_row("history", f"{seen.history_length} events, {size(seen.history_bytes)}{unread}")
     for warning in seen.warnings:
         facts.add_row("near", Text(warning, "yellow"))
-    facts.add_row("queue", f"{seen.task_queue or 'default'} (namespace {seen.namespace})")
+    facts.add_row("queue", f"{seen.task_queue or 'the default one of the application'} (namespace {seen.namespace})")
     facts.add_row("code", f"sha256 {seen.bundle[:16]}")
     for name, values in (("search", seen.search), ("memo", seen.memo)):
         if values:
@@ -103,7 +105,7 @@ def _places(seen: Description) -> Iterator[RenderableType]:
 def _why_nowhere(seen: Description) -> str:
     if seen.history_length:
         return "it is being advanced"
-    return f"it begins {ago(seen.starts_ms)}" if seen.starts_ms > time.time() * 1000 else "no worker has taken it yet"
+    return f"it begins {ago(seen.starts_ms)}" if seen.starts_ms > time.time() * 1000 else _UNTAKEN
 
 
 def _pending(seen: Description) -> Iterator[RenderableType]:

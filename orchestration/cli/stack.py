@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from orchestration.cli.application import BUILT, Application, load_application
+from orchestration.cli.application import APP_VARIABLE, BUILT, Application, load_application
 from orchestration.cli.children import Child, worker_command
 from orchestration.cli.exits import CliError
+from orchestration.cli.output import note
 from orchestration.cli.session import Session
+from orchestration.cli.unknown_tasks import unknown_tasks
 from orchestration.embedded import EmbeddedRedis
 
 __all__ = ["Stack"]
@@ -58,8 +60,21 @@ class Stack:
         name = self.application.name
         if not name:
             raise CliError("this application is in no module that a worker could load: name it with -A module:app")
+        if self.redis is not None:
+            self._look_for_tasks()
         command = [*worker_command(name, pool=pool, concurrency=concurrency), *options]
         return self.start("worker", command, on_line=on_line)
+
+    def _look_for_tasks(self) -> None:
+        """Nobody but this worker can reach a Redis of this command's own: what it has not got will not run."""
+        missing = unknown_tasks(self.application.app, self.application.orchestration.registry)
+        if missing and self.application.name == BUILT:
+            raise CliError(
+                f"{missing[0].entry} calls the Celery task {missing[0].value}, and there is no celery_app.py here to "
+                f"take it from: name your application with -A (as for `celery -A`) or {APP_VARIABLE}"
+            )
+        for problem in missing if not self._session.json else ():
+            note(f"warning: {problem}")
 
     def start(
         self, name: str, command: list[str], *, on_line: Callable[[str, str], None] | None = None,

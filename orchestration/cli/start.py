@@ -40,4 +40,5 @@ def start(context: click.Context, /, **options: Any) -> None:
     if session.json:
         print_json({"id": handle.id, "run_id": handle.run_id, "pid": handle.pid})
     else:
-        say(f"started {handle.id} (run {handle.run_id}); `orchestration show {handle.id}` says where it stands")
+        command = application.advice(f"show {handle.id}")
+        say(f"started {handle.id} (run {handle.run_id}); `{command}` says where it stands")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from orchestration.core import events, payload
 from orchestration.core.machine import Machine
 from orchestration.errors import SandboxError
 from orchestration.registry import FunctionLua, Problem, ProcessLua, Registry, WorkflowLua
+from orchestration.registry.modules import AVAILABLE_MODULES
 from orchestration.types import Limits
 
 __all__ = ["try_loading"]
 
 _LIMITS = Limits(instructions=10_000_000)
 _ENGINE = "[engine]"
+_MISSING = re.compile(r"module '([\w.]+)' not found$")
 
 
 def try_loading(registry: Registry) -> list[Problem]:
@@ -56,6 +59,11 @@ def _try(registry: Registry, entry: WorkflowLua | FunctionLua | ProcessLua) -> P
         source = entry.location.source_file or entry.location.file
         cure = f"end it with `return {{ {entry.method} = {entry.method} }}`, or name the method that it returns"
         return problem("method", f"{source} does not return it", cure, repr(entry.method))
+    missing = _MISSING.search(message)
+    if missing is not None and missing[1] in AVAILABLE_MODULES:
+        return problem(
+            "source", f"loading it fails: {message}", f"add {missing[1]!r} to the list 'modules' of the entry"
+        )
     return problem("source", f"loading it fails: {message}", "correct the Lua code")
 
 

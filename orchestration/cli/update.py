@@ -44,12 +44,14 @@ def update(
       orchestration query order-7            what it can be asked
     """
     session = session_of(context)
-    handle = load_application(session).find(workflow_id, run_id)
+    application = load_application(session)
+    handle = application.find(workflow_id, run_id)
     facts = {"id": handle.id, "run_id": handle.run_id, "update": name} if session.json else None
     try:
         value = handle.update(name, *(item.value for item in args), update_id=update_id, timeout=timeout)
     except TimeoutError as error:
-        raise CliError(f"{error}; `orchestration show {handle.id}` says what it waits for", Exit.TIMEOUT) from error
+        message = f"{error}; `{application.advice(f'show {handle.id}')}` says what it waits for"
+        raise CliError(message, Exit.TIMEOUT) from error
     except ValueError as error:
         raise CliError(str(error)) from error
     except UpdateRejectedError as error:

@@ -57,7 +57,8 @@ def _open_trees(paths: Sequence[str | Path], problems: ProblemList) -> list[Tree
         if tree.exists():
             trees.append(tree)
         else:
-            what = "there is no such file or folder"
+            here = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
+            what = f"there is no such file or folder{here}"
             problems.add(
                 Problem(file=str(path), line=0, what=what, cure="create it, or correct the path that is given")
             )

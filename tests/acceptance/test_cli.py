@@ -262,6 +262,22 @@ def test_a_broken_run_leaves_nothing(folder: Path, tmp_path: Path) -> None:
         wait_until(lambda: not orphans(folder), message=lambda: str(orphans(folder)))
 
 
+def test_a_private_redis_cannot_reach_tasks_of_an_application_that_is_not_named(folder: Path, tmp_path: Path) -> None:
+    """Without -A and celery_app.py the worker has no task; the run would try again for ever."""
+    (folder / "config/hello.yaml").write_text(HELLO + "  - {name: greet, kind: function.celery, task: shop.greet}\n")
+    for words in (["run", "app:hello"], ["dev", "--no-flower"]):
+        done = run_cli(*words, env=environment(tmp_path), cwd=folder)
+        assert done.returncode == 2, done
+        assert "app:greet calls the Celery task 'shop.greet'" in done.stderr
+        assert "name your application with -A" in done.stderr
+    assert orphans(folder) == []
+    shutil.copy(ROOT / "orchestration/cli/env_app.py", folder / "celery_app.py")
+    done = run_cli("run", "app:hello", "--input", '"Ana"', "--input", '"1ms"', env=environment(tmp_path), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "warning: " in done.stderr
+    assert "'shop.greet': this application has no such task" in done.stderr
+
+
 def test_a_worker_that_cannot_start_is_told(folder: Path, tmp_path: Path) -> None:
     done = run_cli("run", "app:hello", "--pool", "swimming", env=environment(tmp_path), cwd=folder)
     assert done.returncode == 1

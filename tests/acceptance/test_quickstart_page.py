@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.test_cli import environment, run_cli
+from tests.support import wait_until
 from tests.support.pages import Page
 from tests.support.warm_cli import WarmCli
 from tests.support.workers import start_worker
@@ -20,7 +22,10 @@ FILES, WORKER, SENDS, FOLLOWS = (
     PAGE.files(), PAGE.commands("celery -A celery_app worker"), PAGE.block("send_task"), PAGE.block("client = Client")
 )
 (CHECK,), (RUN,) = PAGE.commands("orchestration check"), PAGE.commands("orchestration run")
-START, SHOW, RESULT = PAGE.commands("orchestration start")
+((_, NAMED),) = PAGE.commands("export ORCHESTRATION_APP")
+START, KILL, SHOW = PAGE.commands("orchestration start")
+RESULT, HISTORY = PAGE.commands("orchestration result")
+CHECKED, RAN = PAGE.block("entry      kind"), PAGE.block("   0.0 s  hello")
 
 
 @pytest.fixture
@@ -28,33 +33,55 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     assert set(FILES) == {"config/hello.yaml", "config/hello.lua", "celery_app.py"}
     (tmp_path / "config").mkdir()
     for name, text in FILES.items():
-        (tmp_path / name).write_text(text.replace('"5s"', '"5ms"'))
+        (tmp_path / name).write_text(text.replace('"5s"', '"2s"'))
     return tmp_path
 
 
 def test_it_runs_without_a_redis_being_configured(folder: Path) -> None:
     done = run_cli(*RUN[1:], env=environment(folder), cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"greeting": "Hello, Ana"}
+    *steps, result = RAN.splitlines()
+    assert done.stdout == f"{result}\n"
+    for step in steps:  # the times differ, and the sleep is shorter
+        assert re.sub(r"^ +[\d.]+ s", "", step).replace("5s", "2s") in done.stderr
 
 
-def test_it_runs_beside_a_worker(folder: Path, redis_url: str) -> None:
+def test_an_application_of_another_name_is_named_once(folder: Path) -> None:
+    """As of somebody who has a project already, in a package."""
+    name, _, value = NAMED.partition("=")
+    (folder / value).mkdir()
+    (folder / value / "__init__.py").touch()
+    (folder / "celery_app.py").rename(folder / value / "celery.py")
+    done = run_cli(*CHECK[1:], env=environment(folder, **{name: value}), cwd=folder)
+    assert (done.returncode, done.stdout, done.stderr) == (0, CHECKED, "")
+
+
+def test_it_survives_the_death_of_its_worker(folder: Path, redis_url: str) -> None:
     env = environment(folder, REDIS_URL=redis_url)
-    worker = start_worker(redis_url=redis_url, log_dir=folder, cwd=folder, app=WORKER[0][2], wait=False)
-    with worker, WarmCli(folder, env=env, cwd=folder) as warm:
+    assert KILL[:2] == ["kill", "-9"]
+
+    def worker(node: str):  # type: ignore[no-untyped-def]
+        return start_worker(redis_url=redis_url, log_dir=folder, cwd=folder, app=WORKER[0][2], node=node)
+
+    with WarmCli(folder, env=env, cwd=folder) as warm:
 
         def run(words: list[str]) -> str:
             done = warm.run(words[1:])
             assert done.returncode == 0, done.stderr
             return done.stdout
 
-        assert "2 entries" in run(CHECK)
-        run(START)
-        assert "app:hello" in run(SHOW)
-        worker.wait_until_ready()
-        assert json.loads(run(RESULT)) == {"greeting": "Hello, Ana"}
-        code = f"{SENDS}\n{FOLLOWS}"
-        command = [sys.executable, "-c", code]
-        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
-        first, _, last = done.stdout.splitlines()
-        assert first == last == "{'greeting': 'Hello, Ana'}", done.stderr
+        assert run(CHECK) == CHECKED
+        with worker("first") as first:
+            run(START)
+            wait_until(lambda: "time.sleep 2s" in run(SHOW), message="asleep")
+            first.kill()
+        assert RAN.splitlines()[-2].split()[-1] == "completed"
+        assert "hello.lua:9" in run(SHOW)
+        with worker("second"):
+            assert json.loads(run(RESULT)) == {"greeting": "Hello, Eva"}
+            assert run(HISTORY).count("schedule_activity") == 1
+            code = f"{SENDS}\n{FOLLOWS}"
+            command = [sys.executable, "-c", code]
+            done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+            first_line, _, last = done.stdout.splitlines()
+            assert first_line == last == "{'greeting': 'Hello, Ana'}", done.stderr

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from celery import Celery
 
-from orchestration.cli.application import APP_VARIABLE, BUILT, load_application
+from orchestration.cli.application import APP_VARIABLE, BUILT, Application, load_application
 from orchestration.cli.exits import CliError
 from orchestration.cli.session import Session
 
@@ -39,6 +40,18 @@ def test_nothing_names_an_application() -> None:
     assert "-A" in message
     assert APP_VARIABLE in message
     assert "celery_app.py" in message
+
+
+def test_advice_names_the_application_if_it_must(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that is copied from the terminal finds the same application."""
+    app = Celery("shop")
+    assert Application("shop", app, Session(app="shop")).advice("show x") == "orchestration -A shop show x"
+    assert Application(BUILT, app, Session()).advice("show x") == "orchestration show x"
+    monkeypatch.setenv(APP_VARIABLE, "shop")
+    assert Application("shop", app, Session()).advice("show x") == "orchestration show x"
+    monkeypatch.delenv(APP_VARIABLE)
+    (folder / "celery_app.py").touch()
+    assert Application("celery_app", app, Session(app="celery_app")).advice("show x") == "orchestration show x"
 
 
 def test_a_module_that_is_not_there() -> None:

@@ -80,6 +80,24 @@ def test_a_chunk_that_fails_is_found(tree: Path) -> None:
     assert "loading it fails: hello.lua:2" in result.stderr
 
 
+def test_a_module_that_is_not_listed_has_its_own_cure(tree: Path) -> None:
+    """``require`` of what exists and is not in ``modules`` is the first mistake of everybody."""
+    (tree / "hello.lua").write_text('local funcs = require("funcs")\nreturn { main = function() end }\n')
+    result = check()
+    assert result.exit_code == 1
+    assert "hello.lua:1: module 'funcs' not found; add 'funcs' to the list 'modules' of the entry" in result.stderr
+
+
+def test_tasks_are_not_looked_for_without_an_application(tree: Path) -> None:
+    """An application that is not called ``celery_app`` is easily left out; then nobody says that a task is missing."""
+    (tree / "hello.yaml").write_text(YAML + "  - {name: greet, kind: function.celery, task: shop.greet}\n")
+    result = check()
+    assert result.exit_code == 0
+    assert "note: the Celery task of 1 entry was not looked for: there is no celery_app.py here" in result.stderr
+    assert "-A" in result.stderr
+    assert json.loads(check("--json").stdout)["warnings"] == []
+
+
 def test_for_programs(tree: Path) -> None:
     facts = json.loads(check("--json").stdout)
     assert facts["problems"] == []
@@ -97,7 +115,7 @@ def test_no_definitions_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("ORCHESTRATION_CONFIG", raising=False)
     result = check()
     assert result.exit_code == 1
-    assert "config: there is no such file or folder" in result.stderr
+    assert f"config: there is no such file or folder in {tmp_path}; create it" in result.stderr
     (tmp_path / "config").mkdir()
     result = check()
     assert result.exit_code == 0
