@@ -133,4 +133,4 @@ def _nothing(application: Application, *, is_filtered: bool) -> str:
     entries = [entry.id for entry in application.orchestration.registry.entries if entry.kind == "workflow.lua"]
     if not entries:
         return "no runs yet, and no workflow to start: the definitions have no entry of kind workflow.lua"
-    return f"no runs yet; start one with `orchestration start {entries[0]} --input JSON`"
+    return f"no runs yet; start one with `{application.advice(f'start {entries[0]} --input JSON')}`"
