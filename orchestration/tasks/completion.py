@@ -8,6 +8,7 @@ Source: the order of callbacks, chain and result follows ``build_tracer`` of Cel
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +35,8 @@ from orchestration.tasks.runtime import Runtime
 from orchestration.types import RunId
 
 __all__ = ["backend_of", "child_failure", "complete_outer", "outer_request", "store_outcome", "watch_run"]
+
+logger = logging.getLogger(__name__)
 
 _IDS = uuid.UUID("6f7263e0-0000-5000-8000-63616c6c6261")
 _REFUSED = (EncodeError, TypeError, ValueError)
@@ -192,7 +195,12 @@ def _complete_task(runtime: Runtime, record: RunRecord, outcome: Outcome) -> Non
             failure, state = error, states.FAILURE
     else:
         failure, state = _failure_of(record, outcome)
-    backend.mark_as_failure(record.task_id, failure, request=request, state=state)
+    try:
+        backend.mark_as_failure(record.task_id, failure, request=request, state=state)
+    except (CeleryError, *_REFUSED):
+        # It is stored by now, and would not pass: each further try would call the errbacks before it once more.
+        facts = {"workflow_id": record.fields["id"], "run_id": record.run_id}
+        logger.exception("not everybody is told that the workflow has failed", extra=facts)
 
 
 def _publish_followers(runtime: Runtime, request: Any, task_id: str, result: Any) -> None:

@@ -32,9 +32,17 @@ def app(redis_server: EmbeddedRedis) -> Celery:
 
 
 def complete(app: Celery, **request: Any) -> None:
-    fields = {"id": "w-1", "type": "shop:order", "status": "completed"}
+    _complete(app, "completed", Outcome(True, value=payload.encode(7)), request)
+
+
+def fail(app: Celery, **request: Any) -> None:
+    _complete(app, "failed", Outcome(False, failure={"message": "sold out", "kind": "SoldOut"}), request)
+
+
+def _complete(app: Celery, status: str, outcome: Outcome, request: dict[str, Any]) -> None:
+    fields = {"id": "w-1", "type": "shop:order", "status": status}
     record = RunRecord(RunId("00" + "a" * 30), fields, {"request": msgpack.packb(request)})
-    _complete_task(app.orchestration.runtime, record, Outcome(True, value=payload.encode(7)))
+    _complete_task(app.orchestration.runtime, record, outcome)
 
 
 def test_a_success_is_not_made_a_failure_by_a_backend_that_is_away(app, monkeypatch):
@@ -64,4 +72,35 @@ def test_a_result_that_the_backend_cannot_write_is_a_failure(app, monkeypatch):
 def test_a_follower_that_cannot_be_published_is_a_failure(app):
     app.conf.task_create_missing_queues = False
     complete(app, callbacks=[app.signature("next", queue="nowhere")])
+    assert app.AsyncResult("w-1").state == "FAILURE"
+
+
+def test_an_errback_that_cannot_be_published_is_not_tried_for_ever(app, caplog):
+    """Each try called the errbacks before it once more: somebody got a mail a second."""
+    calls: list[str] = []
+
+    @app.task(name="mail", shared=False)
+    def mail(request: Any, error: Exception, traceback: Any) -> None:
+        del error, traceback
+        calls.append(request.id)
+
+    app.conf.task_create_missing_queues = False
+    fail(app, errbacks=[mail.s(), app.signature("next", queue="nowhere")])
+    assert calls == ["w-1"]
+    assert app.AsyncResult("w-1").state == "FAILURE"
+    assert "not everybody is told that the workflow has failed" in caplog.text
+    assert "Queue 'nowhere' missing from task_queues" in caplog.text
+
+
+def test_a_failure_is_told_again_when_the_backend_was_away(app, monkeypatch):
+    store = app.backend.store_result
+
+    def away(*args: Any, **kwargs: Any) -> None:
+        raise AwayError("connection lost")
+
+    monkeypatch.setattr(app.backend, "store_result", away)
+    with pytest.raises(AwayError):
+        fail(app)
+    monkeypatch.setattr(app.backend, "store_result", store)
+    fail(app)
     assert app.AsyncResult("w-1").state == "FAILURE"
