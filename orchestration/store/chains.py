@@ -62,6 +62,15 @@ class Chains(Aggregate):
         keys = self._keyspace.of_run(run_id)
         return self._delivery(run_id, self._run("watch_run", [keys.record(run_id), keys.extra(run_id)], watcher, pid))
 
+    def note_told(self, run_id: RunId, what: str) -> None:
+        """Note of an ended run that those who wait for its end have been told in part; it is kept as long as the run.
+
+        Args:
+            run_id: The run.
+            what: Name among its larger facts; the value is ``1``.
+        """
+        self._run("note_told", [self._keyspace.of_run(run_id).extra(run_id)], what)
+
     def bar_start(self, workflow_id: str, request_id: str) -> RunId | None:
         """See to it that a start that has not come yet never starts anything.
 

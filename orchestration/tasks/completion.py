@@ -8,6 +8,7 @@ Source: the order of callbacks, chain and result follows ``build_tracer`` of Cel
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import uuid
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ from orchestration.store.results import RunRecord
 from orchestration.store.store import Store
 from orchestration.tasks.chain_options import ChainOptions
 from orchestration.tasks.endings import announce_end
+from orchestration.tasks.foreign.results import UNREADABLE
 from orchestration.tasks.runtime import Runtime
 from orchestration.types import RunId
 
@@ -39,6 +41,8 @@ __all__ = ["backend_of", "child_failure", "complete_outer", "outer_request", "st
 logger = logging.getLogger(__name__)
 
 _IDS = uuid.UUID("6f7263e0-0000-5000-8000-63616c6c6261")
+_TOLD = "told"
+"""Name, among the larger facts of a run, of the note that what follows its task has been sent."""
 _REFUSED = (EncodeError, TypeError, ValueError)
 """What storing a result raises that cannot be written, however often it is tried."""
 
@@ -63,7 +67,7 @@ def complete_outer(runtime: Runtime, namespace: str, run_id: RunId) -> None:
         if name.startswith("watch:"):
             _tell(runtime, name.removeprefix("watch:"), record, outcome, pid.decode())
     if record.task_id:
-        _complete_task(runtime, record, outcome)
+        _complete_task(runtime, store, record, outcome)
     store.claims.settle(record.fields["id"])
     announce_end(runtime, namespace, record, None if outcome.ok else outcome.failure or {})
 
@@ -171,12 +175,16 @@ def _failure_of(record: RunRecord, outcome: Outcome) -> tuple[Exception, str]:
     return TaskRevokedError(message), states.REVOKED
 
 
-def _complete_task(runtime: Runtime, record: RunRecord, outcome: Outcome) -> None:
+def _complete_task(runtime: Runtime, store: Store, record: RunRecord, outcome: Outcome) -> None:
     backend, request = backend_of(runtime, record), outer_request(record)
     if outcome.ok:
-        result, published = payload.decode(outcome.value), False
+        result, published = payload.decode(outcome.value), _TOLD in record.extra
+        _knock(backend, request, record.task_id)
         try:
-            _publish_followers(runtime, request, record.task_id, result)
+            if published:  # by an earlier try, which could not store the result
+                request.children.extend(follower.freeze() for follower in _followers(runtime, request, record.task_id))
+            else:
+                _publish_followers(runtime, request, record.task_id, result)
             published = True
             backend.mark_as_done(record.task_id, result, request=request)
             return
@@ -190,6 +198,8 @@ def _complete_task(runtime: Runtime, record: RunRecord, outcome: Outcome) -> Non
             else:
                 passes = isinstance(error, runtime.messages.broker_errors) and not isinstance(error, CeleryError)
             if passes:
+                if published and (request.callbacks or request.chain) and _TOLD not in record.extra:
+                    store.chains.note_told(record.run_id, _TOLD)
                 raise  # the sweep does this again
             # It will not pass: the task fails with it, as one of Celery's own would.
             failure, state = error, states.FAILURE
@@ -203,6 +213,19 @@ def _complete_task(runtime: Runtime, record: RunRecord, outcome: Outcome) -> Non
         logger.exception("not everybody is told that the workflow has failed", extra=facts)
 
 
+def _knock(backend: Any, request: Any, task_id: str) -> None:
+    """Raise what the result backend raises while it is away, before anything is sent.
+
+    What follows has to be sent before the result is stored, which names it; and all of this is done again until the
+    result is stored. A step after this one would run once more for each crash in between.
+    """
+    if not (request.callbacks or request.chain) or (request.ignore_result and not request.chord):
+        return
+    if hasattr(backend, "_get_task_meta_for"):  # not RPC, not the disabled one
+        with contextlib.suppress(*UNREADABLE):
+            backend.get_task_meta(task_id, cache=False)
+
+
 def _publish_followers(runtime: Runtime, request: Any, task_id: str, result: Any) -> None:
     with runtime.messages.producer() as producer:
         _publish_by(producer, runtime, request, task_id, result)
@@ -212,14 +235,22 @@ def _publish_by(producer: Any, runtime: Runtime, request: Any, task_id: str, res
     options = {
         "parent_id": task_id, "root_id": request.root_id or task_id, "add_to_parent": False, "producer": producer,
     }  # fmt: skip
+    callbacks = len(request.callbacks or [])
     children = []
+    for at, follower in enumerate(_followers(runtime, request, task_id)):
+        chain = {"chain": request.chain[:-1]} if at == callbacks else {}
+        children.append(follower.apply_async((result,), **chain, **options))
+    request.children.extend(children)
+
+
+def _followers(runtime: Runtime, request: Any, task_id: str) -> list[Any]:
+    """Signatures of the links of a task, then of the next step of its chain."""
+    found = []
     for index, callback in enumerate(request.callbacks or []):
         signature = maybe_signature(callback, app=runtime.app)
         if not signature.options.get("task_id"):
             signature.set(task_id=str(uuid.uuid5(_IDS, f"{task_id}/{index}")))
-        children.append(signature.apply_async((result,), **options))
+        found.append(signature)
     if request.chain:
-        following = maybe_signature(request.chain[-1], app=runtime.app)
-        children.append(following.apply_async((result,), chain=request.chain[:-1], **options))
-    if children:
-        request.children.extend(children)
+        found.append(maybe_signature(request.chain[-1], app=runtime.app))
+    return found

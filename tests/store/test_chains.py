@@ -309,3 +309,14 @@ def test_a_run_without_code_that_ends_takes_no_code_along(backend: Backend, runs
     backend.store.runs.end(run_id, status="terminated", code=11, details=["", ""])
     assert backend.call("HLEN", runs.keys(run_id).bundles) == 0
     assert 0 < backend.call("PTTL", runs.keys(run_id).record(run_id)) <= RETENTION_MS
+
+
+def test_what_was_told_of_an_end_is_kept_as_long_as_the_run(backend: Backend, runs: Runs) -> None:
+    run_id = runs.ended(extra={"request": b"\x80"})
+    key = runs.keys(run_id).extra(run_id)
+    for _ in range(2):
+        backend.store.chains.note_told(run_id, "told")
+    assert backend.store.runs.record(run_id, extra=True).extra["told"] == b"1"
+    assert 0 < backend.call("PTTL", key) <= RETENTION_MS
+    with backend.unchanged():
+        backend.store.chains.note_told(backend.store.runs.new_id("nobody"), "told")

@@ -125,6 +125,7 @@ def calls() -> list[Call]:
     store.chains.watch(run_id, "default/other/1", pid="{a|b}")
     store.chains.pin_bundle(run_id, digest="d" * 64, code=b"code", entry_id="a:b")
     store.chains.bar_start("order-1", "child/other/1")
+    store.chains.note_told(run_id, "told")
     store.chains.extend_deadline(run_id, f"{run_id}/run", grace_ms=5)
     store.chains.begin(run_id)
     fence = store.runs.record(run_id).number("fence")

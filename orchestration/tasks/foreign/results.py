@@ -164,7 +164,7 @@ def _read(backend: Any, task_ids: list[str]) -> dict[str, StoredResult]:
     for task_id, read in _readers(backend, task_ids):
         try:
             meta = read()
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             logger.warning("a result cannot be understood: %s", error, extra={"task_id": task_id})
             continue
         if meta["status"] != states.PENDING:
@@ -172,7 +172,7 @@ def _read(backend: Any, task_ids: list[str]) -> dict[str, StoredResult]:
     return found
 
 
-_UNREADABLE = (
+UNREADABLE = (
     SerializationError, SerializerNotInstalled, SecurityError, ValueError, TypeError, LookupError, AttributeError,
     ImportError,
 )  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgpack
 import pytest
+import redis
 from celery import Celery
 from kombu.exceptions import EncodeError
 
@@ -41,8 +42,13 @@ def fail(app: Celery, **request: Any) -> None:
 
 def _complete(app: Celery, status: str, outcome: Outcome, request: dict[str, Any]) -> None:
     fields = {"id": "w-1", "type": "shop:order", "status": status}
-    record = RunRecord(RunId("00" + "a" * 30), fields, {"request": msgpack.packb(request)})
-    _complete_task(app.orchestration.runtime, record, outcome)
+    runtime, run_id = app.orchestration.runtime, RunId("00" + "a" * 30)
+    store = runtime.store("default")
+    key = store.keyspace.of_run(run_id).extra(run_id)
+    with redis.Redis.from_url(app.conf.broker_url) as client:
+        client.hset(key, "request", msgpack.packb(request))
+        extra = {name.decode(): value for name, value in client.hgetall(key).items()}
+    _complete_task(runtime, store, RunRecord(run_id, fields, extra), outcome)
 
 
 def test_a_success_is_not_made_a_failure_by_a_backend_that_is_away(app, monkeypatch):
@@ -104,3 +110,28 @@ def test_a_failure_is_told_again_when_the_backend_was_away(app, monkeypatch):
     monkeypatch.setattr(app.backend, "store_result", store)
     fail(app)
     assert app.AsyncResult("w-1").state == "FAILURE"
+
+
+@pytest.mark.parametrize(("broken", "first"), [(("get", "set"), 0), (("set",), 2)], ids=["away", "full"])
+def test_the_next_step_is_sent_once_while_the_backend_is_away(app, monkeypatch, broken, first):
+    """Each try sent it again before it found the backend away: a next step ran some hundred times."""
+    reads, writes = app.backend.get, app.backend.set
+
+    def away(*args: Any, **kwargs: Any) -> None:
+        raise AwayError("connection lost")
+
+    def sent() -> int:
+        with app.connection_for_write() as connection:
+            return int(connection.default_channel.client.llen("next") + connection.default_channel.client.llen("link"))
+
+    request = {"callbacks": [app.signature("link", queue="link")], "chain": [app.signature("next", queue="next")]}
+    for name in broken:
+        monkeypatch.setattr(app.backend, name, away)
+    for _ in range(3):
+        with pytest.raises(AwayError):
+            complete(app, **request)
+    assert sent() == first
+    monkeypatch.setattr(app.backend, "get", reads)
+    monkeypatch.setattr(app.backend, "set", writes)
+    complete(app, **request)
+    assert (sent(), app.AsyncResult("w-1").result, len(app.AsyncResult("w-1").children)) == (2, 7, 2)
