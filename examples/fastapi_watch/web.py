@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import AsyncIterator
+from typing import Annotated
 
 from celery import Celery
-from fastapi import FastAPI, HTTPException
-from fastapi.responses import StreamingResponse
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from orchestration import AsyncClient, Orchestration
 from orchestration.client import Description
-from orchestration.errors import WorkflowNotFoundError
+from orchestration.errors import WorkflowClosedError, WorkflowNotFoundError
 
 redis_url = os.environ.get("REDIS_URL", "redis://localhost:6379/0")
 celery_app = Celery("jobs", broker=redis_url, backend=redis_url)
@@ -22,8 +23,20 @@ app = FastAPI()
 client = AsyncClient(celery_app)
 
 
+@app.exception_handler(WorkflowNotFoundError)
+async def not_found(_: Request, error: WorkflowNotFoundError) -> JSONResponse:
+    """No job has this id."""
+    return JSONResponse({"detail": str(error)}, 404)
+
+
+@app.exception_handler(WorkflowClosedError)
+async def closed(_: Request, error: WorkflowClosedError) -> JSONResponse:
+    """The job has ended."""
+    return JSONResponse({"detail": str(error)}, 409)
+
+
 @app.post("/jobs", status_code=202)
-async def start(steps: int = 3) -> dict[str, str]:
+async def start(steps: Annotated[int, Query(ge=0, le=1000)] = 3) -> dict[str, str]:
     """Start a job."""
     handle = await client.start_workflow("jobs:steps", steps)
     return {"id": handle.id}
@@ -40,10 +53,7 @@ async def go(job_id: str) -> dict[str, str]:
 async def events(job_id: str) -> StreamingResponse:
     """What it does, as ``text/event-stream``, until it has ended or the browser goes away."""
     handle = client.get_workflow(job_id)
-    try:
-        await handle.describe()
-    except WorkflowNotFoundError as error:
-        raise HTTPException(404, str(error)) from error
+    await handle.describe()
 
     async def stream() -> AsyncIterator[str]:
         async for seen in handle.watch(every=0.5):

@@ -9,7 +9,7 @@ from celery import shared_task
 from flask import Flask, abort, current_app, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from orchestration.errors import WorkflowClosedError, WorkflowNotFoundError
+from orchestration.errors import PayloadError, WorkflowClosedError, WorkflowNotFoundError
 from orchestration.integrations.flask import Workflows
 
 workflows = Workflows()
@@ -27,6 +27,8 @@ def create_app() -> Flask:
     @app.post("/orders")
     def enqueue() -> ResponseReturnValue:
         order = request.get_json()
+        if not isinstance(order, dict) or not isinstance(order.get("amount"), int):
+            abort(400, "amount is a whole number")
         handle = workflows.client.start_workflow("orders:approve", order, search={"amount": order["amount"]})
         return jsonify(id=handle.id), 202
 
@@ -44,10 +46,15 @@ def create_app() -> Flask:
     @app.post("/orders/<order_id>/decision")
     def decide(order_id: str) -> ResponseReturnValue:
         decision = request.get_json()
-        if not isinstance(decision.get("approved"), bool):
+        if not isinstance(decision, dict) or not isinstance(decision.get("approved"), bool):
             abort(400, "approved is true or false")
         workflows.client.get_workflow(order_id).signal("decision", decision)
         return jsonify(id=order_id), 202
+
+    @app.errorhandler(ValueError)  # a condition that cannot be read
+    @app.errorhandler(PayloadError)  # a value that cannot be carried
+    def refused(error: Exception) -> ResponseReturnValue:
+        return jsonify(error=str(error)), 400
 
     @app.errorhandler(WorkflowNotFoundError)
     def not_found(error: WorkflowNotFoundError) -> ResponseReturnValue:

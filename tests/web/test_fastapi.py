@@ -18,6 +18,7 @@ from orchestration.client import watching
 from orchestration.embedded import EmbeddedRedis
 from tests.support import wait_until
 from tests.support.fixtures import empty_database
+from tests.support.odd import ODD_PATHS, ODD_TEXTS
 from tests.support.pages import Page
 from tests.support.workers import ROOT, start_worker
 from tests.web.site import free_port
@@ -120,3 +121,13 @@ def test_a_browser_that_goes_away_is_not_served_any_more(url: str, looks: list[f
 
 def test_an_unknown_job_is_told_before_the_stream_begins(url: str) -> None:
     assert httpx.get(f"{url}/jobs/nobody/events", timeout=30).status_code == 404
+
+
+def test_no_input_is_too_much_for_the_example(url: str) -> None:
+    with httpx.Client(base_url=url, timeout=60) as person:
+        for odd, text in ODD_TEXTS.items():
+            assert person.post("/jobs", params={"steps": text}).status_code in (202, 422), odd
+        for name in ODD_PATHS:
+            assert person.post(f"/jobs/{name}/go").status_code in (400, 404), name
+            assert person.get(f"/jobs/{name}/events").status_code in (400, 404), name
+        assert person.post("/jobs", params={"steps": 10**30}).status_code == 422

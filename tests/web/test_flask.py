@@ -18,6 +18,7 @@ from orchestration.embedded import EmbeddedRedis
 from orchestration.errors import ConfigError
 from tests.support import wait_until
 from tests.support.fixtures import empty_database
+from tests.support.odd import ODD_PATHS, ODD_TEXTS, ODD_VALUES
 from tests.support.pages import Page
 from tests.support.projects import Project
 from tests.support.workers import ROOT, start_worker
@@ -102,6 +103,31 @@ def test_an_order_is_enqueued_shown_and_approved(site: Site) -> None:
     assert site.browser.get("/orders?where=amount = 130").get_json() == [{"id": order, "status": "completed"}]
     assert site.browser.post(f"/orders/{order}/decision", json={"approved": True}).status_code == 409
     assert site.browser.get("/orders/nobody").status_code == 404
+
+
+def test_no_input_is_too_much_for_the_example(site: Site) -> None:
+    """Each of its routes; it has no pages."""
+    rules = {(rule.rule, *sorted(rule.methods - {"HEAD", "OPTIONS"})) for rule in site.app.url_map.iter_rules()}
+    assert rules == {
+        ("/orders", "POST"), ("/orders", "GET"), ("/orders/<order_id>", "GET"), ("/orders/<order_id>/decision", "POST"),
+        ("/static/<path:filename>", "GET"),
+    }  # fmt: skip
+    for odd, text in ODD_TEXTS.items():
+        assert site.browser.get("/orders", query_string={"where": text}).status_code in (200, 400), odd
+    for name in ODD_PATHS:
+        assert site.browser.get(f"/orders/{name}").status_code in (400, 404), name
+        decided = site.browser.post(f"/orders/{name}/decision", json={"approved": True})
+        assert decided.status_code in (400, 404), name
+    for odd, value in ODD_VALUES.items():
+        for body in (value, {"amount": value}, {"what": value, "amount": 1}, {"approved": value}):
+            sent = {"data": json.dumps(body), "content_type": "application/json"}
+            made = site.browser.post("/orders", **sent)
+            assert made.status_code in (202, 400), odd
+            assert made.is_json or made.status_code == 400, odd
+            assert site.browser.post("/orders/nobody/decision", **sent).status_code in (400, 404), odd
+    for raw in (b"{", b"\xff", b'{"amount": ' + b"9" * 5000 + b"}"):
+        answer = site.browser.post("/orders", data=raw, content_type="application/json")
+        assert answer.status_code == 400, raw[:20]
 
 
 def test_code_of_definitions_runs_in_the_context_of_the_application(site: Site) -> None:
