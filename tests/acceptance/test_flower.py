@@ -6,6 +6,7 @@ import contextlib
 import html
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -417,3 +418,8 @@ def test_without_redis_pages_and_api_say_so(second_redis: EmbeddedRedis, tmp_pat
         answer = flower.get("/api/workflows", login=LOGIN)
         assert (answer.status, answer.json["error"]["kind"]) == (503, "StoreUnavailableError")
         assert flower.get("/workflows/static/workflows.css").status == 200
+        with ThreadPoolExecutor(48) as people:
+            answers = list(people.map(lambda _: flower.get("/workflows", login=LOGIN), range(48)))
+        assert {answer.status for answer in answers} == {503}
+        crowded = [answer for answer in answers if "requests wait for Redis already" in answer.text]
+        assert 0 < len(crowded) < len(answers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -206,6 +207,8 @@ def test_ten_thousand_runs_and_a_run_of_two_thousand_events(
 
 def test_the_example_protects_itself(web: WebProcess) -> None:
     """Login, permission, CSRF and markup on every page of the example."""
+    paths = re.findall(r'path\("([^"]*)"', (FOLDER / "purchases" / "urls.py").read_text("utf-8"))
+    assert set(paths) == {"", "<int:pk>/", "<int:pk>/decide/", "<int:pk>/status/"}, "a page without a test below"
     with httpx.Client(base_url=web.url, timeout=60) as stranger:
         for path in ("/", "/1/"):
             answer = stranger.get(path)
