@@ -18,7 +18,7 @@ from orchestration import ScheduleAction, ScheduleSpec
 from orchestration.client import WorkflowHandle
 from orchestration.dashboard.routes import API, PAGES
 from orchestration.embedded import EmbeddedRedis
-from tests.support.flower import LOGIN, Flower, start_flower
+from tests.support.flower import LOGIN, UNTESTED, Flower, start_flower
 from tests.support.gallery import MARKUP, gallery, hang_gallery, order
 from tests.support.projects import Deployment, deployed
 from tests.support.waiting import wait_until
@@ -84,14 +84,10 @@ def runs(running: Deployment) -> dict[str, WorkflowHandle]:
 @pytest.fixture(scope="module")
 def flowers(request: pytest.FixtureRequest, running: Deployment) -> Iterator[dict[str, Flower]]:
     """One Flower for each way in which it can be started."""
-    untested = (
-        "import orchestration.dashboard.joining as joining; joining.TESTED_VERSIONS = ('1.2',); "
-        "from celery.__main__ import main; main()"
-    )
     ways: dict[str, dict[str, Any]] = {
         "login": {"options": [f"--basic-auth={LOGIN}"]},
         "read-only": {"options": [f"--basic-auth={LOGIN}", "--read-only", "--url-prefix=ops"]},
-        "no-login": {"before": ("-c", untested)},
+        "no-login": {"before": ("-c", UNTESTED)},
         "open": {"env": {"FLOWER_UNAUTHENTICATED_API": "true"}},
         "oauth": {
             "options": [r"--auth=.*@example.com", "--auth-provider=flower.views.auth.GithubLoginHandler",

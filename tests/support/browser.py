@@ -29,6 +29,32 @@ _FLAGS: Final = (
     "--disable-dev-shm-usage",
 )  # fmt: skip
 _DEADLINE_S: Final = 20.0
+_UNREADABLE: Final = """
+  const channel = c => { c /= 255; return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; };
+  const light = c => 0.2126 * channel(c[0]) + 0.7152 * channel(c[1]) + 0.0722 * channel(c[2]);
+  const read = text => { const n = text.match(/[\\d.]+/g).map(Number); return [n[0], n[1], n[2], n[3] ?? 1]; };
+  const over = (top, below) => [0, 1, 2].map(i => top[i] * top[3] + below[i] * (1 - top[3]));
+  const behind = e => {
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    const sheets = [];
+    for (; e; e = e.parentElement) sheets.push(read(getComputedStyle(e).backgroundColor));
+    return sheets.reverse().reduce((below, sheet) => over(sheet, below), dark ? [18, 18, 18] : [255, 255, 255]);
+  };
+  const found = new Map();
+  for (const e of document.querySelectorAll(arguments[0] + " *")) {
+    const own = [...e.childNodes].filter(n => n.nodeType === 3).map(n => n.textContent.trim()).join("");
+    if (!own || !e.checkVisibility() || e.closest("svg, [disabled]")) continue;
+    const style = getComputedStyle(e), below = behind(e);
+    if (!/^rgb/.test(style.color)) continue;
+    const one = light(over(read(style.color), below)), other = light(below);
+    const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    const isLarge = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.5 && style.fontWeight >= 600);
+    if (ratio >= (isLarge ? 3 : arguments[1])) continue;
+    found.set(e.tagName + "." + e.className, ratio.toFixed(2) + " " + own.slice(0, 30));
+  }
+  return [...found].map(pair => pair.join(" "));
+"""
+"""Texts whose contrast is below what is asked for, as WCAG 2 reckons it; it asks for 4.5 (AA)."""
 
 
 class Browser:
@@ -138,7 +164,13 @@ class Browser:
 
     def is_wider_than_the_window(self) -> bool:
         """Whether the page would have to be scrolled to the side."""
-        return bool(self.run("document.documentElement.scrollWidth > window.innerWidth"))
+        # Not innerWidth: on a telephone it grows with what sticks out.
+        return bool(self.run("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+
+    def unreadable(self, selector: str, *, least: float = 4.5) -> list[str]:
+        """Texts in what is found whose colour is too like the colour behind them: their contrast is below this."""
+        found: list[str] = self.driver.execute_script(_UNREADABLE, selector, least)
+        return found
 
     def times(self) -> str:
         """How long the page took: until the server had answered, and until it was there."""

@@ -21,10 +21,16 @@ from tests.support.waiting import wait_until
 from tests.support.warm_workers import RunningProcess, can_be_warm, start_warm
 from tests.support.workers import ROOT
 
-__all__ = ["LOGIN", "Answer", "Flower", "start_flower"]
+__all__ = ["LOGIN", "UNTESTED", "Answer", "Flower", "start_flower"]
 
 LOGIN = "ann:sesame"
 """Who may log in, where a login is asked for."""
+
+UNTESTED = (
+    "import orchestration.dashboard.joining as joining; joining.TESTED_VERSIONS = ('1.2',); "
+    "from celery.__main__ import main; main()"
+)
+"""Code that starts a Flower as if it were of a release that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
