@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -44,6 +45,7 @@ class SeenWorker:
         tasks: Names of the tasks it knows; None: it has not said.
         conf: What its application has set.
         skew_ms: How far its clock is ahead of this host's, and by how much that may be wrong; None: not known.
+        namesakes: How many others have answered by the same name.
     """
 
     name: str
@@ -52,6 +54,7 @@ class SeenWorker:
     tasks: frozenset[str] | None = None
     conf: Mapping[str, Any] = field(default_factory=dict)
     skew_ms: tuple[float, float] | None = None
+    namesakes: int = 0
 
     @property
     def report(self) -> Mapping[str, Any]:
@@ -166,6 +169,7 @@ class Facts:
         """Ask all that there is to know at once: a broadcast takes as long as it waits."""
         answers: dict[str, dict[str, Any]] = {}
         heard: dict[str, tuple[float, float]] = {}
+        counts: Counter[str] = Counter()
         problems: list[Exception] = []
         wait_s = max(self.timeout_s / 4, 0.5)
 
@@ -186,6 +190,8 @@ class Facts:
                 problems.append(error)
                 return
             answers[question] = {name: answer for reply in found or () for name, answer in reply.items()}
+            if question == "stats":
+                counts.update(str(name) for reply in found or () for name in reply)
 
         threads = [threading.Thread(target=ask, args=(question,), daemon=True) for question in _QUESTIONS]
         for thread in threads:
@@ -196,7 +202,10 @@ class Facts:
         if not answers:
             why = problems[0] if problems else f"no answer within {self.timeout_s:g} s"
             raise BrokerAwayError(f"workers cannot be asked, the broker does not answer: {why}")
-        return self._seen(dict(answers), dict(heard))
+        seen = self._seen(dict(answers), dict(heard))
+        for name, worker in seen.items():
+            worker.namesakes = max(counts[name] - 1, 0)
+        return seen
 
     @staticmethod
     def _seen(

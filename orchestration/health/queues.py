@@ -27,6 +27,12 @@ def workers(facts: Facts) -> Iterator[Note]:
     seen = facts.workers
     ours = [worker for worker in seen.values() if worker.has_extension]
     for worker in seen.values():
+        if worker.namesakes:
+            yield Note(
+                Severity.WARNING, worker.name, f"{worker.namesakes + 1} workers answer by this name: monitors show "
+                "them as one, and which of them has the extension is not to be told",
+                "give each worker of a broker a name of its own: celery worker -n NAME@%h",
+            )  # fmt: skip
         if worker.has_extension is None:
             yield Note(
                 Severity.NOTICE, worker.name, "it has not said which tasks it knows", "look again when it is less busy"

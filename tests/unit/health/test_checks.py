@@ -195,6 +195,20 @@ def test_a_queue_consumer_that_no_worker_serves_is_told(app: Celery, monkeypatch
     assert found == {"none": ["error"], "one": ["ok"], "older": []}
 
 
+def test_workers_of_one_name_are_told(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are called celery@host where nobody has named them: two applications on one machine are enough."""
+    app.finalize()
+    stats = {"orchestration": self_report(app.orchestration)}
+    replies = {"stats": [{"celery@h": stats}, {"celery@h": {}}, {"other@h": stats}], "conf": [{"celery@h": {}}] * 2}
+    control = types.SimpleNamespace(broadcast=lambda question, **_: replies.get(question, []))
+    monkeypatch.setattr("orchestration.health.facts.remote_control", lambda _: control)
+    seen = Facts(app.orchestration.runtime, "default", timeout_s=2)
+    assert {name: worker.namesakes for name, worker in seen.workers.items()} == {"celery@h": 1, "other@h": 0}
+    found = [note for note in queues.workers(seen) if note.severity is Severity.WARNING]
+    assert [note.subject for note in found] == ["celery@h"]
+    assert "2 workers answer by this name" in found[0].message
+
+
 def test_releases_that_differ_are_told(app: Celery) -> None:
     older = SeenWorker("older", tasks=frozenset({"orchestration.resume"}), queues=("celery",))
     assert worst(queues.releases(facts(app, ours(app), older)))[0] == "notice"
