@@ -60,7 +60,7 @@ def follow_lines(changes: Iterable[Description]) -> Iterator[Description]:
 
 def follow(
     handle: WorkflowHandle, runtime: Runtime, *, timeout_s: float | None, is_quiet: bool,
-    look_after: Callable[[], None], application: Application,
+    look_after: Callable[[], None], application: Application, has_worker: bool = False,
 ) -> Any:  # fmt: skip
     """Wait for the end of a run, showing its present step on stderr, and return its result.
 
@@ -71,6 +71,7 @@ def follow(
         is_quiet: Show nothing.
         look_after: Called again and again; raises when there is no point in waiting any longer.
         application: The application, for advice.
+        has_worker: A worker of this command's own is getting ready, so that one is missing is no news.
 
     Raises:
         WorkflowFailedError: It ended with an error.
@@ -78,7 +79,7 @@ def follow(
     """
     began = time.monotonic()
     view: _View = _Silence() if is_quiet else _make_view(handle)
-    is_told = is_quiet
+    is_told = is_quiet or has_worker
     try:
         for seen in each_change(runtime, handle, timeout_s=timeout_s, beat_s=_REFRESH_S):
             view.show(seen)

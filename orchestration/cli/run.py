@@ -79,7 +79,7 @@ def run(
         try:
             value = follow(
                 handle, stack.application.orchestration.runtime, timeout_s=timeout, is_quiet=session.json,
-                look_after=look_after, application=stack.application,
+                look_after=look_after, application=stack.application, has_worker=worker is not None,
             )  # fmt: skip
         except WorkflowFailedError as error:
             status = handle.describe().status

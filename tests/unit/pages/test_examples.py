@@ -24,3 +24,7 @@ def test_the_examples_pass_their_tests(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "orchestration.testing.plugin", "-W", "error", "tests"]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100)
     assert "5 passed" in done.stdout, done.stdout + done.stderr
+    calls = "import leave as it; r = {'id': 7, 'who': 'ann'}; it.ask(r); it.remind(r, 2); it.book(r)"
+    command = [sys.executable, "-c", calls]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "may ann have leave 7?\nreminder 2: ann is waiting\nleave 7 is booked\n", done.stderr
