@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -28,7 +29,8 @@ async def session(process: AsyncProcess, user: str, idle_s: float = 30.0) -> Any
         if message.topic == "raise":
             raise ValueError("no luck")
         if message.topic == "block":
-            time.sleep(message.value)  # noqa: ASYNC251 - the mistake of somebody
+            while not os.path.exists(message.value):  # noqa: ASYNC240 - the mistake of somebody
+                time.sleep(0.01)  # noqa: ASYNC251
         seen += 1
         await process.send(message.sender, message.topic, user, process.context.get("tenant"), *message.values)
 

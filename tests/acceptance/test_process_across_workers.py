@@ -35,19 +35,14 @@ def both(redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) 
         ]
         for worker in workers:
             worker.wait_until_ready()
-        for host in ("app:one", "app:two"):
-            wait_until(lambda host=host: serving(deployment, host), message=host)  # type: ignore[misc]
+        deployment.wait_for_hosts("app:one", "app:two")
         yield deployment
-
-
-def serving(deployment: Deployment, host: str) -> list[str]:
-    """The nodes that are given the processes of a host; one that was killed is for another moment."""
-    return deployment.orchestration.runtime.store("default").actors.serving(host)
 
 
 @pytest.fixture
 def nobody_serves_three(both: Deployment) -> None:
-    wait_until(lambda: not serving(both, "app:three"))
+    """One that an earlier test has killed is given processes for another moment."""
+    wait_until(lambda: not both.serving("app:three"), deadline_s=30)
 
 
 @pytest.fixture
@@ -59,6 +54,7 @@ def client(both: Deployment) -> Client:
 def third(both: Deployment, nobody_serves_three: None) -> Iterator[WorkerProcess]:
     """A worker that serves ``app:three`` and that a test may end in any way."""
     worker = both.worker(options=["--hosts", "app:three"], queues=["unused"], concurrency=1)
+    both.wait_for_hosts("app:three")
     yield worker
     worker.kill()
 
@@ -453,12 +449,14 @@ def test_when_the_process_that_serves_the_hosts_of_a_worker_dies_watchers_hear_a
 ) -> None:
     worker = both.worker(options=["--hosts", "app:three"], pool="prefork", concurrency=1, queues=["unused"])
     try:
-        wait_until(lambda: serving(both, "app:three"))
+        both.wait_for_hosts("app:three")
+        (first,) = both.serving("app:three")
         watcher, pid = client.call(begin, timeout=20)
         worker.kill_children()
         lost = "Unavailable true: the worker of this process is gone"
         assert events_of(client, watcher, 2, deadline_s=10) == [["pid.exit", True, lost], ["pid.link.down", True, lost]]
         is_forgotten(client, watcher, pid)
+        wait_until(lambda: set(both.serving("app:three")) - {first}, deadline_s=60)
         watcher, again = client.call(begin, "obeys", timeout=20)
         assert again.startswith("{")
         assert again != pid

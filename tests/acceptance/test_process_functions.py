@@ -16,7 +16,7 @@ act.process("by_options", "return 'there'", meta={"options": {"default_host": "a
 act.process("fails", "return nil, errors.new { message = 'no', kind = 'Conflict', retryable = true }", meta={"default_host": "app:host"})
 act.process("nowhere", "return 1", meta={"default_host": "app:unserved"})
 act.process("without", "return 1")
-act.process("naps", "time.sleep('50ms') return ...", meta={"default_host": "app:host"})
+act.process("naps", "time.sleep('200ms') return ...", meta={"default_host": "app:host"})
 act.process("obeys", """
     -- Tells who it is and how it was asked to end, to a process that outlives its caller.
     local to = ...
@@ -58,7 +58,7 @@ def test_calls_of_processes_run_in_parallel(client: Client) -> None:
     client.call(at_once, timeout=10)
     begun = time.monotonic()
     assert client.call(at_once, timeout=10) == list(range(1, 11))
-    assert time.monotonic() - begun < 0.5, "ten times 50 ms"
+    assert time.monotonic() - begun < 1.9, "not ten times 200 ms"
 
 
 canceled = act.function("canceled", """

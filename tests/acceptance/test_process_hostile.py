@@ -36,7 +36,7 @@ forging = act.function("forging", """
 
 
 def test_no_text_of_an_address_forges_the_sender_or_topic_of_a_message(client: Client) -> None:
-    said, topic = client.call(forging, timeout=10)
+    said, topic = client.call(forging, timeout=20)
     assert topic == "last"
     assert "Invalid false" in said
 
@@ -61,9 +61,9 @@ bytes_ = act.function("bytes_", """
 
 @pytest.mark.parametrize("what", ["send", "topic", "cancel", "reason", "monitor", "register", "lookup", "unregister", "spawn", "host", "name", "message", "call"])
 def test_text_that_is_no_utf_8_is_answered(client: Client, what: str) -> None:
-    said = client.call(bytes_, what, timeout=5)
+    said = client.call(bytes_, what, timeout=20)
     print(what, said)
-    assert client.call(still, timeout=5) == 1
+    assert client.call(still, timeout=20) == 1
 
 
 still = act.function("still", "local pid = process.pid() assert(process.registry.register('n' .. pid)) process.registry.unregister('n' .. pid) return 1")
@@ -79,5 +79,5 @@ naps = act.function("naps", """
 
 @pytest.mark.parametrize("what", ["sleep", "after"])
 def test_the_longest_timer_stops_no_other(client: Client, what: str) -> None:
-    assert client.call(naps, what, timeout=5) == 1
-    assert client.call(naps, "", timeout=5) == 1
+    assert client.call(naps, what, timeout=20) == 1
+    assert client.call(naps, "", timeout=20) == 1

@@ -178,18 +178,25 @@ act.process(
 closing = act.function(
     "closing",
     """
-    local begun = process.listen("begun")
-    local pid = process.spawn_monitored("app:busy", "app:host", process.pid())
-    begun:receive()
-    assert(process.send(pid, "before"))
-    assert(process.terminate(pid))
-    return { said(process.send(pid, "x")), heard(process.events():receive()), said(process.send(pid, "x")) }
+    -- Again, should it not be busy any more when it is terminated: this machine may have been busy itself.
+    local begun, found = process.listen("begun"), {}
+    for i = 1, 10 do
+        local pid = process.spawn_monitored("app:busy", "app:host", process.pid())
+        begun:receive()
+        assert(process.terminate(pid))
+        local during = said(process.send(pid, "x"))
+        found[i] = { during, heard(process.events():receive()), said(process.send(pid, "x")) }
+        if during == "InvalidState false: process closed" then break end
+    end
+    return found
 """,
 )
 
 
 def test_a_process_that_is_about_to_be_terminated_takes_no_message(client: Client) -> None:
-    during, ended, after = client.call(closing, timeout=10)
-    assert during == "InvalidState false: process closed"
-    assert ended == ["pid.exit", "Internal nil: process terminated"]
-    assert re.match("NotFound false: process not found", after)
+    found = client.call(closing, timeout=60)
+    assert found[-1][0] == "InvalidState false: process closed"
+    for during, ended, after in found:
+        assert during is not True
+        assert ended == ["pid.exit", "Internal nil: process terminated"]
+        assert re.match("NotFound false: process not found", after)

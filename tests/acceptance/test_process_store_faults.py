@@ -13,7 +13,7 @@ from tests.support.actors import scenes
 from tests.support.projects import deployed
 from tests.support.waiting import wait_until
 
-project, act = scenes(env={"ORCHESTRATION_HEARTBEAT_MS": "200", "ORCHESTRATION_NODE_DEAD_AFTER_MS": "1000"})
+project, act = scenes(env={"ORCHESTRATION_HEARTBEAT_MS": "400", "ORCHESTRATION_NODE_DEAD_AFTER_MS": "2000"})
 project.host("one")
 project.host("two")
 
@@ -38,6 +38,7 @@ act.process("asks", """
         elseif picked.channel == events then
             found.events = found.events + 1
         elseif picked.channel == inbox then
+            if picked.value:payload():data() == "enough" then tick:stop() end
             process.send(picked.value:from(), "found", found)
         else
             for _, pid in ipairs(pids) do
@@ -50,7 +51,7 @@ act.process("asks", """
 begin = act.function("begin", "return process.with_options({}):with_name('asks'):spawn('app:asks', 'app:one')")
 look = act.function("look", """
     local found = process.listen("found")
-    assert(process.send("asks", "how far"))
+    assert(process.send("asks", "how far", ...))
     return found:receive()
 """)
 
@@ -66,15 +67,17 @@ def test_processes_survive_a_redis_that_was_away(second_redis: EmbeddedRedis, tm
             worker.wait_until_ready()
         client.call(begin, timeout=20)
 
-        def counted(answered: int) -> dict[str, int]:
-            found: dict[str, int] = client.call(look, timeout=20)
+        def counted(answered: int, then: str = "on") -> dict[str, int]:
+            found: dict[str, int] = client.call(look, then, timeout=20)
             return found if found["answered"] > answered else {}
 
         before = wait_until(lambda: counted(0))
         assert second_redis.pid is not None
         os.kill(second_redis.pid, signal.SIGSTOP)
-        time.sleep(2.5)  # more than twice the silence that counts as death
+        time.sleep(4.5)  # more than twice the silence that counts as death
         os.kill(second_redis.pid, signal.SIGCONT)
-        found = wait_until(lambda: counted(before["answered"] + 20), deadline_s=20)
+        wait_until(lambda: counted(before["answered"] + 20), deadline_s=20)
+        asked = counted(0, "enough")["asked"]
+        found = wait_until(lambda: counted(asked - 1), deadline_s=20, message=lambda: str(counted(0)))
         assert (found["events"], found["refused"]) == (0, 0), "nobody has been taken for dead"
-        assert found["asked"] - found["answered"] < 20, "and no answer was lost"
+        assert found["asked"] == found["answered"] == asked, "and no answer was lost"

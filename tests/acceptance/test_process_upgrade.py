@@ -13,10 +13,11 @@ act.process("first", """
     local to, how = ...
     process.set_options { trap_links = true }
     local go, taken, kept = process.listen("go"), process.listen("taken"), process.listen("kept")
-    coroutine.spawn(function() time.sleep("40ms") process.send(to, "late", "timer of the old code") end)
-    coroutine.spawn(function() funcs.call("app:slow") process.send(to, "late", "call of the old code") end)
     process.send(to, "ready", process.pid())
     go:receive()
+    -- In the same step as the upgrade: they cannot end before it.
+    coroutine.spawn(function() time.sleep("40ms") process.send(to, "late", "timer of the old code") end)
+    coroutine.spawn(function() funcs.call("app:slow") process.send(to, "late", "call of the old code") end)
     if how == "self" then process.upgrade(nil, to, "again") end
     if how == "number" then process.upgrade(5, to, "again") end
     if how == "again" then

@@ -57,6 +57,7 @@ hires = project.function(
             found.error = event.result.error and event.result.error:message()
         else
             process.terminate(pid)
+            events:receive()  -- from now on it is no more
         end
         found.pid = pid
         return found

@@ -21,6 +21,7 @@ import contextlib
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from celery import Celery
 from orchestration import Client, Orchestration
 from orchestration.errors import RegistryError
 from tests.support.replaying import is_replaying_everything, replay_store
+from tests.support.waiting import wait_until
 from tests.support.workers import ROOT, WorkerProcess, start_worker
 
 __all__ = ["Deployment", "Project", "deployed"]
@@ -168,6 +170,15 @@ class Deployment:
         )
         self.workers.append(process)
         return process
+
+    def serving(self, host: str) -> list[str]:
+        """The nodes that are given the processes of a host; one that was killed is for another moment."""
+        return self.orchestration.runtime.store("default").actors.serving(host)
+
+    def wait_for_hosts(self, *hosts: str) -> None:
+        """Wait until hosts are served: with a prefork pool in a process that starts after the worker is ready."""
+        for host in hosts:
+            wait_until(partial(self.serving, host), deadline_s=60, every_s=0.05, message=f"{host} is served")
 
     def replay_all(self) -> None:
         """Replay the history of every run that is kept.
