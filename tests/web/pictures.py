@@ -30,8 +30,7 @@ def shoot(person: Person, folder: Path, pages: dict[str, str]) -> None:
     """Every page at both widths."""
     for name, path in pages.items():
         person.go(path)
-        page = Browser(person.browser)
-        print(f"{folder.name}/{name}: {page.times()}", *page.unreadable("body"))
+        print(f"{folder.name}/{name}: {Browser(person.browser).times()}")
         for width in WIDTHS:
             screenshot(person.browser, folder / f"{name}-{width}.png", width=width, most_height=4000)
 
