@@ -296,6 +296,7 @@ def test_code_is_given_once_to_a_run_that_was_started_without(backend: Backend, 
     record = backend.store.runs.record(run_id)
     assert (record.fields["bundle"], record.fields["type"]) == (DIGEST, "shop:order")
     assert backend.store.runs.bundle(run_id, DIGEST) == b"code"
+    backend.check()
     with backend.unchanged():
         assert chains.pin_bundle(run_id, digest="e" * 64, code=b"other", entry_id="shop:order") == DIGEST
     assert runs.commit(runs.lease(run_id), ending="completed").status == "done"
