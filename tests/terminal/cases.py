@@ -94,7 +94,9 @@ CASES: dict[str, list[Case]] = {
     ],
     "start": [Case(words=lambda s: ["start", "app:waiter"], sees=("started ", "says where it stands"))],
     "list": [
-        Case(words=lambda s: ["list"], sees=("id ", "order-7", "completed", "reminder-1", "stuck-1", "parked")),
+        Case(words=lambda s: ["list", "--all"],
+             sees=("id ", "order-7", "completed", "reminder-1", "stuck-1", "parked")),
+        Case(words=lambda s: ["list"], sees=("id ", "type", "status")),  # the latest fifty, of any number
         Case(words=lambda s: ["list", "--status", "parked"],
              sees=("stuck-1", "limit: the code wanted more than", "parked: ")),
         Case(words=lambda s: ["list", "--id-prefix", "nobody"], sees=("no run like that",), has_json=False),
