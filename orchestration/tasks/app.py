@@ -26,7 +26,7 @@ from orchestration.tasks.entries import register_entries
 from orchestration.tasks.flower import offer_dashboard
 from orchestration.tasks.foreign.reports import Reports
 from orchestration.tasks.messages import MARK
-from orchestration.tasks.pools import note_pool
+from orchestration.tasks.pools import keep_prefetch, note_pool
 from orchestration.tasks.presence import Presence
 from orchestration.tasks.publishing import install_publishing
 from orchestration.tasks.runtime import Runtime
@@ -205,6 +205,7 @@ class Orchestration:
             return
         self.app._orchestration_worker = True
         note_pool(instance, self.registry)
+        keep_prefetch(instance)
         self.events.hostname = str(instance.hostname)  # before the pool's processes are made
         prepare_metrics(self.settings, instance)
         queues = self.app.amqp.queues

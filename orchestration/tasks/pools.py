@@ -1,4 +1,7 @@
-"""Pools that run no Lua: those of greenlets, where one call into Lua holds up every other task of the worker."""
+"""What has to be known of the pool that a worker has.
+
+Those of greenlets run no Lua: one call into Lua would hold up every other task of the worker.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from orchestration.errors import ApplicationError
 from orchestration.registry import Registry
 from orchestration.registry.kinds.lua import FunctionLua, ProcessLua, WorkflowLua
 
-__all__ = ["check_lua", "greenlet_pool", "name_of_pool", "note_pool", "pool_without_lua"]
+__all__ = ["check_lua", "greenlet_pool", "keep_prefetch", "name_of_pool", "note_pool", "pool_without_lua"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,19 @@ def note_pool(worker: Any, registry: Registry) -> None:
         "this worker runs activities in Python alone: the %s pool can run no Lua, so it refuses %s%s; %s", pool,
         ", ".join(names[:_MOST_NAMED]), more, _CURE,
     )  # fmt: skip
+
+
+def keep_prefetch(worker: Any) -> None:
+    """Have a worker with the threads pool not change its prefetch count after a broken connection to RabbitMQ.
+
+    Celery lowers it while old tasks still run, and raises it again when messages are acknowledged. With threads that is
+    in one of theirs: it waits for RabbitMQ's answer on the connection that the main thread reads from, which takes the
+    answer away, and the worker hangs for a minute or longer.
+
+    Source: ``_restore_prefetch_count_after_connection_restart`` of Celery 5.4 to 5.7 (celery/worker/consumer).
+    """
+    if "thread" in name_of_pool(worker) and worker.app.connection_for_read().transport.driver_type == "amqp":
+        worker.app.conf.worker_enable_prefetch_count_reduction = False
 
 
 def pool_without_lua(app: Celery) -> str:
