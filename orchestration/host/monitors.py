@@ -63,6 +63,7 @@ class Monitors:
         self._exits: weakref.WeakValueDictionary[str, Exit] = weakref.WeakValueDictionary()
         self._cell: MailboxCell | None = None
         self._starting = 0
+        self._early: dict[str, Event] = {}
         self._is_known = False
         self._later: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
@@ -145,6 +146,9 @@ class Monitors:
         def answer(ok: bool, value: bytes) -> None:
             with self._lock:
                 self._starting -= 1
+                early = self._early
+                if not self._starting:
+                    self._early = {}
                 if not ok:
                     failure = application_error(payload.decode_failure(value), ApplicationError)
                     text = f"{request.entry_id} on {request.host}: {failure.message}"
@@ -153,6 +157,9 @@ class Monitors:
                     return
                 pid = str(payload.decode(value))
                 found = self._exits.get(pid) or self._keep(pid)
+                event = early.pop(pid, None)
+            if event is not None:
+                _succeed(found, event)
             started.set_result(found)
 
         try:
@@ -198,17 +205,19 @@ class Monitors:
     def _take(self, mail: Message | Event) -> None:
         if isinstance(mail, Event) and mail.kind == EXIT:
             with self._lock:
-                found = self._exits.pop(mail.sender, None)
+                found = self._exits.get(mail.sender)
+                if found is None and self._starting:
+                    # A spawn that came second to a name may have ended the process before word of it is here.
+                    self._early[mail.sender] = mail
             if found is not None:
-                with contextlib.suppress(InvalidStateError):
-                    found.future.set_result(mail)
+                _succeed(found, mail)
 
     def _over(self, ending: Ending) -> None:
         del ending
         with self._lock:
             cell, self._cell = self._cell, None
-            waited_for = len(self._exits)
-        if waited_for and cell is not None and cell.is_public:  # else the node was taken for dead: it says when
+            is_waited_for = self._is_waited_for()
+        if is_waited_for and cell is not None and cell.is_public:  # else the node was taken for dead: it says when
             self._node.submit(self._watch_again)
 
     def _watch_again(self) -> None:
@@ -220,6 +229,9 @@ class Monitors:
             cell = self._open()
         for found in exits:
             self._begin(cell, found)
+
+    def _is_waited_for(self) -> bool:
+        return any(not found.future.done() for found in self._exits.values())
 
     def _forget(self, pid: str) -> None:
         """Nobody waits for the end of a process any more."""
@@ -241,10 +253,15 @@ class Monitors:
                     logger.exception("something that is not needed any more could not be let go of")
         with self._lock:
             cell = self._cell
-            if cell is None or self._exits or self._starting:
+            if cell is None or self._starting or self._is_waited_for():
                 return
             self._cell = None
         self._node.end(cell, Ending(True))
+
+
+def _succeed(found: Exit, event: Event) -> None:
+    with contextlib.suppress(InvalidStateError):
+        found.future.set_result(event)
 
 
 def _fail(found: Exit, problem: BaseException) -> None:

@@ -18,7 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from celery import Celery
 
+from orchestration import Orchestration
 from orchestration.client import Actor, AsyncClient, Client
 from orchestration.embedded import EmbeddedRedis
 from orchestration.errors import (
@@ -199,6 +201,28 @@ def test_a_name_is_found_and_a_second_spawn_of_it_signals(client: Client) -> Non
     wait_until(lambda: not any("the-session" in found.names for found in client.list_processes()))
     with pytest.raises(ProcessNotFoundError, match="could not resolve 'the-session' as PID or registered name"):
         client.lookup("the-session")
+
+
+def test_a_second_spawn_of_a_name_waits_for_the_end_of_a_process_that_others_have_started(
+    running: Deployment, client: Client
+) -> None:
+    stranger = Celery("stranger", broker=running.redis_url, backend=running.redis_url, set_as_current=False)
+    Orchestration(stranger, config=str(running.config))
+    with contextlib.closing(Client(stranger)) as other:
+        first = start(client, name="shared")
+        again = other.spawn(session, host, None, "ben", name="shared", messages=[("ping", [1])])
+        assert again.pid == first.pid
+        first.send("stop", "by the first")
+        assert again.result(timeout=10) == "by the first"
+        for number in range(20):  # the end may be heard of before the answer to the spawn
+            handle = start(client, name=f"shared-{number}")
+            again = other.spawn(session, host, name=f"shared-{number}", messages=[("stop", [number])])
+            assert (again.pid, again.result(timeout=10)) == (handle.pid, number)
+            once_more = client.get_process(handle.pid)
+            assert handle.result(timeout=10) == number
+            with pytest.raises(ProcessNotFoundError):
+                once_more.result(timeout=10)
+    stranger.close()
 
 
 def test_what_is_sent_to_nobody_is_told(client: Client) -> None:
