@@ -42,11 +42,16 @@ class _Runner:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = list(session.items)
         used = self._used(session, items)
+        latest: dict[str, int] = {}
         for number, mutant in enumerate(self._mutants, 1):
             scripts = scripts_with(mutant.file)
             chosen = [item for item in items if used[item.nodeid] & scripts]
-            chosen.sort(key=lambda item: len(used[item.nodeid]))  # those that are about this script come first
-            if self._survives(session, mutant, chosen):
+            # Those come first that have failed last, then those that are about this script.
+            chosen.sort(key=lambda item: (-latest.get(item.nodeid, 0), len(used[item.nodeid])))
+            failed = self._failed(session, mutant, chosen)
+            if failed is not None:
+                latest[chosen[failed].nodeid] = number
+            else:
                 self.survivors.append(mutant)
                 place = f"[{number}/{len(self._mutants)}] {mutant.file}:{mutant.line}"
                 print(f"\n{place} survived {len(chosen)} tests: {mutant.before}", flush=True)
@@ -70,23 +75,31 @@ class _Runner:
         assert not session.testsfailed, "the tests fail without any change"
         return used
 
-    def _survives(self, session: pytest.Session, mutant: Mutant, items: list[pytest.Item]) -> bool:
+    def _failed(self, session: pytest.Session, mutant: Mutant, items: list[pytest.Item]) -> int | None:
+        """Which test has failed with the change, None: none."""
+        reader, writer = os.pipe()
         child = os.fork()
         if child:
-            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        code = 1
+            os.close(writer)
+            with os.fdopen(reader) as answer:
+                said = answer.read()
+            os.waitpid(child, 0)
+            return int(said) if said.isdigit() else None if said == "none" else 0
         try:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
             os.dup2(null, 2)
             put_in(mutant)
-            for item, following in zip(items, [*items[1:], None], strict=True):
+            answer = "none"
+            for number, item in enumerate(items):
+                following = items[number + 1] if number + 1 < len(items) else None
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
                 if session.testsfailed:
+                    answer = str(number)
                     break
-            code = 1 if session.testsfailed else 0
+            os.write(writer, answer.encode())
         finally:
-            os._exit(code)
+            os._exit(0)
 
 
 def main(names: list[str]) -> int:
