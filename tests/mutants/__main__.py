@@ -18,6 +18,8 @@ SURVIVORS: Final = {
     "list_runs.lua: if added > 0 then return false end": "reads more than it needs, and finds the same",
     "list_runs.lua: if #found == 0 then return true end": "looks once more where nothing is",
     "list_runs.lua: if not cut then return true end": "looks once more where nothing is",
+    "mend_run.lua: if code ~= '' and string.sub(bundle, -#f[3]) ~= f[3] then return {'moved', f[2]} end":
+        "a move to other code has raised the fence, which is compared before",
 }
 """Changes that no test can see, by :attr:`Mutant.key`, with the reason."""
 

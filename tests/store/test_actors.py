@@ -51,6 +51,7 @@ def test_nodes_are_known_until_they_are_buried(backend: Backend, actors: Actors)
 
 def test_a_node_is_buried_with_all_that_it_had(backend: Backend, actors: Actors) -> None:
     order(actors, actors.claim_name("two", "two", "1", BEN, "ben"))
+    order(actors, actors.register("two", "2", "{two@h|2}", {}, name="born with"))
     order(actors, actors.post("one", "two", [("1", b"letter")]))
     order(actors, actors.claim_name("one", "one", "1", ANN, "ann"))
     assert actors.bury("two") == "buried"

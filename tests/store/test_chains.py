@@ -84,6 +84,19 @@ def test_unread_signals_go_over_and_answers_to_commands_do_not(backend: Backend,
     assert backend.store.runs.record(run_id).number("undelivered") == 1
 
 
+def test_unread_updates_go_over_under_their_ids(backend: Backend, runs: Runs) -> None:
+    run_id = runs.started()
+    lease = runs.lease(run_id)
+    ids = ("u", "ü" * 15, "longer than 31 bytes, and so encoded otherwise", "x" * 255)
+    for update in ids:
+        backend.store.runs.deliver(run_id, encode_input(13, update, "name", b"\x90", ""))
+    new = following(backend)
+    packed = backend.store.chains.pack(new, workflow_id="w")
+    assert runs.commit(lease, ending="continued_as_new", following=packed).status == "done"
+    fields = backend.dump()[runs.keys(new.run_id).updates(new.run_id)][1]
+    assert {name.decode() for name in fields} == set(ids)
+
+
 def test_the_same_commit_again_makes_one_following_run(backend: Backend, runs: Runs) -> None:
     run_id = runs.started()
     lease, packed = runs.lease(run_id), backend.store.chains.pack(following(backend), workflow_id="w")

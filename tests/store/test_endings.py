@@ -107,6 +107,7 @@ def test_a_run_is_ended_from_outside(backend: Backend, runs: Runs, parked: bool)
     record = backend.store.runs.record(run_id)
     assert (record.status, record.number("undelivered"), record.number("length")) == ("terminated", 1, 2)
     assert record.number("fence") > fence
+    assert record.number("bytes") == sum(map(len, backend.store.runs.history(run_id)))
     with backend.unchanged():
         again = backend.store.runs.end(run_id, status="timed_out", code=75, details=[], outbox_id="c/2", entry=b"")
     assert (again.status, again.detail) == ("closed", "terminated")

@@ -31,6 +31,15 @@ def test_a_paused_run_takes_inputs_and_makes_no_step(backend: Backend, runs: Run
     assert "paused" not in record.extra
 
 
+def test_a_run_that_waits_for_a_worker_is_left_alone_once_it_is_paused(backend: Backend, runs: Runs) -> None:
+    run_id = runs.started()
+    backend.pass_time(60_000)
+    assert runs.sweep().runs == (run_id,)
+    backend.store.repairs.pause(run_id, by="ana", note="")
+    backend.pass_time(60_000)
+    assert runs.sweep().runs == ()
+
+
 def test_a_timer_of_a_paused_run_fires_into_its_inbox(backend: Backend, runs: Runs) -> None:
     run_id = runs.with_timer(1_000)
     backend.store.repairs.pause(run_id, by="", note="")

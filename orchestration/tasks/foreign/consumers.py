@@ -99,8 +99,14 @@ class Consumers:
 
     def _listen(self) -> None:
         try:
-            control = remote_control(self._runtime.app)
-            answers = control.broadcast("active_queues", reply=True, timeout=_ANSWER_WITHIN_S) or ()
+            # Not over a connection of Celery's pool: one that has waited for answers is read from once more when it is
+            # closed, and each process that a worker forks closes the pool, while the answer goes to the worker.
+            app = self._runtime.app
+            with app.connection_for_write() as connection:
+                control = remote_control(app)
+                answers = control.broadcast(
+                    "active_queues", reply=True, timeout=_ANSWER_WITHIN_S, connection=connection
+                ) or ()  # fmt: skip
         except ContentDisallowed:  # by a worker that answers in pickle: it is none of ours, and may be anywhere
             self._anywhere = self._answered = time.monotonic()
             return
