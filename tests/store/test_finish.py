@@ -132,9 +132,10 @@ def test_a_lease_brings_what_its_holder_missed(runs: Runs, known: int, tail: int
     assert lease.inputs == (b"in",)
 
 
-def test_a_holder_that_missed_much_reads_the_history(runs: Runs) -> None:
+@pytest.mark.parametrize("events", [[b"e"] * 300, [b"e" * 600_000] * 2], ids=["many", "large"])
+def test_a_holder_that_missed_much_reads_the_history(runs: Runs, events: list[bytes]) -> None:
     run_id = runs.started()
-    runs.commit(runs.lease(run_id), ["input", b"in"], events=[b"e"] * 300)
+    runs.commit(runs.lease(run_id), ["input", b"in"], events=events)
     lease = runs.store.runs.take_lease(run_id, "me", known=0).lease
     assert lease is not None
     assert lease.tail == ()

@@ -115,10 +115,12 @@ def test_an_input_for_a_held_run_is_found_by_the_holder(backend: Backend, runs: 
     lease = runs.lease(run_id)
     assert backend.store.runs.deliver(run_id, b"late", owner="other", pushes=runs.push()).status == "accepted"
     assert runs.queue() == []
+    backend.pass_time(1_000)
     answer = runs.commit(lease)
     assert answer.lease is not None
     assert (answer.lease.inputs, answer.lease.fence, answer.lease.length) == ((b"late",), 2, 1)
-    assert run_id in runs.members(runs.keys(run_id).ready)
+    keys = runs.keys(run_id)
+    assert runs.members(keys.ready)[run_id] == backend.store.runs.record(run_id).number("until"), "and not before"
 
 
 def test_an_input_can_bring_the_lease_with_it(backend: Backend, runs: Runs) -> None:
