@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
 from collections.abc import Callable
 from typing import Any
@@ -23,15 +24,18 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answers], Consumers]:
     """Consumers of a deployment where ``ours@h`` has the extension, and ``inspect`` answers as it is told to."""
 
     def make(answers: Answers) -> Consumers:
-        def broadcast(command: str, *, reply: bool, timeout: float) -> Any:
-            assert (command, reply) == ("active_queues", True)
+        def broadcast(command: str, *, reply: bool, timeout: float, connection: str) -> Any:
+            assert (command, reply, connection) == ("active_queues", True, "its own")
             found = answers()
             return found if isinstance(found, list) else [{node: queues} for node, queues in found.items()]
 
         control = types.SimpleNamespace(broadcast=broadcast)
         monkeypatch.setattr(module, "remote_control", lambda app: control)
         foreign = types.SimpleNamespace(note_consumer=lambda node, queues, silent_ms: {"ours@h": ["ours", "mixed"]})
-        app = types.SimpleNamespace(amqp=types.SimpleNamespace(queues=types.SimpleNamespace(consume_from={"ours": 1})))
+        app = types.SimpleNamespace(
+            amqp=types.SimpleNamespace(queues=types.SimpleNamespace(consume_from={"ours": 1})),
+            connection_for_write=lambda: contextlib.nullcontext("its own"),
+        )
         runtime: Any = types.SimpleNamespace(
             app=app, settings=types.SimpleNamespace(namespace="default"),
             store=lambda namespace: types.SimpleNamespace(foreign=foreign),
