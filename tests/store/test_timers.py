@@ -163,6 +163,16 @@ def test_the_sweep_says_when_it_left_something_due(backend: Backend, runs: Runs)
     assert found.next_due_ms == due
 
 
+def test_a_timer_that_is_taken_back_is_with_nobody_any_more(backend: Backend, runs: Runs) -> None:
+    run_id = runs.with_timer(5_000)
+    keys = runs.keys(run_id)
+    assert [member for member, _ in runs.sweep().hand] == [f"{run_id}/1/timer"]
+    assert list(runs.members(keys.handed)) == [f"{run_id}/1/timer"]
+    backend.store.runs.deliver(run_id, b"in")
+    assert runs.commit(runs.lease(run_id), ["shut", "1", "cancelled"]).status == "done"
+    assert runs.members(keys.timers) == runs.members(keys.handed) == {}
+
+
 def test_a_deadline_that_nobody_waits_for_is_taken_off_wherever_it_is(backend: Backend, runs: Runs) -> None:
     run_id = runs.with_timer(60_000)
     keys, member = runs.keys(run_id), f"{run_id}/1/timer"
