@@ -42,6 +42,7 @@ class _Runner:
     def __init__(self, mutants: list[Mutant]) -> None:
         self._mutants = mutants
         self.survivors: list[Mutant] = []
+        self.tried = 0
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -54,6 +55,7 @@ class _Runner:
             # Those come first that have failed last, then those that are about this script.
             chosen.sort(key=lambda item: (-latest.get(item.nodeid, 0), len(used[item.nodeid])))
             failed = self._failed(session, mutant, chosen)
+            self.tried += 1
             if failed is not None:
                 latest[chosen[failed].nodeid] = number
             else:
@@ -89,7 +91,7 @@ class _Runner:
             with os.fdopen(reader) as answer:
                 said = answer.read()
             os.waitpid(child, 0)
-            return int(said) if said.isdigit() else None if said == "none" else 0
+            return int(said) if said.isdigit() else None  # one that could not be tried has been held by nothing
         try:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
@@ -117,7 +119,14 @@ def main(names: list[str]) -> int:
     print(f"{len(mutants)} mutants in {time.monotonic() - begun:.0f} s: {len(runner.survivors)} survived")
     for mutant in found:
         print(f"  {mutant.file}:{mutant.line}: {mutant.before}")
-    return 1 if found else 0
+    stale = set(SURVIVORS) - {mutant.key for mutant in all_mutants()}
+    for key in sorted(stale):
+        print(f"  named as a survivor, and not there any more: {key}")
+    if runner.tried != len(mutants) or not mutants:
+        why = "the tests fail without any change, or no file is so named"
+        print(f"  only {runner.tried} of {len(mutants)} were tried: {why}")
+        return 1
+    return 1 if found or stale else 0
 
 
 if __name__ == "__main__":
