@@ -47,6 +47,7 @@ class Supervisor:
         self._node = node
         self._refuse = refuse
         self._boot: Boot | None = None
+        self._boot_due_ms: int | None = None
         self._store = node.runtime.store(node.runtime.settings.namespace).services
         self._plan = ServicePlan(node.runtime.registry)
         self._wards: dict[str, Ward] = {}
@@ -99,6 +100,7 @@ class Supervisor:
             act = self._todo.get(timeout=self._patience_s())
         except queue.Empty:
             act = _nothing
+        self._boot_due_ms = None
         try:
             act()
             for ward in list(self._wards.values()):
@@ -123,8 +125,8 @@ class Supervisor:
         times = [ward.service.due_ms for ward in self._wards.values() if ward.service.due_ms is not None]
         if self._close_ms is not None:
             times.append(self._close_ms + 1)
-        elif self._boot is not None and self._boot.due_ms is not None:
-            times.append(self._boot.due_ms)
+        elif self._boot_due_ms is not None:
+            times.append(self._boot_due_ms)
         if self._is_dirty:
             times.append(now_ms() + 1_000)
         return max(0.0, (min(times) - now_ms()) / 1000) if times else None
@@ -141,6 +143,7 @@ class Supervisor:
         if not self._node.membership.may_act():  # it stood still, and may begin anew: the next heartbeat knows
             return
         failed = self._boot.look(self._wards)
+        self._boot_due_ms = self._boot.due_ms
         if failed is not None:
             service, why = failed
             if self._wards[service].service.is_at_rest:
