@@ -9,6 +9,7 @@ from orchestration.cli.commands import command
 from orchestration.cli.completion import workflow_argument
 from orchestration.cli.exits import CliError, Exit
 from orchestration.cli.outcomes import print_failure, print_result
+from orchestration.cli.patience import wait_for_result
 from orchestration.cli.session import session_of, shared_options
 from orchestration.cli.values import SECONDS
 from orchestration.errors import WorkflowFailedError
@@ -25,6 +26,8 @@ __all__ = ["result"]
 def result(context: click.Context, workflow_id: str, timeout: float | None, run_id: str | None) -> None:
     """Wait for the end of a run and print its result as JSON; exit code 1 when it failed.
 
+    When nothing will move it, as when no worker is up or it is parked, stderr says so after five seconds.
+
     \b
     Example:
       orchestration result order-7 --timeout 30s
@@ -38,7 +41,7 @@ def result(context: click.Context, workflow_id: str, timeout: float | None, run_
     handle = application.find(workflow_id, run_id)
     facts = {"id": handle.id, "run_id": handle.run_id} if session.json else None
     try:
-        value = handle.result(timeout=timeout)
+        value = wait_for_result(application, handle, timeout_s=timeout, is_quiet=session.json)
     except TimeoutError as error:
         message = f"{error}; `{application.advice(f'show {handle.id}')}` says what it waits for"
         raise CliError(message, Exit.TIMEOUT) from error

@@ -194,6 +194,8 @@ def test_without_a_worker_and_without_runs(shop: Run, second_redis: EmbeddedRedi
     assert "the run begins at 20" in shop("query", "a-2", "@handlers", "--timeout", "0", code=5, REDIS_URL=url).stderr
     done = shop("call", "app.pricing:total", "[]", "--timeout", "100ms", code=5, REDIS_URL=url)
     assert "is a worker up" in one_line(done)
+    waited = shop("result", "a-1", "--timeout", "5500ms", code=5, REDIS_URL=url).stderr
+    assert "note: no worker is up for namespace 'default'" in waited
     second_redis.stop()
     error = one_line(shop("list", "--wait", "300ms", code=4, REDIS_URL=url))
     assert error.startswith("error: no reply from Redis at 127.0.0.1:")
