@@ -15,6 +15,7 @@ from orchestration.cli.exits import CliError, Exit
 from orchestration.cli.output import note, print_json, say
 from orchestration.cli.rows import show_rows
 from orchestration.cli.session import Session, session_of, shared_options
+from orchestration.cli.unknown_targets import unknown_targets
 from orchestration.cli.unknown_tasks import unknown_tasks
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def check(
     problems = try_loading(registry)
     if problems:
         context.exit(_refuse(session, problems, registry))
-    warnings = [*registry.warnings, *(unknown_tasks(application.app, registry) if application else ())]
+    tasks = unknown_tasks(application.app, registry) if application else []
+    warnings = [*registry.warnings, *unknown_targets(registry), *tasks]
     findings = find_breaks(application, entry=entry) if application is not None and against_running else None
     if session.json:
         print_json(_facts(registry, (), warnings) | ({"running": findings.facts()} if findings else {}))
@@ -82,8 +84,8 @@ def check(
         note(f"warning: {warning}")
     called = 0 if application else sum(entry.task is not None for entry in registry.of(FunctionCelery))
     if called:
-        tasks = "the Celery task of 1 entry was" if called == 1 else f"the Celery tasks of {called} entries were"
-        note(f"note: {tasks} not looked for: there is no celery_app.py here; name your application with -A")
+        noted = "the Celery task of 1 entry was" if called == 1 else f"the Celery tasks of {called} entries were"
+        note(f"note: {noted} not looked for: there is no celery_app.py here; name your application with -A")
     if not quiet:
         _print_entries(registry)
     told = f", {len(warnings)} warning{'s'[: len(warnings) != 1]}" if warnings else ""

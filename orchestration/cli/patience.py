@@ -16,7 +16,9 @@ __all__ = ["wait_for_result"]
 _UNTOLD_S: Final = 5.0
 
 
-def wait_for_result(application: Application, handle: WorkflowHandle, *, timeout_s: float | None, is_quiet: bool) -> Any:
+def wait_for_result(
+    application: Application, handle: WorkflowHandle, *, timeout_s: float | None, is_quiet: bool
+) -> Any:
     """Wait for the end of a run and return its result; after some seconds say, once, what keeps it from moving.
 
     Args:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from lupa import lua54
 
-from orchestration.core.lua.source import prepare
+from orchestration.core.lua.source import prepare, tokenize
 from orchestration.errors import ForbiddenNameError
 
-__all__ = ["LuaChecker", "make_lua_checker"]
+__all__ = ["LuaChecker", "called_ids", "make_lua_checker"]
 
 LuaChecker = Callable[[str, str], str | None]
 """Takes a source and its name, answers Lua's message (``name:line: text``) or None."""
 
+_CALLS: Final = frozenset((
+    b"async", b"call", b"exec", b"spawn", b"spawn_linked", b"spawn_linked_monitored", b"spawn_monitored",
+))  # fmt: skip
+_ID: Final = re.compile(rb"""(["'])([\w.-]+:[\w.-]+)\1""")
 _MEMORY_BYTES = 64 * 1024 * 1024
 
 
@@ -58,3 +63,18 @@ def make_lua_checker() -> LuaChecker:
         return chunkname + text.removeprefix("lua")
 
     return check
+
+
+def called_ids(source: str) -> Iterator[tuple[str, int]]:
+    """Ids that a valid chunk names where it calls, awaits or spawns: ``funcs.call("app:total", ...)``.
+
+    Returns:
+        Each with its line, from 1; ids that are computed are not seen.
+    """
+    text = source.encode()
+    tokens = tokenize(text, "")
+    for dot, verb, bracket, first, end in zip(tokens, tokens[1:], tokens[2:], tokens[3:], tokens[4:], strict=False):
+        if verb.text in _CALLS and dot.text in (b".", b":") and bracket.text == b"(" and end.text in (b",", b")"):
+            found = _ID.fullmatch(first.text)
+            if found is not None:
+                yield found[2].decode(), text.count(b"\n", 0, first.start) + 1

@@ -15,9 +15,9 @@ from functools import lru_cache
 from orchestration.core.lua.state import check_syntax
 from orchestration.errors import ForbiddenNameError
 
-__all__ = ["prepare"]
+__all__ = ["Token", "prepare", "tokenize"]
 
-_TOKEN = re.compile(
+_WORD = re.compile(
     rb"""
       (?P<space> [ \t\r\n\f\v]++ | --\[(?P<a>=*+)\[ (?s:.*?) \](?P=a)\] | --[^\n\r]*+ )
     | (?P<long> \[(?P<b>=*+)\[ (?s:.*?) \](?P=b)\] )
@@ -37,7 +37,15 @@ _BRACKETS = frozenset({b"(", b"{", b"["})
 
 
 @dataclass(slots=True)
-class _Token:
+class Token:
+    """A word of Lua text.
+
+    Attributes:
+        kind: long, string, number, name or op.
+        text: As written.
+        start: Where it begins, in bytes.
+    """
+
     kind: str
     text: bytes
     start: int
@@ -59,7 +67,7 @@ def prepare(source: bytes, name: str = "?") -> bytes:
         ForbiddenNameError: The code names ``__gc`` or ``__mode``.
     """
     check_syntax(source, name)  # only what is a whole chunk by itself may be put inside another
-    tokens = _tokens(source, name)
+    tokens = tokenize(source, name)
     edits = _edits(tokens)
     hidden = _unused_name(tokens)
     parts = [b"local ", hidden, b" = ... return function(...) "]
@@ -71,9 +79,14 @@ def prepare(source: bytes, name: str = "?") -> bytes:
     return b"".join(parts)
 
 
-def _tokens(source: bytes, name: str) -> list[_Token]:
+def tokenize(source: bytes, name: str) -> list[Token]:
+    """The words of a valid chunk, without space and comments.
+
+    Raises:
+        ForbiddenNameError: The code names ``__gc`` or ``__mode``.
+    """
     tokens = []
-    for match in _TOKEN.finditer(source):
+    for match in _WORD.finditer(source):
         kind = match.lastgroup or "op"
         if match.group("space") is not None:
             continue
@@ -86,11 +99,11 @@ def _tokens(source: bytes, name: str) -> list[_Token]:
                 f"{name}:{line}: {text.decode()} is not available: finalizers and weak tables show the garbage "
                 f"collector; remove the field, or keep what it was for in an ordinary table"
             )
-        tokens.append(_Token(kind, text, match.start()))
+        tokens.append(Token(kind, text, match.start()))
     return tokens
 
 
-def _edits(tokens: list[_Token]) -> list[tuple[int, bool]]:
+def _edits(tokens: list[Token]) -> list[tuple[int, bool]]:
     edits: list[tuple[int, bool]] = []
     stack: list[int] = []
     for index, token in enumerate(tokens):
@@ -110,7 +123,7 @@ def _edits(tokens: list[_Token]) -> list[tuple[int, bool]]:
     return edits
 
 
-def _needs_no_number(key: list[_Token]) -> bool:
+def _needs_no_number(key: list[Token]) -> bool:
     """True if the key cannot be an object: a constant, or a sum with a number."""
     if len(key) == 1:
         token = key[0]
@@ -122,7 +135,7 @@ def _needs_no_number(key: list[_Token]) -> bool:
     return key[-1].kind == "number" and key[-2].text in (b"+", b"-") and _is_sum(key[:-2])
 
 
-def _is_sum(tokens: list[_Token]) -> bool:
+def _is_sum(tokens: list[Token]) -> bool:
     """True for ``i``, ``#t``, ``a.b.c``, ``#a.b``: what is left of ``+ 1`` in the keys of most loops."""
     names = tokens[1:] if tokens and tokens[0].text == b"#" else tokens
     return (
@@ -132,7 +145,7 @@ def _is_sum(tokens: list[_Token]) -> bool:
     )
 
 
-def _unused_name(tokens: list[_Token]) -> bytes:
+def _unused_name(tokens: list[Token]) -> bytes:
     names = {token.text for token in tokens if token.kind == "name"}
     hidden, number = b"_k", 0
     while hidden in names:

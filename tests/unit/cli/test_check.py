@@ -120,3 +120,35 @@ def test_no_definitions_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     result = check()
     assert result.exit_code == 0
     assert "there are no entries yet" in result.stdout
+
+
+CALLS = """\
+local funcs, workflow = require("funcs"), require("workflow")
+local function main(id)
+    -- funcs.call("app:in_a_comment")
+    local a = funcs.call("app:hallo", 1)
+    local b = funcs.async('elsewhere:entirely')
+    local c = workflow.exec("app:hello", id)
+    local d = process.spawn(id, "app:host")
+    local e = funcs.call("app:" .. id)
+    local f = funcs.new():call("app:hallo", "app:text")
+    return ("app:text"):len()
+end
+return { main = main }
+"""
+
+
+def test_calls_of_entries_that_are_not_there_are_warned_of_with_their_line(tree: Path) -> None:
+    text = YAML.replace("[time]", "[funcs, workflow]")
+    (tree / "hello.yaml").write_text(text + text[text.index("  - name") :].replace("hello\n", "again\n"))
+    (tree / "hello.lua").write_text(CALLS)
+    result = check("--quiet")
+    assert result.exit_code == 0, result.output
+    place, what = "entry app:again: field 'source' = ", "it is called here, and there is no such entry"
+    elsewhere = "nothing to do if another deployment's definitions have it"
+    assert result.stderr.splitlines() == [
+        f"warning: config/hello.lua:4: {place}'app:hallo': {what}; did you mean 'app:hello'?",
+        f"warning: config/hello.lua:5: {place}'elsewhere:entirely': {what}; {elsewhere}",
+        f"warning: config/hello.lua:9: {place}'app:hallo': {what}; did you mean 'app:hello'?",
+    ]
+    assert "no problems, 3 warnings" in result.stdout
