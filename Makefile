@@ -16,7 +16,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PYTEST ?= $(BIN)/python -m pytest
 PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
-REPLAY := $(PYTEST) --replay-everything -m "not slow" tests/unit/core tests/unit/testing tests/fundamentals tests/acceptance tests/replay
+REPLAY  = $(PYTEST) $(PARALLEL) --replay-everything -m "not slow" tests/unit/core tests/unit/testing tests/fundamentals tests/acceptance tests/replay
 ARGS   ?=
 
 # Tests start hundreds of processes: compiling the package anew in each would be most of their time.
@@ -51,7 +51,7 @@ test: check
 	$(PYTEST) $(PARALLEL) -m "not slow" $(ARGS)
 
 test-all: check
-	$(PYTEST) $(ARGS)
+	$(PYTEST) $(PARALLEL) $(ARGS)
 	$(REPLAY) $(ARGS)
 	$(BIN)/python -m tests.mutants
 
