@@ -12,6 +12,8 @@ from tests.support.projects import Deployment, Project, deployed
 from tests.support.waiting import wait_until
 
 TIMES = {"ORCHESTRATION_NODE_DEAD_AFTER_MS": "1500", "ORCHESTRATION_HEARTBEAT_MS": "300"}
+STALL_S = 2.5
+"""Longer than what the step takes for lost time: its worker may have been silent for a while before it is paused."""
 project = Project(concurrency=1, env={**TIMES, "ORCHESTRATION_INSTRUCTIONS": "4000000000"})
 project.entry("here", "process.host")
 project.entry("there", "process.host")
@@ -44,7 +46,7 @@ project.lua(
         local last, stop = time.now():unix_nano(), nil
         while not stop or last < stop do
             local now = time.now():unix_nano()
-            if not stop and now - last > 1000000000 then stop = now + again_ms * 1000000 end
+            if not stop and now - last > 2000000000 then stop = now + again_ms * 1000000 end
             last = now
         end
         local acts = {
@@ -107,7 +109,8 @@ def test_what_a_step_does_after_its_worker_was_buried_has_no_effect(deployment: 
     wait_until(lambda: client.call(heard, ear, timeout=20) == ["begun"])
     node = pid[1:13]
     stalled.pause()
-    wait_until(lambda: node not in actors.node_ids())
+    seen_s = time.monotonic() + STALL_S
+    wait_until(lambda: time.monotonic() > seen_s and node not in actors.node_ids())
     stalled.resume()
     stalled.wait_for_log("all has been asked for", deadline_s=20)
     stalled.wait_for_log("has been taken for dead", deadline_s=20)
