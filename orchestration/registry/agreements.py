@@ -85,6 +85,9 @@ def _check_options(
                 cure = close_matches(name, KNOWN_OPTIONS, otherwise="remove it, or correct its name")
                 told = "there is no such option: it has no effect"
                 problems.warn(written.problem(field, told, cure, value=shown(value)))
+        for name in options.keys() & set(KNOWN_OPTIONS):
+            told, cure = "it has no effect without its prefix", f"write it as activity.{name}"
+            problems.warn(written.problem(f"meta.options.{name}", told, cure, value=shown(options[name])))
         for name, read in (("retry", call_retry), ("timeout", call_timeout_ms)):
             try:
                 read(options)

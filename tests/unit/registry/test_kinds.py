@@ -297,3 +297,11 @@ def test_an_option_of_an_activity_that_is_none_is_told(tree):
     assert "'meta.options.activity.heartbeat_timout' = '5s': there is no such option: it has no effect" in first
     assert "did you mean 'heartbeat_timeout'?" in first
     assert "activity.retry_policy.attempts" in second
+
+
+def test_an_option_of_an_activity_without_its_prefix_is_told(tree):
+    options = "{heartbeat_timeout: 5s, timeout: 3s, whatever: 1}"
+    tree.write("a.yaml", f"namespace: a\nname: x\nkind: function.celery\ntask: t\nmeta: {{options: {options}}}\n")
+    (warning,) = tree.warnings()
+    assert "'meta.options.heartbeat_timeout' = '5s': it has no effect without its prefix" in warning
+    assert warning.endswith("; write it as activity.heartbeat_timeout")
