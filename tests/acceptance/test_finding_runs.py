@@ -154,22 +154,37 @@ def test_the_command_line_lists_and_counts(orders: Client, running: Deployment) 
 
 @pytest.mark.parametrize("number", [5_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_pages_of_fifty_of_many_runs_are_quick(number: int, redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Under 20 ms when a condition selects at most 5,000; of processor time on both sides: others use it too."""
+    """In units of a script that only computes, of processor time on both sides: machines differ, and others use them.
+
+    What selects at most 5,000 stays below one and a half of it; the goal is 20 ms, see benchmarks/README.md.
+    """
     store = fill(redis_url, number)
     told = []
     for name, where in PAGES.items():
         conditions = parse_where(where)
-        walks, pages = [], []
+        walks, pages, units = [], [], []
         for _ in range(5):
             begin = _processor_ms(store)
             walks.append(pages_of(store, name, conditions, most=5))
-            pages.append((_processor_ms(store) - begin) / len(walks[-1].milliseconds))
+            done = _processor_ms(store)
+            pages.append((done - begin) / len(walks[-1].milliseconds))
+            store.connection.call("EVAL", COMPUTES, 0)
+            units.append(_processor_ms(store) - done)
         page = statistics.median(pages)  # a collection of this process' garbage may fall into one of them
-        told.append(f"{page:.1f} ms")
-        assert page < (20 if number == 5_000 or name in SELECTIVE else 100), (name, walks)
+        unit = statistics.median(units)
+        told.append(f"{page:.1f} ms ({page / unit:.1f})")
+        assert page < unit * (1.5 if number == 5_000 or name in SELECTIVE else 4), (name, units, walks)
     assert pages_of(store, "", parse_where(PAGES["one customer in twenty"])).selected > min(number / 40, 900)
     with capsys.disabled():
         print(f"\n  a page of {number} runs: {', '.join(told)}; ", end="")
+
+
+COMPUTES = """
+local numbers = {}
+for i = 1, 20000 do numbers[i] = string.byte(string.format('%012d', i), -1) * 20000 + i end
+table.sort(numbers)
+return #numbers
+"""
 
 
 def _processor_ms(store: Store) -> float:

@@ -106,7 +106,7 @@ def test_people_find_what_they_look_for(
         assert not screen.too_wide, screen.text
 
 
-@pytest.mark.parametrize(("path", "number", "width"), _params("programs", 80))
+@pytest.mark.parametrize(("path", "number", "width"), _params("programs", *WIDTHS))
 def test_programs_can_read_it(
     terminal: Callable[[int], Terminal], stage: Stage, path: str, number: int, width: int
 ) -> None:
