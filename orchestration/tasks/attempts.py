@@ -26,6 +26,7 @@ from orchestration.tasks.engine import Engine
 from orchestration.tasks.foreign.links import own_reports
 from orchestration.tasks.local import LocalCall
 from orchestration.tasks.messages import MARK, AttemptMark
+from orchestration.tasks.moments import ms_until
 from orchestration.tasks.outcomes import Outcome, activity_info, completed_item, failed_item, final_failure, outcome_of
 from orchestration.tasks.presence import Presence
 from orchestration.tasks.runtime import Runtime
@@ -154,12 +155,10 @@ class Attempts:
 
     def _waiting(self, mark: AttemptMark, outcome: Outcome, retries: int) -> Delivery:
         """The task asked Celery to run it again: the same attempt goes on later, in another message."""
-        when = getattr(outcome.retry, "when", None)
-        now = self._runtime.app.now()
-        delay = when if isinstance(when, (int, float)) else max((when - now).total_seconds(), 0) if when else 0
+        delay_ms = ms_until(getattr(outcome.retry, "when", None), self._runtime.app)
         return self.settle(
             mark.namespace, mark.attempt, mark.queue, outcome="waiting", item=payload.encode(outcome.failure),
-            delay_ms=int(delay * 1000) + mark.close_ms, states="claimed", retries=retries,
+            delay_ms=delay_ms + mark.close_ms, states="claimed", retries=retries,
         )  # fmt: skip
 
     def report_local(self, call: LocalCall) -> None:

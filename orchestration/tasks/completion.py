@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-import msgpack
 from celery import states
 from celery.app.task import Context
 from celery.canvas import maybe_signature
@@ -33,6 +32,7 @@ from orchestration.store.store import Store
 from orchestration.tasks.chain_options import ChainOptions
 from orchestration.tasks.endings import announce_end
 from orchestration.tasks.foreign.results import UNREADABLE
+from orchestration.tasks.kept_request import unpack_request
 from orchestration.tasks.runtime import Runtime
 from orchestration.types import RunId
 
@@ -150,7 +150,7 @@ def outer_request(record: RunRecord) -> Context:
     """The Celery task that a run is, as far as completing it needs; the record is one with its larger facts."""
     stored: dict[str, Any] = {"id": record.task_id, "task": record.fields["type"]}
     if "request" in record.extra:
-        stored.update(msgpack.unpackb(record.extra["request"], raw=False, strict_map_key=False))
+        stored.update(unpack_request(record.extra["request"]))
     stored.setdefault("delivery_info", {})
     return Context(stored, called_directly=False)
 

@@ -19,10 +19,11 @@ from orchestration.tasks.canvas import canvas_body, register_canvas_reports
 from orchestration.tasks.dispatch import retry_attempt
 from orchestration.tasks.foreign.reports import register_reports
 from orchestration.tasks.functions import run_function
+from orchestration.tasks.kept_request import kept_request
 from orchestration.tasks.messages import IDENTITY, RESUME_TASK
 from orchestration.tasks.pools import check_lua, pool_without_lua
 from orchestration.tasks.signatures import routed_base
-from orchestration.tasks.starts import RUN_MARK, StartRequest, kept_request, start, workflow_args
+from orchestration.tasks.starts import RUN_MARK, StartRequest, start, workflow_args
 from orchestration.types import RunId
 
 if TYPE_CHECKING:

@@ -5,21 +5,20 @@ before its message is published, in this process, and errors reach the caller.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from celery import Celery
 from kombu import Producer
 
 from orchestration.core.identity import Identity
 from orchestration.registry.kinds.lua import WorkflowLua
+from orchestration.tasks.kept_request import kept_request
 from orchestration.tasks.messages import IDENTITY
+from orchestration.tasks.moments import ms_until
 from orchestration.tasks.signatures import address_signatures
 from orchestration.tasks.starts import (
     RUN_MARK,
     StartRequest,
     find_workflow,
-    kept_request,
     start,
     workflow_args,
     workflow_queue,
@@ -73,18 +72,6 @@ def install_publishing(orchestration: Orchestration) -> None:
     amqp._rtable = None
 
 
-def _until_ms(moment: Any, app: Celery) -> int:
-    """Time until a message's ETA or its expiry: the run is written now, whatever becomes of the message."""
-    if not moment:
-        return 0
-    when = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
-    now = app.now()
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=now.tzinfo)
-    delay: timedelta = when - now
-    return max(delay // timedelta(milliseconds=1), 0)
-
-
 def _start(
     orchestration: Orchestration, original: Callable[..., Any], producer: Any, name: str, message: Any,
     options: dict[str, Any],
@@ -113,8 +100,8 @@ def _start(
         task_id=str(request["id"]),
         request=kept_request(request, orchestration.app.tasks[name].backend),
         queue=queue_name,
-        delay_ms=_until_ms(request.get("eta"), orchestration.app),
-        expires_ms=max(_until_ms(request["expires"], orchestration.app), 1) if request.get("expires") else 0,
+        delay_ms=ms_until(request.get("eta"), orchestration.app),
+        expires_ms=max(ms_until(request["expires"], orchestration.app), 1) if request.get("expires") else 0,
         identity=Identity.of(request.get(IDENTITY) or (options.get("headers") or {}).get(IDENTITY) or {}),
         caller=runtime.telemetry.caller(options.get("headers") or {}) if runtime.telemetry is not None else "",
     )

@@ -79,7 +79,7 @@ def chord_ids(request: Mapping[str, Any]) -> list[str]:
     """Ids of the chords that wait for a task: as one of their header, or as what leads to one.
 
     Args:
-        request: Facts of the task, as :func:`orchestration.tasks.starts.kept_request` keeps them.
+        request: Facts of the task, as :func:`orchestration.tasks.kept_request.kept_request` keeps them.
     """
     found = [request["group"]] if request.get("chord") and request.get("group") else []
     for signature in _walk(request.get("chain") or [], 0):

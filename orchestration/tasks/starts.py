@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import msgpack
 from kombu import Producer
 
 from orchestration.core import payload
@@ -30,22 +29,19 @@ from orchestration.store.indexing import check_search
 from orchestration.store.inputs import encode_input
 from orchestration.store.keys import check_workflow_id
 from orchestration.tasks.chain_options import ChainOptions, first_delay_ms
+from orchestration.tasks.kept_request import pack_request
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.signatures import chord_ids
 from orchestration.tasks.templates import about_run
 from orchestration.types import Limits, Pid, RunId
 
-__all__ = ["RUN_MARK", "StartRequest", "Started", "check_start", "kept_request", "start", "workflow_args"]
+__all__ = ["RUN_MARK", "StartRequest", "Started", "check_start", "start", "workflow_args"]
 
 RUN_MARK = "orchestration_run"
 """Header of a start message whose run has been written: namespace and run id."""
 
 _LOOK_MS = 1_000
 _ATTRIBUTE_BYTES = 64 * 1024
-_KEPT = (
-    "callbacks", "errbacks", "chain", "chord", "group", "group_index", "root_id", "parent_id", "ignore_result",
-    "reply_to", "correlation_id", "retries", "replaced_task_nesting", "stamped_headers", "stamps", "expires",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +57,7 @@ class StartRequest:
         reuse: ``allow_duplicate``, ``allow_duplicate_failed_only`` or ``reject_duplicate``, when one has ended;
             ``terminate_if_running`` is ``terminate_existing`` by its older name.
         task_id: Id of the Celery task that the run completes; empty: the run id.
-        request: Facts of that Celery task, see :func:`kept_request`.
+        request: Facts of that Celery task, see :func:`orchestration.tasks.kept_request.kept_request`.
         queue: Another task queue than the entry's. With it the code may be unknown here: the worker that takes the run
             up has it.
         worker: Entry id of the worker that was named as the host, for the address.
@@ -140,25 +136,6 @@ class Started:
     pid: Pid
     queue: str
     status: str
-
-
-def kept_request(request: Mapping[str, Any], backend: Any) -> dict[str, Any]:
-    """The facts of a Celery task that completing it later needs, without those that are empty.
-
-    Args:
-        request: All facts.
-        backend: The result backend of the task; where to reply is kept for one that answers by messages (RPC).
-    """
-    kept = {name: request[name] for name in _KEPT if request.get(name)}
-    if request.get("group_index") is not None:  # 0 is the first of a chord's header
-        kept["group_index"] = request["group_index"]
-    if kept.get("root_id") == request.get("id"):
-        kept.pop("root_id", None)
-    if kept.get("correlation_id") == request.get("id"):
-        kept.pop("correlation_id", None)
-    if not hasattr(backend, "destination_for"):
-        kept.pop("reply_to", None)
-    return kept
 
 
 def workflow_args(args: Sequence[Any], kwargs: Mapping[str, Any], *, limit: int) -> bytes:
@@ -379,7 +356,7 @@ def _fields(runtime: Runtime, wanted: StartRequest, code: _Code, run_id: RunId) 
 def _extra(wanted: StartRequest, pid: Pid) -> dict[str, Any]:
     extra: dict[str, Any] = {}
     if wanted.request:
-        extra["request"] = msgpack.packb(dict(wanted.request), default=_jsonable)
+        extra["request"] = pack_request(wanted.request)
     if wanted.parent:
         extra["pid"] = pid
     for key, value in wanted.memo.items():
@@ -388,8 +365,3 @@ def _extra(wanted: StartRequest, pid: Pid) -> dict[str, Any]:
         if getattr(wanted, name):
             extra[name] = payload.encode(getattr(wanted, name), limit=_ATTRIBUTE_BYTES)
     return extra
-
-
-def _jsonable(value: Any) -> Any:
-    """Celery keeps signatures as dict subclasses, ids and times as objects."""
-    return dict(value) if isinstance(value, Mapping) else str(value)

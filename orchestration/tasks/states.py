@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgpack
 from celery import states
 from celery.app.task import Context
 from celery.backends.base import DisabledBackend
@@ -28,6 +27,7 @@ from orchestration.store.keys import ShardKeys
 from orchestration.store.results import RunRecord
 from orchestration.store.store import Store
 from orchestration.tasks.completion import backend_of, outer_request, store_outcome
+from orchestration.tasks.kept_request import unpack_request
 from orchestration.tasks.runtime import Runtime
 from orchestration.tasks.signatures import chord_ids
 from orchestration.types import RunId
@@ -127,7 +127,7 @@ class StateKeeper:
     def _refresh(self, store: Store, record: RunRecord) -> int:
         """Write the state and put off what would expire; milliseconds until that is due again, 0 for never."""
         backend = backend_of(self._runtime, record)
-        facts = msgpack.unpackb(record.extra.get("request", b"\x80"), raw=False, strict_map_key=False)
+        facts = unpack_request(record.extra.get("request", b"\x80"))
         times = [_keep_chord(self._runtime, backend, chord) for chord in chord_ids(facts)]
         shows = self._runtime.settings.state_after_ms and record.number("length") and "quiet" not in record.fields
         if record.task_id and shows and not isinstance(backend, (DisabledBackend, RPCBackend)):

@@ -18,6 +18,12 @@ def echo(value: Any = None) -> Any:
     return value
 
 
+@shared_task(name="canvas.kinds")
+def kinds(_: Any, *values: Any, **named: Any) -> list[str]:
+    """What it was called with after a result, in words."""
+    return [f"{type(value).__name__} {value}" for value in (*values, *named.values())]
+
+
 @shared_task(name="canvas.fail")
 def fail(*_: Any) -> None:
     raise ValueError("of the task")

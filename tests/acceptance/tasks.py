@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery import Task, shared_task
@@ -121,6 +122,15 @@ def own_retry(self: Task, key: str, times: int) -> dict[str, int]:
     if self.request.retries < times:
         raise self.retry(countdown=0.1, exc=OutOfPaper("once more"))
     return {"retries": self.request.retries, "attempt": activity.info().attempt}
+
+
+@shared_task(name="accept.retry_at", bind=True)
+def retry_at(self: Task, key: str, wait_s: float) -> int:
+    """Use Celery's own retry with a time that has no timezone, which Celery takes for UTC."""
+    _note(key)
+    if not self.request.retries:
+        raise self.retry(eta=datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=wait_s))
+    return activity.info().attempt
 
 
 @shared_task(name="accept.autoretry", autoretry_for=(OutOfPaper,), max_retries=1, default_retry_delay=0)

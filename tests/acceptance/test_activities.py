@@ -15,7 +15,7 @@ from tests.support.projects import Project
 project = Project(tasks=["tests.acceptance.tasks"], concurrency=8)
 for task in (
     "add", "echo", "seen", "flaky", "raises", "sleeps", "beats", "until_cancelled", "info", "outside", "own_retry",
-    "autoretry", "missing",
+    "autoretry", "retry_at", "missing",
 ):  # fmt: skip
     project.celery_task(task, f"accept.{task}")
 project.celery_task("twice", "accept.flaky", **{"activity.retry_policy": {"maximum_attempts": 2}})
@@ -286,6 +286,12 @@ def test_pcall_around_a_failing_call(client, key):
 def test_celerys_own_retry_is_one_attempt(run, seen, key):
     assert run("own_retry", None, key, 2) == {"value": {"retries": 2, "attempt": 1}}
     assert len(seen(key)) == 3
+
+
+def test_celerys_own_retry_at_a_time_without_a_timezone_is_waited_for(run, seen, key):
+    """The time for the attempt, which is shorter, begins again then."""
+    assert run("retry_at", {"activity.start_to_close_timeout": "700ms"}, key, 1.5) == {"value": 1}
+    assert len(seen(key)) == 2
 
 
 def test_celerys_own_retries_run_out(run, seen, key):

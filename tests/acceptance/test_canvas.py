@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
+import kombu.exceptions
 import pytest
 from celery import Celery, chain, chord, group
 from celery.result import AsyncResult, GroupResult
 
-from orchestration.errors import ApplicationError
+from orchestration.errors import ApplicationError, WorkflowNotFoundError
 from tests.support import wait_until
 from tests.support.projects import Deployment, Project
 from tests.support.workers import start_worker
@@ -267,3 +270,35 @@ def test_a_canvas_from_a_process_without_the_extension(running, foreign):
     assert chain(first, workflow, foreign.signature("canvas.add", (1,), queue="foreign")).apply_async().get(20) == 5
     body = workflow.clone((5,)).set(immutable=True)
     assert chord([workflow.clone((1,)), workflow.clone((2,))], body).apply_async().get(20) == 10
+
+
+RICH = {
+    "amount": Decimal("10.50"), "at": datetime(2026, 1, 1, tzinfo=UTC), "day": date(2026, 1, 2), "order": UUID(int=5),
+    "number": 2**70, "raw": b"\xff",
+}  # fmt: skip
+WORDS = [f"{type(value).__name__} {value}" for value in RICH.values()]
+
+
+@pytest.mark.parametrize("starter", ["the client", "a foreign worker"])
+def test_the_next_task_is_called_with_the_types_that_celery_carries(
+    running: Deployment, foreign: Celery, starter: str
+) -> None:
+    """Money stays a Decimal when a workflow stands before the task that takes it."""
+    del foreign
+    kinds = running.app.signature("canvas.kinds", kwargs=RICH)
+    assert chain(running.app.signature("canvas.echo", (2,)), kinds).apply_async().get(timeout=20) == WORDS, "without us"
+    first = [on_the_foreign_worker(running, "canvas.echo", 2)] if starter == "a foreign worker" else []
+    start = wf(running, DOUBLE).s() if first else wf(running, DOUBLE).s(2)
+    assert chain(*first, start, kinds).apply_async().get(timeout=20) == WORDS
+    body = running.app.signature("canvas.kinds", (RICH["amount"], [RICH["order"]]))
+    assert chord([start.clone(args=(2,)), start.clone(args=(3,))], body).apply_async().get(timeout=20) == [
+        "Decimal 10.50", f"list [{RICH['order']!r}]",
+    ]  # fmt: skip
+
+
+def test_a_canvas_with_a_value_that_nobody_can_carry_is_refused_where_it_is_sent(running: Deployment) -> None:
+    after = running.app.signature("canvas.kinds", ({1, 2},))
+    with pytest.raises(kombu.exceptions.EncodeError, match=r"type set"):
+        chain(wf(running, DOUBLE).s(2), after).apply_async(task_id="never")
+    with pytest.raises(WorkflowNotFoundError):
+        running.client.get_workflow("never").describe()
