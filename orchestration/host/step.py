@@ -27,6 +27,8 @@ __all__ = ["HostStep", "find_application", "install_hosts"]
 logger = logging.getLogger(__name__)
 
 _STOP_GRACE_S: Final = 5.0
+_FIRST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 30.0
 
 
 class HostStep(bootsteps.StartStopStep):  # type: ignore[misc]
@@ -101,10 +103,16 @@ class _Child:
 
     def _keep(self) -> None:
         """Start it, and again when it has ended: in this thread, to which the child's life is bound."""
-        pause_s = 0.5
+        pause_s = _FIRST_PAUSE_S
         is_boot = True
         while not self._stopping.is_set():
-            process = self._process = self._launch(is_boot)
+            try:
+                process = self._process = self._launch(is_boot)
+            except (OSError, subprocess.SubprocessError):  # no memory, no file left: that may pass
+                logger.exception("the process hosts could not be started, trying again")
+                self._stopping.wait(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                continue
             if self._stopping.is_set():
                 process.terminate()
             code = process.wait()
@@ -117,7 +125,7 @@ class _Child:
             logger.error("the process hosts have ended with %d, starting them again", code)
             self._bury()
             self._stopping.wait(pause_s)
-            pause_s = min(pause_s * 2, 30.0)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     def _launch(self, is_boot: bool) -> subprocess.Popen[bytes]:
         worker = self._worker

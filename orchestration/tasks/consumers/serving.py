@@ -108,15 +108,23 @@ class ConsumersProcess:
             with self._lock:
                 if self._stopping.is_set():
                     return
-                env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-                with os.fdopen(os.dup(2), "wb") as output:
-                    self._process = start_bound(self._command, env=env, output=output)
-            code = self._process.wait()
-            if self._stopping.is_set():
-                return
-            logger.error("the process of the queue consumers ended, starting another", extra={"exit_code": code})
+                process = self._process = self._launch()
+            if process is not None:
+                code = process.wait()
+                if self._stopping.is_set():
+                    return
+                logger.error("the process of the queue consumers ended, starting another", extra={"exit_code": code})
             wait_s = _AGAIN_AFTER_S if time.monotonic() - begun > _STABLE_S else min(2 * wait_s, _LONGEST_WAIT_S)
             self._stopping.wait(wait_s)
+
+    def _launch(self) -> subprocess.Popen[bytes] | None:
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        try:
+            with os.fdopen(os.dup(2), "wb") as output:
+                return start_bound(self._command, env=env, output=output)
+        except (OSError, subprocess.SubprocessError):  # no memory, no file left: that may pass
+            logger.exception("the process of the queue consumers could not be started, trying again")
+            return None
 
 
 class ConsumersStep(bootsteps.StartStopStep):  # type: ignore[misc]
