@@ -101,6 +101,7 @@ class Timers(Aggregate):
         overdue_ms: int,
         unclaimed_ms: int,
         skip: int = 0,
+        skip_due: int = 0,
     ) -> Sweep:
         """Find what needs a hand in one shard, and take it for a moment so that others leave it alone.
 
@@ -113,6 +114,7 @@ class Timers(Aggregate):
             overdue_ms: A handed timer this late is fired by the sweep.
             unclaimed_ms: An attempt unclaimed this long is looked at.
             skip: Of the unclaimed attempts, those looked at before.
+            skip_due: Of the deadlines that are due, those given out before.
         """
         reply = self._run(
             "sweep_shard",
@@ -139,6 +141,7 @@ class Timers(Aggregate):
             unclaimed_ms,
             self._options.retention_ms,
             skip,
+            skip_due,
         )
         time_ms, runs, hand, fire, outbox, unclaimed, coming, schedule, leftovers, shown = reply
         return Sweep(

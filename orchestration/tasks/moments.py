@@ -1,4 +1,4 @@
-"""Times as Celery's messages and exceptions have them."""
+"""Times as Celery's messages and exceptions have them, and pauses between tries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from celery.utils.time import maybe_make_aware
 if TYPE_CHECKING:
     from celery import Celery
 
-__all__ = ["ms_until"]
+__all__ = ["growing_pause_s", "ms_until"]
 
 
 def ms_until(moment: Any, app: Celery) -> int:
@@ -29,3 +29,8 @@ def ms_until(moment: Any, app: Celery) -> int:
     when = maybe_make_aware(datetime.fromisoformat(moment) if isinstance(moment, str) else moment)
     delay: timedelta = when - app.now()
     return max(delay // timedelta(milliseconds=1), 0)
+
+
+def growing_pause_s(first_s: float, tries: int, *, longest_s: float) -> float:
+    """Pause before the next try, in seconds: it doubles with each, however many there have been."""
+    return min(first_s * 2.0 ** min(tries, 30), longest_s)

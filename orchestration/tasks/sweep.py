@@ -28,6 +28,7 @@ from orchestration.tasks.deadlines import time_out
 from orchestration.tasks.dispatch import dispatch_attempt, read_open
 from orchestration.tasks.effects import Activity, read_activity
 from orchestration.tasks.engine import Engine
+from orchestration.tasks.moments import growing_pause_s
 from orchestration.tasks.owner import is_dead_here
 from orchestration.tasks.revoking import end_unbegun
 from orchestration.tasks.runtime import Runtime
@@ -84,6 +85,7 @@ class Sweeper:
         self._heard = self._listening_since = time.monotonic()
         self._woken: dict[RunId, tuple[float, int, int]] = {}
         self._skip: dict[str, int] = {}
+        self._skip_due: dict[str, int] = {}
 
     def start(self) -> None:
         """Begin to take turns."""
@@ -128,14 +130,18 @@ class Sweeper:
                     shard, limit=settings.sweep_batch, hold_ms=max(settings.resume_grace_ms, 1000),
                     horizon_ms=settings.timer_horizon_ms, eta_max=store.options.eta_max, overdue_ms=250,
                     unclaimed_ms=settings.outbox_grace_ms, skip=self._skip.get(shard.tag, 0),
+                    skip_due=self._skip_due.get(shard.tag, 0),
                 )  # fmt: skip
                 # Attempts that nobody can run must not hide the ones behind them: the look goes round.
                 full = len(found.unclaimed) >= settings.sweep_batch
                 self._skip[shard.tag] = self._skip.get(shard.tag, 0) + settings.sweep_batch if full else 0
+                is_full = len(found.fire) >= settings.sweep_batch
+                given = sum(not member.endswith("/timer") for member in found.fire)
+                self._skip_due[shard.tag] = self._skip_due.get(shard.tag, 0) + given if is_full else 0
                 self._guarded("shard", shard.tag, self._handle, namespace, store, shard, found)
                 if found.next_due_ms:
                     soonest = min(soonest, max(found.next_due_ms - found.time_ms, 5) / 1000)
-                if len(found.fire) >= settings.sweep_batch or len(found.runs) >= settings.sweep_batch:
+                if is_full or len(found.runs) >= settings.sweep_batch:
                     soonest = 0.0
                 if self._states is not None and 0 < found.shown_ms <= found.time_ms:
                     self._states.note_due(namespace, shard)
@@ -185,16 +191,21 @@ class Sweeper:
             logger.exception("%s left to the next sweep", what, extra={"member": which})
 
     def _wake(self, namespace: str, store: Store, run_ids: list[RunId]) -> None:
-        messages, now = self._runtime.messages, time.monotonic()
+        now = time.monotonic()
         if len(self._woken) > _MOST_REMEMBERED:
             self._woken.clear()
         for record in store.runs.records(run_ids):
-            if not self._may_wake(record, now):
-                continue
-            fields = record.fields
-            about = about_run(fields["id"], fields["type"])
-            send = messages.resume(namespace, record.run_id, queue=fields.get("queue", ""), about=about)
-            self._guarded("wake-up", record.run_id, self._publish_wake_up, record.run_id, send)
+            self._guarded("wake-up", record.run_id, self._wake_run, namespace, record, now)
+
+    def _wake_run(self, namespace: str, record: RunRecord, now: float) -> None:
+        if not self._may_wake(record, now):
+            return
+        fields = record.fields
+        send = self._runtime.messages.resume(
+            namespace, record.run_id, queue=fields.get("queue", ""), about=about_run(fields["id"], fields["type"])
+        )
+        if not self._runtime.messages.publish(send):
+            self._woken.pop(record.run_id, None)  # the broker is away: that is no reason to wait longer than it does
 
     def _may_wake(self, record: RunRecord, now: float) -> bool:
         """Where workers are busy, wake-ups wait in a queue: more of them would not help. The pause doubles."""
@@ -202,14 +213,10 @@ class Sweeper:
         last, count, at_fence = self._woken.get(record.run_id, (0.0, 0, -1))
         if fence != at_fence:
             count = 0  # the run has moved since
-        elif now - last < min(1.5 * 2**count, _LONGEST_PAUSE_S):
+        elif now - last < growing_pause_s(1.5, count, longest_s=_LONGEST_PAUSE_S):
             return False
         self._woken[record.run_id] = (now, count + 1, fence)
         return True
-
-    def _publish_wake_up(self, run_id: RunId, send: Callable[[Any], object]) -> None:
-        if not self._runtime.messages.publish(send):
-            self._woken.pop(run_id, None)  # the broker is away: that is no reason to wait longer than it does
 
     def _hand(self, namespace: str, store: Store, found: Sweep) -> None:
         """Give near timers to the broker: the wake-up is an ETA task."""

@@ -22,6 +22,7 @@ from orchestration.tasks.foreign.consumers import Consumers
 from orchestration.tasks.foreign.reports import Reports
 from orchestration.tasks.foreign.results import ResultsAwayError, StoredResult
 from orchestration.tasks.messages import attempt_task_id
+from orchestration.tasks.moments import growing_pause_s
 from orchestration.tasks.runtime import Runtime
 from orchestration.types import RunId
 
@@ -231,7 +232,7 @@ class Unclaimed:
         attempt, _, blob = opened
         which = f"{member}/{attempt.attempt}"
         last, count = self._resent.get(which, (0.0, 0))
-        if time.monotonic() - last < min(2.0 * 2**count, _LONGEST_PAUSE_S):
+        if time.monotonic() - last < growing_pause_s(2.0, count, longest_s=_LONGEST_PAUSE_S):
             return
         if len(self._resent) > _MOST_REMEMBERED:
             self._resent.clear()

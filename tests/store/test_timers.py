@@ -248,3 +248,25 @@ def test_the_sweep_takes_no_more_than_its_limit(backend: Backend, runs: Runs, wh
         runs.started(f"waiting-{number}")
     backend.pass_time(60_000)
     assert len(getattr(runs.sweep(limit=3), what)) == 3
+
+
+def test_deadlines_that_stay_due_do_not_hide_those_behind_them(backend: Backend, runs: Runs) -> None:
+    """They are given out again until they are seen to; a sweep that was full passes over what it has given out."""
+    first, second, third = (runs.started(f"late-{number}", run_timeout_ms=5_000 + number) for number in range(3))
+    backend.pass_time(5_010)
+    for _ in range(2):
+        assert runs.sweep(limit=1).fire == (f"{first}/run",)
+    found = runs.sweep(limit=1, skip_due=1)
+    assert found.fire == (f"{second}/run",)
+    assert 0 < found.next_due_ms <= backend.now_ms()
+    found = runs.sweep(limit=2, skip_due=2)
+    assert (found.fire, found.next_due_ms) == ((f"{third}/run",), 0), "what was passed over is not what comes next"
+
+
+def test_timers_are_not_passed_over_with_deadlines(backend: Backend, runs: Runs) -> None:
+    timed = runs.with_timer(1_000)
+    deadline = runs.started("late", run_timeout_ms=5_000)
+    backend.pass_time(5_001)
+    found = runs.sweep(limit=5, skip_due=1)
+    assert found.fire == (f"{timed}/1/timer",)
+    assert runs.sweep(limit=5).fire == (f"{deadline}/run",), "the timer is in hands now"

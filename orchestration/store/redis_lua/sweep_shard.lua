@@ -20,10 +20,13 @@
 -- ARGV[6]  unclaimed_ms int   an attempt unclaimed this long is looked at
 -- ARGV[7]  retention_ms int
 -- ARGV[8]  skip        int    of the unclaimed attempts, those looked at before
+-- ARGV[9]  skip_due    int    of the deadlines that are due, those given out before
 -- Returns  {time, {run...}, {member, due...} to hand over, {member...} to fire, {id, entry...}, {member, sent...},
 --          next due time of what is in no other hand, or "", next look at a schedule, or "",
 --          {leftover...}, next look after a Celery task, or "" }
--- Cost     O(limit + timers handed over)
+-- Holds    deadlines are not taken, since they are checked against their time again: those that cannot be seen to yet
+--          must not hide the ones behind them
+-- Cost     O(limit + timers handed over + skip_due)
 -- @include run
 -- @include index
 local ready, timers, handed, outbox, outbox_due = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -37,7 +40,8 @@ for _, run in ipairs(runs) do redis.call('ZADD', ready, int(now + hold_ms), run)
 local hand, fire = {}, {}
 local room = tonumber(ARGV[4]) - redis.call('ZCARD', handed)
 -- Those already handed over stay in the set until they fire: they must not hide what comes after them.
-local page = limit * 4 + redis.call('ZCARD', handed)
+local skip_due = tonumber(ARGV[9])
+local page = limit * 4 + redis.call('ZCARD', handed) + skip_due
 local near = redis.call('ZRANGEBYSCORE', timers, '-inf', int(now + horizon_ms), 'WITHSCORES', 'LIMIT', 0, page)
 local coming = ''
 for i = 1, #near, 2 do
@@ -49,6 +53,8 @@ for i = 1, #near, 2 do
       redis.call('ZADD', handed, int(now + hold_ms), member)
       fire[#fire + 1] = member
     end
+  elseif due <= now and not is_timer and skip_due > 0 then
+    skip_due = skip_due - 1
   elseif due <= now then
     if #fire < limit then
       fire[#fire + 1] = member

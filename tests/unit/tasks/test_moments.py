@@ -9,7 +9,7 @@ import pytest
 from celery import Celery
 from celery.worker.request import Request
 
-from orchestration.tasks.moments import ms_until
+from orchestration.tasks.moments import growing_pause_s, ms_until
 
 
 def one() -> None:
@@ -39,3 +39,8 @@ def test_what_has_passed_or_is_not_there_is_now():
     assert ms_until(None, app) == ms_until("", app) == ms_until(-3, app) == 0
     assert ms_until(datetime(2020, 1, 1), app) == 0  # noqa: DTZ001
     assert ms_until(1.5, app) == 1500
+
+
+def test_a_pause_grows_for_as_many_tries_as_there_are():
+    pauses = [growing_pause_s(1.5, tries, longest_s=60) for tries in (0, 1, 5, 6, 1024, 10**9)]
+    assert pauses == [1.5, 3, 48, 60, 60, 60]
