@@ -12,6 +12,7 @@ import click
 
 from orchestration.core.durations import parse_duration_ms
 from orchestration.core.export import as_json
+from orchestration.core.json_values import read_json
 
 __all__ = ["JSON", "SECONDS", "JsonValue", "Seconds", "as_json", "event_place", "parse_json"]
 
@@ -25,13 +26,9 @@ def parse_json(text: str) -> Any:
         ValueError: It is none; the text says line, column and what stands there.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return read_json(text)
     except json.JSONDecodeError as error:
         raise ValueError(_explain(text, error)) from None
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value")
 
 
 def _explain(text: str, error: json.JSONDecodeError) -> str:

@@ -20,6 +20,7 @@ from tornado import web
 
 from orchestration import errors
 from orchestration.core.export import as_json
+from orchestration.core.json_values import read_json
 from orchestration.dashboard.api.operations import operation_of
 from orchestration.dashboard.reader import Reader
 
@@ -222,9 +223,11 @@ class ApiHandler(_Guarded):
         if len(raw) > _MOST_BODY:
             raise web.HTTPError(413, f"A body has at most {_MOST_BODY:,} bytes")
         try:
-            found = json.loads(raw, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
+            found = read_json(raw)
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise web.HTTPError(400, "The body is no JSON: %s", str(error)) from None
+        except ValueError as error:
+            raise web.HTTPError(400, "The body cannot be read: %s", str(error)) from None
         problem = operation_of(getattr(self, str(self.request.method).lower())).problem_of(found)
         if problem:
             raise web.HTTPError(400, "The body is not as it should be: %s", problem)
@@ -244,8 +247,3 @@ class ApiHandler(_Guarded):
             self.set_header("WWW-Authenticate", 'Basic realm="flower"')
         kind = type(error).__name__ if isinstance(error, errors.OrchestrationError) else HTTPStatus(status).phrase
         self.answer({"error": {"status": status, "kind": kind, "message": message}}, status)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value")
-

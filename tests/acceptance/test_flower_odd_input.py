@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Iterator
 from http.client import RemoteDisconnected
@@ -18,6 +19,7 @@ from tests.support.flower import LOGIN, Flower, start_flower
 from tests.support.gallery import gallery, order
 from tests.support.odd import ODD_PATHS, ODD_TEXTS, ODD_VALUES, VALID_JSON
 from tests.support.projects import Deployment
+from tests.support.waiting import wait_until
 
 project = gallery()
 
@@ -120,6 +122,43 @@ def test_no_value_in_a_body_is_too_much(flower: Flower, route: Route) -> None:
                 assert answer.json["error"]["message"], (name, odd)
     for raw in VALID_JSON:
         assert flower.post(path, raw, login=LOGIN).status in (400, 404, 409)
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        ("9223372036854775808", "64 bits"), ("-9223372036854775809", "64 bits"), ("9" * 5000, "64 bits"),
+        ("1e400", "beyond all floats"), ("-1e400", "beyond all floats"), ("NaN", "no JSON value"),
+    ],
+)  # fmt: skip
+def test_a_number_that_would_become_another_is_refused(flower: Flower, number: str, told: str) -> None:
+    start, signal = "/api/workflows", "/api/workflows/runs/order-2/signal"
+    for path, body in (
+        (start, f'{{"type": "shop:approval", "args": [{number}]}}'),
+        (start, f'{{"type": "shop:approval", "memo": {{"n": {number}}}}}'),
+        (start, f'{{"type": "shop:approval", "search": {{"n": {number}}}}}'),
+        (signal, f'{{"topic": "x", "payloads": [{{"n": {number}}}]}}'),
+    ):
+        answer = flower.post(path, body.encode(), login=LOGIN)
+        assert answer.status == 400, body[:80]
+        assert told in answer.json["error"]["message"], body[:80]
+
+
+def test_an_option_that_is_no_whole_number_is_refused(flower: Flower) -> None:
+    for path, body in (("release", b'{"limit": 10.0}'), ("runs/order-1/reset", b'{"to_event": 1.0}')):
+        answer = flower.post(f"/api/workflows/{path}", body, login=LOGIN)
+        assert answer.status == 400, answer.text
+
+
+def test_what_json_has_not_got_is_named_before_it_is_started_again(flower: Flower, running: Deployment) -> None:
+    told = {"infinite": ([{"n": math.inf}], "stand here as text"), "bytes": ([[b"\xff"]], "It has bytes"),
+            "plain": (["inf"], "")}  # fmt: skip
+    for name, (args, _) in told.items():
+        handle = running.client.start_workflow("shop:approval", *args, id=f"like-{name}")
+        wait_until(lambda handle=handle: handle.describe().history_length, deadline_s=60)  # type: ignore[misc]
+    for name, (_, text) in told.items():
+        page = flower.get(f"/workflows/start?id=like-{name}", login=LOGIN).text
+        assert [one for one in ("stand here as text", "It has bytes") if one in page] == ([text] if text else [])
 
 
 def test_what_is_longer_than_a_server_reads_is_refused_and_it_goes_on(flower: Flower) -> None:

@@ -12,6 +12,8 @@ from urllib.parse import quote
 import pytest
 from selenium.webdriver.support.ui import Select
 
+from orchestration import WorkflowHandle
+from orchestration.core.export import as_json, explain_event
 from orchestration.embedded import EmbeddedRedis
 from tests.support.browser import Browser
 from tests.support.fixtures import empty_database
@@ -28,6 +30,8 @@ PAGES = (
     "/workflows/parked", "/workflows/schedules", "/workflows/processes", "/workflows/run?id=none",
 )  # fmt: skip
 WIDTHS = (1280, 390)
+NUMBERS = "[9007199254740993, 10.0, 1.2345678901234567e+19, -0.0, 9223372036854775807]"
+"""A browser has none of them: one is the next id in it, 10.0 is an integer, others have other digits."""
 PAGE = Page("docs/how-to/flower.md")
 (_, START), REQUESTS = PAGE.commands("celery -A celery_app flower"), PAGE.commands("curl")
 
@@ -87,6 +91,47 @@ def test_a_run_is_found_told_something_and_seen_to_end(window: Browser, running:
     window.resize(390)
     assert not window.is_wider_than_the_window()
     assert window.run("window.broken") is None
+
+
+def test_numbers_of_an_input_arrive_as_they_are_written(window: Browser, running: Deployment, flower: Flower) -> None:
+    window.open(f"{flower.url}/workflows/start", login=LOGIN)
+    window.write("input[name=type]", "shop:approval")
+    window.write("input[name=id]", "numbers")
+    window.write("textarea[name=args]", "[9223372036854775808]")
+    window.click("#wf-start-form button[type=submit]")
+    window.wait_for_text("#wf-start-form .wf-problem", "64 bits")
+    window.write("textarea[name=args]", NUMBERS.replace("1.2345678901234567e+19", "12345678901234567890.12"))
+    window.click("#wf-start-form button[type=submit]")
+    window.wait_for_text("h1", "numbers")
+    assert _input(running.client.get_workflow("numbers")) == NUMBERS
+    window.wait_for_text("[data-region=values]", "9007199254740993")
+    shown = window.text("[data-region=values] pre")
+    assert as_json(json.loads(shown)) == NUMBERS
+    window.follow("Start again")
+    window.write("input[name=id]", "numbers-again")
+    window.click("#wf-start-form button[type=submit]")
+    window.wait_for_text("h1", "numbers-again")
+    assert _input(running.client.get_workflow("numbers-again")) == NUMBERS
+
+
+def test_numbers_of_a_signal_arrive_as_they_are_written(window: Browser, running: Deployment, flower: Flower) -> None:
+    handle = running.client.start_workflow("shop:approval", {"what": "numbers"}, id="numbers-signalled")
+    window.open(f"{flower.url}/workflows/run?id={handle.id}", login=LOGIN)
+    window.click("[data-dialog=wf-signal]")
+    window.write("#wf-signal input[name=topic]", "decided")
+    window.run(
+        "void (document.querySelector('#wf-signal textarea').value = '[\"\\ud800\"]')"
+    )  # would arrive as another one
+    window.click("#wf-signal button[type=submit]")
+    window.wait_for_text("#wf-signal .wf-problem", "half a character")
+    window.write("#wf-signal textarea", f"[{NUMBERS}]")
+    window.click("#wf-signal button[type=submit]")
+    assert as_json(handle.result(timeout=60)) == NUMBERS
+
+
+def _input(handle: WorkflowHandle) -> str:
+    """The arguments of a run, as its history has them."""
+    return as_json(explain_event(next(iter(handle.raw_history(stop=1))))[2]["args"])
 
 
 @pytest.fixture(scope="module")

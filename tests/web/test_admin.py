@@ -176,10 +176,12 @@ def test_the_actions_do_what_they_say(served: Shop, browser: Any) -> None:
 
     operator = browser("view_run", "view_run_data", "start_run", *set(ACTS.values()))
     name = f"by-hand-{uuid.uuid4().hex[:8]}"
-    answer = operator.post(f"{ROOT}start/", {"type": "orders:collect", "id": name, "args": "[2]"})
+    answer = operator.post(f"{ROOT}start/", {"type": "orders:collect", "id": name, "args": "[9007199254740993, 10.0]"})
     assert answer.status_code == 302, text_of(answer)
     handle = client().get_workflow(name)
     wait_until(lambda: handle.describe().history_length, deadline_s=30)
+    shown = operator.get(f"{ROOT}show/", {"workflow": name}).content.decode()
+    assert re.sub(r"\s", "", shown.partition('id="run-input">')[2].partition("<")[0]) == "[9007199254740993,10.0]"
 
     def act(what: str, **given: str) -> str:
         page = operator.post(f"{ROOT}act/", {"act": what, "workflow": name, **given}, follow=True)
@@ -191,6 +193,8 @@ def test_the_actions_do_what_they_say(served: Shop, browser: Any) -> None:
     assert "goes on" in act("resume")
     assert "has been sent" in act("signal", topic="number", value='{"n": 1}')
     assert "not JSON" in act("signal", topic="number", value="{n")
+    assert "64 bits" in act("signal", topic="number", value="9223372036854775808")
+    assert "beyond all floats" in act("signal", topic="number", value="1e400")
     assert "not begin with" in act("signal", topic="@x", value="1")
     assert "not parked" in act("retry")
     assert "asked to end" in act("cancel", reason="enough")

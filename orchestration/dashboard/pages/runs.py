@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -142,7 +143,7 @@ class StartPage(Showing):
     def _read(self) -> dict[str, Any]:
         types = self.reader.types()
         form: dict[str, Any] = {
-            "types": types, "type": self.text("type"), "args": "[]", "queue": "", "like": None, "has_bytes": False,
+            "types": types, "type": self.text("type"), "args": "[]", "queue": "", "like": None, "lost": (),
             "problem": self._locked() and "Nothing can be started here.",
         }  # fmt: skip
         if not self.text("id"):
@@ -150,15 +151,18 @@ class StartPage(Showing):
         handle, seen = self.reader.find(self.text("id"), self.text("like"), self.text("namespace"))
         raw = next(iter(handle.raw_history(stop=1)), None) if seen.history_length else None
         args = explain_event(raw)[2].get("args", []) if raw is not None else []
-        form |= {"like": seen, "type": seen.type, "args": as_json(args, indent=2), "has_bytes": _has_bytes(args)}
+        form |= {"like": seen, "type": seen.type, "args": as_json(args, indent=2)}
+        form["lost"] = sorted(_without_json(args))
         known = self.reader.orchestration.registry.find(seen.type)
         form["queue"] = "" if known is not None else seen.task_queue
         return form
 
 
-def _has_bytes(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_has_bytes(item) for item in value.values())
-    if isinstance(value, (list, tuple)):
-        return any(_has_bytes(item) for item in value)
-    return isinstance(value, (bytes, bytearray))
+def _without_json(value: Any) -> set[str]:
+    """What a value has that JSON has not got, so that its text would start something else."""
+    if isinstance(value, (dict, list, tuple)):
+        items = value.values() if isinstance(value, dict) else value
+        return set().union(*map(_without_json, items))
+    if isinstance(value, (bytes, bytearray)):
+        return {"bytes"}
+    return {"infinite"} if isinstance(value, float) and not math.isfinite(value) else set()

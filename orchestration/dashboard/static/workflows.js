@@ -116,9 +116,20 @@
     return match ? decodeURIComponent(match.pop()) : "";
   }
 
+  // JSON that somebody has written is sent as it was written. JavaScript reads all numbers as floats: written again,
+  // 9007199254740993 would be another number, and 10.0 an integer.
+  function Verbatim(text) { this.text = text; }
+
+  function body_text(members) {
+    return "{" + Object.keys(members).map(function (name) {
+      var value = members[name];
+      return JSON.stringify(name) + ":" + (value instanceof Verbatim ? value.text : JSON.stringify(value));
+    }).join(",") + "}";
+  }
+
   function send(path, body) {
     return fetch(api + path, {
-      method: "POST", credentials: "same-origin", redirect: "error", body: JSON.stringify(body || {}),
+      method: "POST", credentials: "same-origin", redirect: "error", body: body_text(body || {}),
       headers: { "Content-Type": "application/json", "X-XSRFToken": cookie("_xsrf") }
     }).then(function (reply) {
       return reply.json().catch(function () { return {}; }).then(function (value) {
@@ -153,10 +164,11 @@
       if (field.type === "checkbox") { found[field.name] = field.checked; return; }
       var text = field.value;
       if (field.dataset.json) {
-        var value;
-        try { value = JSON.parse(text); } catch (error) { throw new Error("not valid JSON: " + error.message); }
-        if (field.dataset.json === "array" && !Array.isArray(value)) { throw new Error("a JSON array is expected"); }
-        found[field.name] = value;
+        var seen;  // to check it, no more: what is sent is the text
+        try { seen = JSON.parse(text); } catch (error) { throw new Error("not valid JSON: " + error.message); }
+        if (field.dataset.json === "array" && !Array.isArray(seen)) { throw new Error("a JSON array is expected"); }
+        if (/[\ud800-\udfff]/u.test(text)) { throw new Error("it has half a character, which cannot be sent"); }
+        found[field.name] = new Verbatim(text);
       } else if (field.type === "number") {
         if (text !== "") { found[field.name] = Number(text); }
       } else if (text !== "") {

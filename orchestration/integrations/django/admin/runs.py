@@ -18,6 +18,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_GET, require_POST
 
 from orchestration.client import Client, WorkflowHandle
+from orchestration.core.json_values import read_json
 from orchestration.errors import NondeterminismError, OrchestrationError, StoreUnavailableError, WorkflowNotFoundError
 from orchestration.integrations.django.admin.reading import PERIODS, STATES, list_page, run_page
 from orchestration.integrations.django.models import Run
@@ -276,6 +277,8 @@ def _number(text: str) -> int | None:
 
 def _json(text: str, what: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return read_json(text)
+    except (json.JSONDecodeError, RecursionError) as error:
         raise RefusedError(f"{what}: this is not JSON ({error}).") from error
+    except ValueError as error:
+        raise RefusedError(f"{what}: {error}.") from error
