@@ -136,11 +136,12 @@ class Membership:
     def _run(self, generation: int) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: generation != self._generation or not self._joined, self._beat_s)
-                if generation != self._generation or not self._joined:
+                if self._changed.wait_for(lambda: self._is_over(generation), self._beat_s):
                     return
             if self._is_idle() and self.retire():
                 return
+            # As of before the heartbeat: who joins and is bound to this node during it is not on the roll, and lives.
+            bound = self._node.bonds.far | self._node.routes.far
             started = time.monotonic()
             try:
                 roll = self._node.actors.beat(self._node.id, silent_ms=self._silent_ms)
@@ -151,22 +152,26 @@ class Membership:
             if time.monotonic() - started > self._silent_ms / 2000:
                 self._beats_since = time.monotonic()  # Redis was away: the silence of others says nothing
             with self._changed:
-                if not self._joined:
+                if self._is_over(generation):  # what was heard is of the time before it left, maybe to join again
                     return
                 if roll.present:
                     self._alive_until = started + self._silent_ms / 1000 * _SHARE
                     self._changed.notify_all()
             if not roll.present:
-                self._lost()
+                self._lost(generation)
                 return
             try:
-                self._look_around(roll)
+                self._look_around(roll, bound)
                 for told in list(self.on_roll):
                     told(roll)
             except StoreError as error:
                 logger.warning("could not look after other nodes: %s", error)
             except Exception:
                 logger.exception("could not look after other nodes")
+
+    def _is_over(self, generation: int) -> bool:
+        """The node has left since that joining."""
+        return generation != self._generation or not self._joined
 
     def _is_idle(self) -> bool:
         since = self._idle_since
@@ -191,22 +196,24 @@ class Membership:
         """Stay no longer than something lives here."""
         with self._changed:
             self._stays = False
-            if self._node.is_lived_in:
-                return
-        self.leave()
+            if not self._node.is_lived_in:
+                self.leave()  # in one: who joins in the middle would be buried with what was there before
 
-    def _lost(self) -> None:
-        logger.error(
-            "this worker was silent for longer than %d ms and has been taken for dead: its processes are given up",
-            self._silent_ms, extra={"node": self._node.id},
-        )  # fmt: skip
-        hosts = set(self.hosts)
+    def _lost(self, generation: int) -> None:
         with self._changed:
+            if self._is_over(generation):
+                return
+            lost, hosts = self._node.id, set(self.hosts)
             self._joined = False
             self._node.rename()
+        logger.error(
+            "this worker was silent for longer than %d ms and has been taken for dead: its processes are given up",
+            self._silent_ms, extra={"node": lost},
+        )  # fmt: skip
         self._node.perish()
         with self._changed:
-            self._alive_until = float("inf")
+            if not self._joined:  # else another thread has joined anew already, and that set a limit
+                self._alive_until = float("inf")
             self._changed.notify_all()
         self._serve_again(hosts)
         for told in list(self.on_lost):
@@ -226,12 +233,12 @@ class Membership:
                 logger.warning("process hosts cannot be served yet: %s", error)
                 time.sleep(self._beat_s)
 
-    def _look_around(self, roll: Roll) -> None:
+    def _look_around(self, roll: Roll, bound: frozenset[str]) -> None:
         node = self._node
         has_listened = time.monotonic() - self._beats_since > self._silent_ms / 1000
         others = (roll.living | set(roll.silent)) - {node.id}
         self._burial.look(others, silent=roll.silent, has_listened=has_listened)
         known = roll.living | set(roll.silent)
-        for gone in sorted((node.bonds.far | node.routes.far) - known):
+        for gone in sorted(bound - known):
             # By mail: what it has said before it went is there already, and is read first. Said again until it is read.
             node.post.tell(node.fence, node.id, "", "gone", gone)
