@@ -107,9 +107,10 @@ class Presence:
         idle_since: dict[str, float] = {}
         while True:
             with self._changed:
-                self._asleep = not (self._held or self._lua_since)
-                self._changed.wait(timeout=None if self._asleep else beat_s)
-                self._asleep = False
+                if not self._closed:  # it may have been closed while this thread beat
+                    self._asleep = not (self._held or self._lua_since)
+                    self._changed.wait(timeout=None if self._asleep else beat_s)
+                    self._asleep = False
                 if self._closed:
                     return
                 held = dict(self._held)
