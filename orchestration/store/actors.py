@@ -207,7 +207,7 @@ class Actors:
     def wait_for_mail(self, node: str, *, timeout_s: float) -> bool:
         """Wait until there is mail; it stays where it is."""
         key = self._keys.mail(node)
-        return self._connection.call("BLMOVE", key, key, "LEFT", "LEFT", timeout_s) is not None
+        return self._connection.wait(timeout_s, "BLMOVE", key, key, "LEFT", "LEFT", timeout_s) is not None
 
     def take_mail(self, node: str, read: Sequence[bytes]) -> list[bytes]:
         """Throw away what has been read, and read what comes next: at most 1,000 messages.

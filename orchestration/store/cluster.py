@@ -110,6 +110,21 @@ class ClusterConnection(Patient):
         key = None if name in _WITHOUT_KEY else command[3 if name == "EVAL" else 1]
         return self._patiently(lambda: self._follow(key, _command(command)), name)
 
+    def wait(self, timeout_s: float, *command: Any) -> Any:
+        """Run one command that waits in the server, for at most so long, before it answers; on the node of its key.
+
+        Raises:
+            StoreUnavailableError: No reply within the patience; of each attempt it is missed only after that wait.
+        """
+
+        def ask(node: Any, asking: bool) -> Any:
+            pool = node.redis_connection.connection_pool
+            if asking:
+                self._ask_on(pool, "ASKING")
+            return self._ask_on(pool, *command, waits_s=timeout_s)
+
+        return self._patiently(lambda: self._follow(command[1], ask), str(command[0]))
+
     def pipeline(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Run several reading commands, in one round trip to each node that has some of their keys.
 

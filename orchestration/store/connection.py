@@ -64,6 +64,9 @@ class Connection(Protocol):
     def call(self, *command: Any) -> Any:
         """Run one reading command."""
 
+    def wait(self, timeout_s: float, *command: Any) -> Any:
+        """Run one command that waits in the server, for at most so long, before it answers."""
+
     def pipeline(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Run several reading commands in one round trip."""
 
@@ -235,6 +238,16 @@ class RedisConnection(Patient):
             StoreUnavailableError: No reply within the patience.
         """
         return self._patiently(lambda: self._client.execute_command(*command), str(command[0]))
+
+    def wait(self, timeout_s: float, *command: Any) -> Any:
+        """Run one command that waits in the server, for at most so long, before it answers.
+
+        Raises:
+            StoreUnavailableError: No reply within the patience; of each attempt it is missed only after that wait.
+        """
+        return self._patiently(
+            lambda: self._ask_on(self._client.connection_pool, *command, waits_s=timeout_s), str(command[0])
+        )
 
     def pipeline(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Run several reading commands in one round trip.

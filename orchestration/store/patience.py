@@ -83,8 +83,14 @@ class Patient:
         for one in held.values():
             one.give_back()
 
-    def _ask_on(self, pool: Any, *command: Any) -> Any:
-        """One command on a connection of this thread's own: half the cost of the client's way through its pool."""
+    def _ask_on(self, pool: Any, *command: Any, waits_s: float = 0.0) -> Any:
+        """One command on a connection of this thread's own: half the cost of the client's way through its pool.
+
+        Args:
+            pool: Connections to the server.
+            command: What is sent.
+            waits_s: How long the server itself waits before it answers; the time for an answer begins after that.
+        """
         mine: dict[int, _Held] = self._mine.__dict__.setdefault("held", {})
         held = mine.get(id(pool))
         if held is None or held._pool is not pool:
@@ -92,6 +98,8 @@ class Patient:
         connection = held.connection
         try:
             connection.send_command(*command)
+            if waits_s:
+                connection.can_read(waits_s)
             return connection.read_response()
         except redis.ResponseError as error:
             if isinstance(error, redis.exceptions.ReadOnlyError):

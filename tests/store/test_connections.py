@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from orchestration.errors import StoreUnavailableError
+from orchestration.store.actors import Actors
 from orchestration.store.addresses import read_address
 from orchestration.store.cluster import ClusterConnection
 from orchestration.store.connection import RedisConnection
+from orchestration.store.keys import Keyspace
 from orchestration.store.scripts import load_script
 from tests.support import wait_until
 from tests.support.redis_servers import HOST, RedisProcess, free_ports
@@ -61,6 +63,7 @@ def test_a_cluster_that_is_away_as_a_whole_is_waited_for_and_found_again() -> No
         address = read_address(f"redis+cluster://{HOST}:{port}")
         with contextlib.closing(ClusterConnection(address, patience_s=1)) as connection:
             connection.run(script, ["orc:workers"], [])
+            assert connection.wait(0.01, "BLMOVE", "a", "a", "LEFT", "LEFT", 0.01) is None
             node.kill()
             for ask in (
                 lambda: connection.run(script, ["orc:workers"], []), lambda: connection.call("GET", "a"),
@@ -73,3 +76,34 @@ def test_a_cluster_that_is_away_as_a_whole_is_waited_for_and_found_again() -> No
             node.start()
             with connection.patience(20):
                 assert connection.run(script, ["orc:workers"], []) is not None
+
+
+def test_a_wait_for_mail_may_be_longer_than_an_answer_may_take(redis_url: str) -> None:
+    """Each idle wait was taken for a lost answer, with warnings for ever and mail that came seconds late."""
+    with contextlib.closing(RedisConnection(redis_url, patience_s=10, connect_s=0.5)) as connection:
+        actors = Actors(connection, Keyspace("waits", "default", 1).actors)
+        began = time.monotonic()
+        assert not actors.wait_for_mail("aaaaaaaaaaaa", timeout_s=1.3)
+        assert time.monotonic() - began >= 1.3
+        assert connection.losses == 0
+        actors.join("aaaaaaaaaaaa", {})
+        actors.run([actors.post("", "aaaaaaaaaaaa", [("", b"letter")])])
+        began = time.monotonic()
+        assert actors.wait_for_mail("aaaaaaaaaaaa", timeout_s=30)
+        assert time.monotonic() - began < 15
+        assert actors.take_mail("aaaaaaaaaaaa", []) == [b"letter"]
+        actors.bury("aaaaaaaaaaaa")
+
+
+def test_a_wait_ends_when_redis_does_not_answer_in_time_after_it() -> None:
+    (port,) = free_ports(1)
+    with RedisProcess(port) as server, contextlib.closing(
+        RedisConnection(f"redis://{HOST}:{port}/0", patience_s=10, connect_s=0.5)
+    ) as connection:  # fmt: skip
+        actors = Actors(connection, Keyspace("waits", "default", 1).actors)
+        assert not actors.wait_for_mail("aaaaaaaaaaaa", timeout_s=0.01)
+        server.pause()
+        with connection.patience(0), pytest.raises(StoreUnavailableError):
+            actors.wait_for_mail("aaaaaaaaaaaa", timeout_s=0.2)
+        server.resume()
+        assert not actors.wait_for_mail("aaaaaaaaaaaa", timeout_s=0.01)

@@ -129,6 +129,15 @@ class MemoryConnection:
         """
         return self.pipeline([command])[0]
 
+    def wait(self, timeout_s: float, *command: Any) -> Any:
+        """Run one command; nothing waits here.
+
+        Raises:
+            StoreError: It was refused.
+        """
+        del timeout_s
+        return self.call(*command)
+
     def pipeline(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Run several commands.
 
