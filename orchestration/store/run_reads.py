@@ -121,6 +121,10 @@ class RunReads(Aggregate):
             record.extra.update({text(n): v for n, v in zip(names, values[1:], strict=True) if v is not None})
         return records
 
+    def has_had(self, run_id: RunId, request_id: str) -> bool:
+        """Whether a run was delivered the input of this request, as far as requests are remembered."""
+        return bool(self._connection.call("EXISTS", self._keyspace.of_run(run_id).request(request_id)))
+
     def open_commands(self, run_id: RunId) -> dict[str, bytes]:
         """The commands of a run that wait for something, as stored.
 

@@ -271,6 +271,7 @@ class Runs(RunReads):
         timer: str = "",
         following: bytes = b"",
         unbegun: bool = False,
+        request_id: str = "",
     ) -> Delivery:
         """End a run from outside.
 
@@ -284,9 +285,11 @@ class Runs(RunReads):
             timer: Member of the timer that asks for it, which must be due; empty when a person asks.
             following: The run that takes its place, made by :meth:`Chains.pack`; empty: none.
             unbegun: Only if nothing of it has been done yet, and nobody is at its first step.
+            request_id: Once it has ended a run its repeats are answered ``duplicate``, also those that find a later run
+                of the workflow; empty: every call may end one.
 
         Returns:
-            ``ended``, ``closed`` with the status it had, ``early``, or ``begun``.
+            ``ended``, ``closed`` with the status it had, ``early``, ``begun`` or ``duplicate``.
 
         Raises:
             WorkflowNotFoundError: No such run.
@@ -296,7 +299,7 @@ class Runs(RunReads):
         with self._claims.of_workflow(fields["id"], was_offloaded=bool(following)):
             reply = self._run(
                 "end_run",
-                self._step_keys(run_id, fields["id"], fields["bundle"]),
+                [*self._step_keys(run_id, fields["id"], fields["bundle"]), keys.request(request_id)],
                 run_id,
                 status,
                 bytes([0x90 + 2 + len(details), code]),
@@ -310,6 +313,7 @@ class Runs(RunReads):
                 timer,
                 following,
                 "1" if unbegun else "",
+                request_id,
             )
         return self._delivery(run_id, reply)
 

@@ -121,10 +121,11 @@ def end_orphan(
         found = store.runs.current(child_id)
         if store.runs.record(found).fields.get("parent") != f"{run_id}/{seq}":
             return  # it was there before, or has ended and another has its id
+        reason, request_id = "its parent has ended", f"p/{run_id}/{seq}"
         if terminate:
-            terminate_on(runtime, namespace, found, reason="its parent has ended", sender=parent_pid)
+            terminate_on(runtime, namespace, found, reason=reason, sender=parent_pid, request_id=request_id)
         else:
-            item = encode_input(Code.CANCEL_REQUESTED, "its parent has ended", parent_pid)
-            deliver_on(runtime, namespace, found, item, request_id=f"p/{run_id}/{seq}")
+            item = encode_input(Code.CANCEL_REQUESTED, reason, parent_pid)
+            deliver_on(runtime, namespace, found, item, request_id=request_id)
     except WorkflowNotFoundError:
         return

@@ -374,7 +374,7 @@ class Engine:
             else:
                 self._runtime.cache.put(session)
         if entries:
-            self.outbox.perform(store, entries, sent=sent)
+            self.outbox.perform(store, entries, sent=sent, is_first=True)
         return answer.lease
 
 

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgpack
@@ -30,7 +30,7 @@ from orchestration.store.attempts import AttemptId
 from orchestration.store.inputs import encode_input
 from orchestration.store.results import Delivery
 from orchestration.store.store import Store
-from orchestration.tasks.children import end_orphan, start_child
+from orchestration.tasks.children import child_id, end_orphan, start_child
 from orchestration.tasks.completion import complete_outer, watch_run
 from orchestration.tasks.dispatch import read_open
 from orchestration.tasks.effects import read_activity
@@ -108,19 +108,22 @@ class Outbox:
             "orphan": functools.partial(end_orphan, runtime),
         }
 
-    def perform(self, store: Store, entries: Iterable[tuple[str, bytes]], *, sent: bool = False) -> None:
+    def perform(
+        self, store: Store, entries: Iterable[tuple[str, bytes]], *, sent: bool = False, is_first: bool = False
+    ) -> None:
         """Perform entries and forget those that are done; a failing one is logged and left to the sweep.
 
         Args:
             store: Where they are kept.
             entries: Id and contents of each.
             sent: Messages of attempts have been published already.
+            is_first: They have just been written: nobody has performed them before.
         """
         done: list[str] = []
         for name, entry in entries:
             kind, *rest = msgpack.unpackb(entry, raw=False, strict_map_key=False)
             try:
-                if not (sent and kind == "attempt"):
+                if not (sent and kind == "attempt") and (is_first or not self._is_answered(kind, rest)):
                     self._handlers[kind](*rest)
                 done.append(name)
             except StoreUnavailableError:
@@ -130,6 +133,23 @@ class Outbox:
         fault("before_finish")
         if done:
             store.timers.finish(RunId(done[0].split("/")[1]), done)
+
+    def _is_answered(self, kind: str, rest: Sequence[Any]) -> bool:
+        """Whether the run that asks knows already what became of its request, and has gone on with that.
+
+        The marks of effects tell apart what has been done. What came to nothing (there was no such workflow, or it had
+        ended) leaves none: done again, it would meet what has been started under the same id since.
+        """
+        if kind not in ("signal", "cancel", "child"):
+            return False
+        namespace, run_id, seq = rest[:3]
+        store = self._runtime.store(namespace)
+        if kind != "child":
+            return store.runs.has_had(RunId(run_id), f"op/{run_id}/{seq}")
+        # One that has been started may still have to be watched.
+        return store.runs.has_had(RunId(run_id), f"k/{run_id}/{seq}") and not store.chains.bar_start(
+            child_id(run_id, seq, rest[8]), f"child/{run_id}/{seq}"
+        )
 
     def _attempt(self, namespace: str, run_id: str, seq: int, attempt: int, token: str) -> None:
         runtime = self._runtime
@@ -210,7 +230,8 @@ class Outbox:
         try:
             target = self._find(namespace, pid)
             if terminate:
-                terminate_on(self._runtime, namespace, target, reason=reason, sender=me)
+                request_id = f"t/{run_id}/{seq}"
+                terminate_on(self._runtime, namespace, target, reason=reason, sender=me, request_id=request_id)
             else:
                 item = encode_input(Code.CANCEL_REQUESTED, reason, me)
                 deliver_on(self._runtime, namespace, target, item, request_id=f"x/{run_id}/{seq}")
@@ -264,16 +285,26 @@ def start_problem(error: Exception) -> str:
     return "AlreadyExists" if isinstance(error, WorkflowAlreadyStartedError) else "Invalid"
 
 
-def terminate_run(runtime: Runtime, namespace: str, run_id: RunId, *, reason: str, sender: str = "") -> Delivery:
+def terminate_run(
+    runtime: Runtime, namespace: str, run_id: RunId, *, reason: str, sender: str = "", request_id: str = ""
+) -> Delivery:
     """End a run at once; its code has no say.
 
+    Args:
+        runtime: Of this process.
+        namespace: Of the run.
+        run_id: The run.
+        reason: Why.
+        sender: Address of who asks; empty: none.
+        request_id: The same request ends one run of the workflow; empty: every call may.
+
     Returns:
-        ``ended``, or ``closed`` with the status it had.
+        ``ended``, ``closed`` with the status it had, or ``duplicate`` when the request has ended a run before.
     """
     store = runtime.store(namespace)
     delivery = store.runs.end(
         run_id, status="terminated", code=Code.TERMINATED, details=[reason, sender],
-        outbox_id=f"c/{run_id}", entry=msgpack.packb(["complete", namespace, run_id]),
+        outbox_id=f"c/{run_id}", entry=msgpack.packb(["complete", namespace, run_id]), request_id=request_id,
     )  # fmt: skip
     if delivery.status == "ended":
         trace_outside_end(runtime, namespace, run_id, "terminated")
@@ -281,9 +312,11 @@ def terminate_run(runtime: Runtime, namespace: str, run_id: RunId, *, reason: st
     return delivery
 
 
-def terminate_on(runtime: Runtime, namespace: str, run_id: RunId, *, reason: str, sender: str = "") -> Delivery:
+def terminate_on(
+    runtime: Runtime, namespace: str, run_id: RunId, *, reason: str, sender: str = "", request_id: str = ""
+) -> Delivery:
     """As :func:`terminate_run`; the runs that take the place of a run are followed."""
     return _follow(
         runtime, namespace, run_id,
-        lambda run_id: terminate_run(runtime, namespace, run_id, reason=reason, sender=sender),
+        lambda run_id: terminate_run(runtime, namespace, run_id, reason=reason, sender=sender, request_id=request_id),
     )  # fmt: skip

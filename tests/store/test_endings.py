@@ -7,7 +7,7 @@ import pytest
 
 from orchestration.errors import WorkflowNotFoundError
 from tests.store.backends import Backend
-from tests.store.runs import Runs
+from tests.store.runs import RETENTION_MS, Runs
 
 PARKED = {"fence": 2, "kind": "limit", "reason": "too much"}
 
@@ -123,6 +123,33 @@ def test_the_time_of_the_end_is_never_before_the_last_step(backend: Backend, run
     last = backend.store.runs.last_event(run_id)
     assert last is not None
     assert msgpack.unpackb(last)[1] == ahead
+
+
+def test_a_request_ends_one_run_of_a_workflow(backend: Backend, runs: Runs) -> None:
+    terminated = {"status": "terminated", "code": 75, "details": []}
+    run_id = runs.started()
+    mark = runs.keys(run_id).request("t/asker/1")
+    assert backend.store.runs.end(run_id, **terminated, request_id="t/asker/1").status == "ended"
+    assert backend.call("GET", mark) == run_id.encode()
+    assert RETENTION_MS - 60_000 < backend.call("PTTL", mark) <= RETENTION_MS
+    following = runs.started()
+    for repeated in (run_id, following):
+        with backend.unchanged():
+            assert backend.store.runs.end(repeated, **terminated, request_id="t/asker/1").status == "duplicate"
+    assert backend.store.runs.end(following, **terminated, request_id="t/asker/2").status == "ended"
+    backend.store.runs.end(runs.started(), **terminated)
+    assert backend.store.runs.end(runs.started(), **terminated).status == "ended"
+
+
+def test_a_request_that_has_ended_nothing_is_not_remembered(backend: Backend, runs: Runs) -> None:
+    terminated = {"status": "terminated", "code": 75, "details": [], "request_id": "t/asker/1"}
+    ended = runs.ended()
+    with backend.unchanged():
+        assert backend.store.runs.end(ended, **terminated).status == "closed"
+    run_id = runs.sleeping()
+    with backend.unchanged():
+        assert backend.store.runs.end(run_id, **terminated, unbegun=True).status == "begun"
+    assert backend.store.runs.end(run_id, **terminated).status == "ended"
 
 
 def test_a_run_times_out_when_its_time_is_over(backend: Backend, runs: Runs) -> None:

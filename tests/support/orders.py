@@ -36,7 +36,10 @@ class ShuffledEnvironment(WorkflowEnvironment):
         self._parts.engine.outbox.perform = self._put_entries_off  # type: ignore[method-assign]
         self.deliveries._pick = self._pick  # type: ignore[method-assign]
 
-    def _put_entries_off(self, store: Store, entries: Iterable[tuple[str, bytes]], *, sent: bool = False) -> None:
+    def _put_entries_off(
+        self, store: Store, entries: Iterable[tuple[str, bytes]], *, sent: bool = False, is_first: bool = False
+    ) -> None:
+        del is_first  # some are performed more than once
         self._put_off += [(store, name, entry, sent) for name, entry in entries]
 
     def _pick(self, ready: deque[Delivery]) -> Delivery:

@@ -21,6 +21,7 @@
 -- KEYS[20] outbox_due  zset  <shard>:outbox-due
 -- KEYS[21] updates     hash  <shard>:updates:<run>
 -- KEYS[22] unarchived  zset  <shard>:unarchived
+-- KEYS[23] request     string <shard>:req:<request id>; unused when ARGV[14] is empty
 -- ARGV[1]  run         string
 -- ARGV[2]  status      string terminated | timed_out | cancelled
 -- ARGV[3]  head        bytes  msgpack head of the closing event up to its time: the code
@@ -34,7 +35,8 @@
 -- ARGV[11] timer       string member of the timer that asks for it, which must be due; empty: none
 -- ARGV[12] next        bytes  msgpack: the run that follows this one, see include next; empty: none
 -- ARGV[13] unbegun     string 1: only if nothing has been done yet, and nobody is at it; empty: however far it is
--- Returns  {"ended"} | {"closed", status} | {"early"} | {"begun"}
+-- ARGV[14] request     string the same request ends one run, whichever run of its workflow is asked for; empty for no check
+-- Returns  {"ended"} | {"closed", status} | {"early"} | {"begun"} | {"duplicate"}
 -- Holds    raises the fence: a holder at work on the run cannot commit any more
 -- Cost     O(open commands)
 -- @include run
@@ -42,11 +44,12 @@
 -- @include close
 -- @include next
 local keys = close_keys(KEYS)
-local run, status, timer = ARGV[1], ARGV[2], ARGV[11]
+local request, run, status, timer, request_id = KEYS[23], ARGV[1], ARGV[2], ARGV[11], ARGV[14]
 
 local following = ARGV[12] ~= '' and cmsgpack.unpack(ARGV[12])
 local problem = following and next_problem(following)
 if problem then return redis.error_reply(problem) end
+if request_id ~= '' and redis.call('EXISTS', request) == 1 then return {'duplicate'} end
 local now = now_ms()
 -- A holder may be in the middle of the first step, and have done what no history tells yet.
 local held = false
@@ -64,6 +67,7 @@ local old = redis.call('HGET', keys.record, 'status')
 if not old or not is_open(old) then return {'closed', old or 'unknown'} end
 if ARGV[13] ~= '' and (held or redis.call('HGET', keys.record, 'length') ~= '0') then return {'begun'} end
 
+if request_id ~= '' then redis.call('SET', request, run, 'PX', ARGV[8]) end
 append_end(keys, ARGV[3], ARGV[4], now)
 if ARGV[5] ~= '' then
   redis.call('HSET', keys.outbox, ARGV[5], ARGV[6])
