@@ -57,9 +57,10 @@ class Reports:
         self.results = StoredResults(runtime.app)
 
     def completed(self, token: str, result: Any) -> Delivery:
-        """An attempt has ended well."""
+        """An attempt has ended well; its result is in the report, and may be deleted where it was stored."""
         namespace, attempt = decode_token(token)
-        activity = self._noted(namespace, attempt)
+        activity = self._activity(namespace, attempt)
+        self._note(namespace, attempt, activity)
         target = activity.target if activity else "the task"
         return self.end(namespace, attempt, completed(result, target, self._runtime.settings.value_limit_bytes))
 
@@ -75,23 +76,29 @@ class Reports:
         """
         namespace, attempt = decode_token(token)
         activity = self._activity(namespace, attempt)
-        task, target = (activity.task, activity.target) if activity else ("", "the task")
-        stored = self.results.read(task, task_id)
-        self._note(namespace, attempt, activity, deletes=False)
-        delivery = self.end(namespace, attempt, stored.outcome(target, self._runtime.settings.value_limit_bytes))
-        # Not before: a report that is put back has to find there once more why the task has failed.
-        self._note(namespace, attempt, activity)
-        return delivery
+        stored = self.results.read(activity.task if activity else "", task_id)
+        return self._take_in(namespace, attempt, activity, stored)
 
     def found(self, namespace: str, attempt: AttemptId, stored: StoredResult) -> Delivery:
         """The result of an attempt has been found by the sweep, and nobody had reported it.
 
         The workflow is advanced by whoever takes the wake-up: no Lua code runs in the sweep.
         """
-        activity = self._noted(namespace, attempt)
+        activity = self._activity(namespace, attempt)
+        return self._take_in(namespace, attempt, activity, stored, claimed_by=_NOBODY)
+
+    def _take_in(
+        self, namespace: str, attempt: AttemptId, activity: Activity | None, stored: StoredResult,
+        *, claimed_by: str | None = None,
+    ) -> Delivery:  # fmt: skip
+        """End an attempt as the result backend has it."""
         target = activity.target if activity else "the task"
+        self._note(namespace, attempt, activity, deletes=False)
         outcome = stored.outcome(target, self._runtime.settings.value_limit_bytes)
-        return self.end(namespace, attempt, outcome, claimed_by=_NOBODY)
+        delivery = self.end(namespace, attempt, outcome, claimed_by=claimed_by)
+        # Not before: whoever takes it in once more, after a loss of the store, has to find it there again.
+        self._note(namespace, attempt, activity)
+        return delivery
 
     def end(
         self, namespace: str, attempt: AttemptId, outcome: Outcome, *, claimed_by: str | None = None
@@ -142,13 +149,8 @@ class Reports:
             namespace, attempt, queue, activity, found[1], outcome.failure, claimed_by=claimed_by, states=_FAILS
         )
 
-    def _noted(self, namespace: str, attempt: AttemptId) -> Activity | None:
-        """What is reported, once the report has been noted; None when it is closed."""
-        activity = self._activity(namespace, attempt)
-        self._note(namespace, attempt, activity)
-        return activity
-
     def _activity(self, namespace: str, attempt: AttemptId) -> Activity | None:
+        """What is reported; None when it is closed."""
         if namespace not in self._runtime.namespaces:
             return None  # refused when it is settled
         found = self._runtime.store(namespace).attempts.read(attempt.run_id, attempt.seq)

@@ -14,7 +14,7 @@ from kombu.exceptions import EncodeError
 
 from orchestration import Orchestration
 from orchestration.embedded import EmbeddedRedis
-from orchestration.errors import ApplicationError, ConfigError
+from orchestration.errors import ApplicationError, ConfigError, StoreUnavailableError
 from orchestration.store.attempts import AttemptId
 from orchestration.tasks.foreign.links import report_links
 from orchestration.tasks.foreign.results import StoredResult, StoredResults
@@ -218,11 +218,41 @@ def test_a_failure_is_not_taken_in_while_the_result_backend_is_away(
     noted = {True: "delete", False: "note"}
     monkeypatch.setattr(foreign, "note_report", lambda *_, leftover, **__: done.append(noted[bool(leftover)]))
     reports = app.orchestration.parts.reports
-    monkeypatch.setattr(reports, "end", lambda *_: done.append("end"))
+    monkeypatch.setattr(reports, "end", lambda *_, **__: done.append("end"))
     app.tasks["orchestration.report_failure"].apply(args=["some-task"], kwargs={"attempt": token})
     assert asked == ["some-task"] * 2
     assert done == ["note", "end", "delete"], "its error is kept until it has been taken in"
     assert "report put off: the result of task some-task cannot be read: reset by peer" in caplog.text
+
+
+def test_a_result_that_the_sweep_has_found_is_kept_until_it_has_been_taken_in(
+    redis_server: EmbeddedRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is lost in between: the result was deleted two seconds later, and the activity had to run again."""
+    project = Project()
+    project.celery_task("price", "shop.price")
+    asks = project.workflow("asks", "return function() return require('funcs').new():call('app:price') end")
+    with deployed(project, tmp_path, empty_database(redis_server)) as deployment:
+        handle, parts = deployment.client.start_workflow(asks), deployment.orchestration.parts
+        parts.engine.take_up("default", handle.run_id)
+        store, reports = parts.runtime.store("default"), parts.reports
+        opened = store.attempts.read(handle.run_id, 1)
+        assert opened is not None
+        attempt, stored = AttemptId(handle.run_id, 1, 1, opened[1].token), StoredResult("SUCCESS", 7)
+        keys = store.runs._keyspace.of_run(handle.run_id)
+
+        def lost(*_: Any, **__: Any) -> Any:
+            raise StoreUnavailableError("lost")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(reports, "end", lost)
+            with pytest.raises(StoreUnavailableError):
+                reports.found("default", attempt, stored)
+        assert store.runs._connection.call("ZCARD", keys.leftovers) == 0
+        reports.found("default", attempt, stored)
+        assert store.runs._connection.call("ZCARD", keys.leftovers) == 1
+        parts.engine.take_up("default", handle.run_id)
+        assert handle.result(timeout=5) == 7
 
 
 def test_a_report_that_is_none_is_dropped_with_an_error(
