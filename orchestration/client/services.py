@@ -137,13 +137,16 @@ def _wait(
         records = list(services.read(_instances(services, service_id)).values())
         if _has_come(records, want, number):
             return
+        if not records:
+            _known(runtime, namespace, service_id)  # it may have been forgotten meanwhile
         for record in records:
             is_over = not record.owner and not record.due_ms and record.state in ("failed", "exited")
             if want != "stop" and is_over and record.seen >= number:
                 raise OrchestrationError(f"service {service_id} does not run: it is {record.state}: {record.reason}")
         if deadline is not None and time.monotonic() >= deadline:
-            seen = next(seen for seen in list_services(runtime, namespace) if seen.id == service_id)
-            raise TimeoutError(f"after {seconds:g} s service {service_id} is {seen.state}: {seen.reason}")
+            for seen in list_services(runtime, namespace):
+                if seen.id == service_id:
+                    raise TimeoutError(f"after {seconds:g} s service {service_id} is {seen.state}: {seen.reason}")
         time.sleep(_LOOK_S)
 
 
