@@ -29,6 +29,8 @@ PASSING: Final = (
     redis.exceptions.TryAgainError,
 )
 """Answers that another moment or another connection changes; redis-py takes the code off their texts."""
+_PURPOSE: Final = ("EVALSHA",) if redis.VERSION < (5, 3) else ()
+"""What a connection is for: redis-py had to be told before 5.3, which is all that the kombu of Celery 5.5 allows."""
 _BUSY: Final = ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF")
 
 
@@ -38,7 +40,7 @@ class _Held:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
         self.connection: Any = None
-        self.connection = pool.get_connection()
+        self.connection = pool.get_connection(*_PURPOSE)
 
     def give_back(self) -> None:
         """Leave it to others, as it is."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -107,3 +111,27 @@ def test_a_wait_ends_when_redis_does_not_answer_in_time_after_it() -> None:
             actors.wait_for_mail("aaaaaaaaaaaa", timeout_s=0.2)
         server.resume()
         assert not actors.wait_for_mail("aaaaaaaaaaaa", timeout_s=0.01)
+
+
+@pytest.mark.slow
+def test_the_redis_py_of_celery_5_5(redis_url: str, tmp_path: Path) -> None:
+    """Its kombu allows none after 5.2.1, whose pools have to be told what a connection is for."""
+    folder = tmp_path / "redis-py"
+    install = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps", "--target", str(folder), "redis==5.2.1"]
+    try:
+        subprocess.run(install, check=True, timeout=300)
+    except subprocess.SubprocessError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"redis-py 5.2.1 cannot be installed here: {error}")
+    code = f"""
+import redis
+from orchestration.store.connection import RedisConnection
+from orchestration.store.scripts import load_script
+assert redis.VERSION == (5, 2, 1), redis.VERSION
+connection = RedisConnection({redis_url!r}, patience_s=5)
+assert connection.run(load_script("worker_ages"), ["orc:workers"], []) is not None
+assert connection.wait(0.01, "BLMOVE", "a", "a", "LEFT", "LEFT", 0.01) is None
+"""
+    paths = os.pathsep.join([str(folder), *filter(None, sys.path)])
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env={**os.environ, "PYTHONPATH": paths})
