@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from orchestration.store.results import Delivery, Lease, Pushes
 from orchestration.store.scripts import load_script
 from orchestration.types import RunId
 
-__all__ = ["NO_PUSHES", "Aggregate", "StoreOptions", "flat_fields", "pack_for_script", "text"]
+__all__ = ["NO_PUSHES", "Aggregate", "StoreOptions", "flat_fields", "pack_for_script", "scored", "text"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,13 @@ class StoreOptions:
 def text(value: Any) -> str:
     """A reply's element as text."""
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+
+
+def scored(reply: Any) -> Iterator[tuple[str, float]]:
+    """Members and scores of a reply, which are pairs in one version of the protocol and one flat list in the other."""
+    is_flat = bool(reply) and not isinstance(reply[0], (list, tuple))
+    for member, score in zip(reply[::2], reply[1::2], strict=True) if is_flat else reply:
+        yield text(member), float(score)
 
 
 def pack_for_script(value: Any) -> bytes:

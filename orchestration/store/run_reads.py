@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from orchestration.errors import CorruptHistoryError, WorkflowNotFoundError
-from orchestration.store.base import Aggregate, text
+from orchestration.store.base import Aggregate, scored, text
 from orchestration.store.connection import Subscription
 from orchestration.store.offload.stages import StageError
 from orchestration.store.results import RunRecord
@@ -203,7 +203,7 @@ class RunReads(Aggregate):
         commands = [["ZRANGE", k.closed_runs if closed else k.open_runs, *span] for k in self._keyspace.all]
         found: list[tuple[RunId, int]] = []
         for page in self._connection.pipeline(commands):
-            found.extend(_scored(page))
+            found.extend((RunId(member), int(score)) for member, score in scored(page))
         found.sort(key=lambda pair: (-pair[1], pair[0]))
         return found[:limit]
 
@@ -220,7 +220,8 @@ class RunReads(Aggregate):
             while True:
                 limit = size + len(seen)
                 span = (start, "+inf", "BYSCORE", "LIMIT", 0, limit, "WITHSCORES")
-                found = list(_scored(self._connection.call("ZRANGE", key, *span)))
+                page = scored(self._connection.call("ZRANGE", key, *span))
+                found = [(RunId(member), int(score)) for member, score in page]
                 fresh = [run_id for run_id, _ in found if run_id not in seen]
                 if fresh:
                     yield fresh
@@ -257,13 +258,3 @@ def _mapping(reply: Any) -> dict[str, bytes]:
     if isinstance(reply, dict):
         return {text(name): value for name, value in reply.items()}
     return {text(name): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
-
-
-def _scored(reply: Any) -> Iterator[tuple[RunId, int]]:
-    """Members and scores as a reply of either protocol version."""
-    if reply and isinstance(reply[0], (list, tuple)):
-        pairs = reply
-    else:
-        pairs = list(zip(reply[::2], reply[1::2], strict=True))
-    for member, score in pairs:
-        yield RunId(text(member)), int(float(score))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestration.store.base import NO_PUSHES, Aggregate, text
+from orchestration.store.base import NO_PUSHES, Aggregate, scored, text
 from orchestration.store.inputs import encode_input
 from orchestration.store.keys import ShardKeys
 from orchestration.store.results import Delivery, Pushes, Sweep
@@ -183,7 +183,7 @@ class Timers(Aggregate):
         found = []
         for at in range(0, len(replies), 10):
             numbers = [int(reply) for reply in replies[at : at + 7]]
-            first = [tuple(float(score) for score in reply[1:2]) for reply in replies[at + 7 : at + 10]]
+            first = [tuple(score for _, score in scored(reply)) for reply in replies[at + 7 : at + 10]]
             found.append(
                 ShardCounts(
                     open=numbers[0], parked=numbers[1], closed=numbers[2], ready=numbers[3], timers=numbers[4],

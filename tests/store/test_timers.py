@@ -270,3 +270,18 @@ def test_timers_are_not_passed_over_with_deadlines(backend: Backend, runs: Runs)
     found = runs.sweep(limit=5, skip_due=1)
     assert found.fire == (f"{timed}/1/timer",)
     assert runs.sweep(limit=5).fire == (f"{deadline}/run",), "the timer is in hands now"
+
+
+# -- counts -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_waits_is_counted_with_the_time_of_the_first(backend: Backend, runs: Runs) -> None:
+    attempt = runs.with_activity()
+    keys = runs.keys(attempt.run_id)
+    timers, sent = runs.members(keys.timers), runs.members(keys.pending)
+    now_ms, (shard,) = backend.store.timers.counts()
+    assert abs(now_ms - backend.now_ms()) < 60_000
+    assert (shard.open, shard.timers, shard.pending) == (1, len(timers), 1)
+    assert shard.first_pending == tuple(sent.values())
+    assert shard.first_timer == (min(timers.values()),)
+    assert shard.first_outbox == ()
