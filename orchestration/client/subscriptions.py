@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -57,7 +58,9 @@ class Line:
     def __init__(self, processes: Processes, topics: frozenset[str] | None) -> None:
         self._processes = processes
         self._topics = topics
+        self._lock = threading.Lock()
         self._followed: dict[Any, Exit | None] = {}
+        self._has_ended_one = False
         self.node = processes.node
         self.mail = Mailbox(_MOST_UNREAD)
         self.cell = self.node.monitors.open(self._take, self._over)
@@ -72,28 +75,35 @@ class Line:
 
     def follow(self, pid: str) -> Future[Any]:
         """End when a process or workflow ends."""
-        self._followed[pid] = None
+        with self._lock:
+            self._followed[pid] = None
         return self.cell.command(Code.WATCH, pid, "monitor")
 
     def spawn(self, request: SpawnRequest) -> Future[Exit]:
         """Start a process and follow it."""
         followed = new_future()
         place = object()  # until the address is known
-        self._followed[place] = None
+        with self._lock:
+            self._followed[place] = None
 
         def started(answer: Future[Exit]) -> None:
             problem = answer.exception()
-            if problem is None:
-                found = answer.result()
-                self._followed[found.pid] = found
-                found.future.add_done_callback(lambda end: self._spawned_ended(found.pid, end))
-            del self._followed[place]
-            if problem is None:
-                followed.set_result(found)
-            else:
+            if problem is not None:
+                self._not_spawned(place)
                 followed.set_exception(problem)
+                return
+            found = answer.result()
+            with self._lock:
+                self._followed[found.pid] = found
+                del self._followed[place]
+            found.future.add_done_callback(lambda end: self._spawned_ended(found.pid, end))  # maybe at once
+            followed.set_result(found)
 
-        self._processes.spawn(request).add_done_callback(started)
+        try:
+            self._processes.spawn(request).add_done_callback(started)
+        except BaseException:
+            self._not_spawned(place)
+            raise
         return followed
 
     def close(self, error: BaseException | None = None) -> None:
@@ -117,21 +127,32 @@ class Line:
             self.mail.end(_failed(item.error))
             self.node.end(self.cell, Ending(False, payload.encode_failure(_LINKED, kind="Internal")))
 
+    def _not_spawned(self, place: object) -> None:
+        """What was to be followed never began; the others may have ended while it was expected."""
+        with self._lock:
+            del self._followed[place]
+            if self._has_ended_one and not self._followed:
+                self.mail.end()
+
     def _spawned_ended(self, pid: str, end: Future[Event]) -> None:
         problem = end.exception()
         if problem is None:
             self._ended(pid, end.result())
         elif isinstance(problem, ProcessError):
             self.mail.end(problem)
+        else:  # Redis was away when it had to be watched anew
+            self.mail.end(ProcessError(str(problem), "Unavailable", True))
 
     def _ended(self, pid: str, event: Event) -> None:
-        if pid not in self._followed:
-            return
-        del self._followed[pid]
-        if event.error is not None:
-            self.mail.end(_failed(event.error))
-        elif not self._followed:
-            self.mail.end()
+        with self._lock:  # one that fails is not overtaken by the end of the last one
+            if pid not in self._followed:
+                return
+            del self._followed[pid]
+            self._has_ended_one = True
+            if event.error is not None:
+                self.mail.end(_failed(event.error))
+            elif not self._followed:
+                self.mail.end()
 
     def _over(self, ending: Ending) -> None:
         if ending.ok:
