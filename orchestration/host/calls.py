@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -16,6 +17,7 @@ from orchestration.core.identity import Identity
 from orchestration.host.cell import Cell, Ending
 from orchestration.host.lua_cell import LuaCell
 from orchestration.host.spawning import SpawnRequest
+from orchestration.host.timers import Timer
 from orchestration.registry.kinds.functions import FunctionCelery, FunctionPython
 from orchestration.registry.kinds.lua import FunctionLua, ProcessLua
 from orchestration.registry.kinds.processes import ProcessPython
@@ -56,11 +58,14 @@ class _Call:
         self._attempt = 0
         self.is_over = False
         """Nobody waits for it any more."""
+        self._lock = threading.Lock()
         self._callee: Any = None
-        self._timer = node.timers.after(timeout_ms / 1000, self._time_out) if timeout_ms else None
-        self._told = cell.when_ended(self._abandon)
+        self._timer: Timer | None = None
         self.abandoned: Callable[[], None] | None = None
         """Called when the caller ends before the callee."""
+        self._told = cell.when_ended(self._abandon)
+        if timeout_ms:  # last: it may fire at once
+            self._timer = node.timers.after(timeout_ms / 1000, self._time_out)
 
     def start(self) -> None:
         """Make the next try."""
@@ -90,10 +95,16 @@ class _Call:
             ):
                 self._node.timers.after(delay_ms / 1000, self.start)
                 return
-        self._answer(ending)
+        if self._close():
+            self._answer(ending)
+
+    def _close(self) -> bool:
+        """It is over; False: it was already, by its end or its timeout, whichever came first."""
+        with self._lock:
+            was_over, self.is_over = self.is_over, True
+        return not was_over
 
     def _answer(self, ending: Ending) -> None:
-        self.is_over = True
         self._cell.forget_told(self._told)
         if self._timer is not None:
             self._timer.cancel()
@@ -101,14 +112,14 @@ class _Call:
         self._cell.push(encode_input(code, self._seq, ending.value))
 
     def _time_out(self) -> None:
-        if not self.is_over:
+        if self._close():
             text = f"{self._target} took too long"
             self._answer(Ending(False, payload.encode_failure(text, kind="Timeout", retryable=False)))
             self._abandon(Ending(False))
 
     def _abandon(self, ending: Ending) -> None:
         """The caller has ended: an abnormal end takes the function with it."""
-        self.is_over = True
+        self._close()
         abandoned, self.abandoned = self.abandoned, None
         if abandoned is not None:
             abandoned()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -40,7 +41,7 @@ class Cell:
     """
 
     __slots__ = (
-        "_end_number", "_ends", "caller", "depth", "ended", "entry_id", "holds", "home", "in_slot", "is_public",
+        "_end_numbers", "_ends", "caller", "depth", "ended", "entry_id", "holds", "home", "in_slot", "is_public",
         "links", "names", "node", "pid", "place", "refused", "run_facts", "told", "unique", "watched", "watchers",
     )  # fmt: skip
 
@@ -74,13 +75,19 @@ class Cell:
         self.refused: Callable[[Ending], None] | None = None
         """Set until its code is loaded: told when it ends before that."""
         self._ends: dict[int, Callable[[Ending], None]] = {}
-        self._end_number = 0
+        self._end_numbers = itertools.count(1)
 
     def when_ended(self, told: Callable[[Ending], None]) -> int:
-        """Have something told of the end, in this order; the number is for :meth:`forget_told`."""
-        self._end_number += 1
-        self._ends[self._end_number] = told
-        return self._end_number
+        """Have something told of the end, in this order, and at once when it has ended; once, from any thread.
+
+        Returns:
+            A number for :meth:`forget_told`.
+        """
+        number = next(self._end_numbers)
+        self._ends[number] = told
+        if self.ended is not None and self._ends.pop(number, None) is not None:  # else who ends it tells
+            told(self.ended)
+        return number
 
     def forget_told(self, number: int) -> None:
         """Nobody wants to be told any more."""
@@ -88,8 +95,8 @@ class Cell:
 
     def take_told(self) -> list[Callable[[Ending], None]]:
         """Everyone who is to be told, once."""
-        ends, self._ends = self._ends, {}
-        return list(ends.values())
+        ends = [self._ends.pop(number, None) for number in list(self._ends)]
+        return [told for told in ends if told is not None]
 
     def push(self, item: bytes) -> None:
         """Put an encoded input into the mailbox; from any thread. What comes after the end is dropped."""

@@ -150,9 +150,8 @@ class CodeCell(Cell):
     def loaded(self) -> None:
         """Its main function begins: who started it is told."""
         self._is_upgrading = False
-        self.refused = None
         loaded, self.on_loaded = self.on_loaded, None
-        if loaded is not None:
+        if self.node.admit(self) and loaded is not None:
             loaded()
 
     def _upgrade(self, entry_id: str | None, args: bytes, options: Mapping[str, Any]) -> Ending | None:

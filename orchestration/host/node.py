@@ -203,6 +203,7 @@ class Node:
             if cell.ended is not None:
                 return
             cell.ended = ending
+            refused, cell.refused = cell.refused, None
             self.cells.pop(cell.unique, None)
             self._by_address.pop(cell.pid.encode(), None)
             if cell.is_public and len(ending.value) <= _REMEMBERED_BYTES:
@@ -210,7 +211,6 @@ class Node:
                 if len(self._endings) > _REMEMBERED:
                     self._endings.popitem(last=False)
         self._count_cells()
-        refused, cell.refused = cell.refused, None
         if refused is not None:  # it never came to run: who started it hears that, and nobody else anything
             cell.watchers.clear()
             cell.links.clear()
@@ -230,6 +230,14 @@ class Node:
             logger.exception("a module of %s could not be closed", cell.pid)
         cell.close()
         self.membership.look()
+
+    def admit(self, cell: Cell) -> bool:
+        """The code of a cell begins: its end is no refusal any more. False: it has ended before."""
+        with self._lock:
+            if cell.ended is not None:
+                return False
+            cell.refused = None
+            return True
 
     def _count_cells(self) -> None:
         if self.runtime.telemetry is not None:

@@ -137,9 +137,8 @@ class PythonCell(MailboxCell):
             text = f"{failed}{type(error).__name__}: {error}"
             self.node.end(self, Ending(False, payload.encode_failure(text, kind="Invalid", retryable=False)))
             return
-        if self.ended is not None:
+        if not self.node.admit(self):
             return
-        self.refused = None
         if loaded is not None:
             loaded()
         self._driver = driver

@@ -105,8 +105,6 @@ class Serving:
 
         for cell in cells:
             cell.when_ended(lambda _ending, cell=cell: ended(cell))  # type: ignore[misc]
-            if cell.ended is not None:  # before anybody would have been told
-                ended(cell)
             node.cancel(cell, "host is stopping", "")
         if cells and not done.wait(longest_s):
             stubborn = list(left)

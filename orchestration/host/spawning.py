@@ -221,9 +221,9 @@ class Spawning:
             cell.push(encode_input(Code.SIGNAL, topic, args, ""))
 
         def loaded() -> None:
+            answer(True, payload.encode(cell.pid))
             if on_end is not None:
                 cell.when_ended(on_end)
-            answer(True, payload.encode(cell.pid))
 
         cell.run(request.args, loaded)
         if cell.ended is not None:  # while it was made known: nobody has seen who is to be told

@@ -107,10 +107,7 @@ def _wait_for_place(node: Node, cell: PinnedCell, entry: FunctionLua) -> None:
 def _take_place(node: Node, cell: PinnedCell, entry: FunctionLua, has_place: bool, place: threading.Event) -> None:
     if has_place:
         cell.holds = frozenset({entry.id})
-        cell.when_ended(lambda _ending: node.pools.leave(entry))
-        if cell.ended is not None:  # nobody waits for the place any more
-            for told in cell.take_told():
-                told(cell.ended)
+        cell.when_ended(lambda _ending: node.pools.leave(entry))  # at once when nobody waits for the place any more
     place.set()
 
 

@@ -1,0 +1,155 @@
+"""What happens on a node at the same moment as an end: who waits for it hears of it, once. The node is in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestration.core import payload
+from orchestration.core.events import Code
+from orchestration.core.identity import Identity
+from orchestration.errors import ApplicationError
+from orchestration.host.calls import _Call
+from orchestration.host.cell import Cell, Ending
+from orchestration.host.node import Node
+from orchestration.host.python_cell import PythonCell
+from orchestration.host.spawning import SpawnRequest
+from orchestration.host.timers import Timer
+from orchestration.registry import load_registry
+from orchestration.settings import Settings
+from orchestration.store.keys import Keyspace
+from orchestration.store.memory import MemoryConnection
+from orchestration.store.store import Store
+
+HOST = "app:host"
+FILE = f"""\
+namespace: app
+entries:
+  - {{name: host, kind: process.host}}
+  - {{name: body, kind: process.python, callable: "{__name__}:body"}}
+"""
+
+
+class body:
+    """A process that waits."""
+
+    def __init__(self, process: Any) -> None:
+        """Nothing to begin with."""
+
+    def on_message(self, message: Any) -> None:
+        """Nobody sends one."""
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    """Serves the host; its heart beats when the test says so, and what may wait runs at once."""
+    (tmp_path / "app.yaml").write_text(FILE, "utf-8")
+    store = Store(MemoryConnection(), Keyspace("orc", "default", 1))
+    runtime: Any = SimpleNamespace(
+        registry=load_registry(tmp_path, env={}), store=lambda _namespace: store, owner="me", telemetry=None, app=None,
+        settings=Settings(heartbeat_ms=60_000, dead_after_ms=600_000, node_dead_after_ms=600_000),
+        around_code=lambda _where: nullcontext(),
+    )  # fmt: skip
+    node = Node(runtime)
+    node.submit = lambda work: work()  # type: ignore[method-assign]
+    node.membership.serve(HOST)
+    yield node
+    node.close()
+
+
+def spawn(node: Node, name: str = "") -> Cell:
+    answers: list[bytes] = []
+    request = SpawnRequest(entry_id="app:body", host=HOST, name=name)
+    node.spawning.spawn(request, lambda ok, value: answers.append(value) if ok else None)
+    assert node.post.flush(10)
+    found = node.find(payload.decode(answers[0]))
+    assert found is not None
+    return found
+
+
+def at(monkeypatch: pytest.MonkeyPatch, place: Any, name: str, act: Callable[..., object]) -> None:
+    """Do something, once, just before a method does its work."""
+    real, left = getattr(place, name), [act]
+
+    def method(*args: Any, **more: Any) -> Any:
+        if left:
+            left.pop()(*args)
+        return real(*args, **more)
+
+    monkeypatch.setattr(place, name, method)
+
+
+# Starts -------------------------------------------------------------------------------------------------------
+
+
+def test_an_end_between_the_load_of_the_code_and_the_answer_is_told(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Any] = []
+    at(monkeypatch, Cell, "when_ended", lambda cell, _told: node.terminate(cell))
+    request = SpawnRequest(entry_id="app:body", host=HOST)
+    node.spawning.spawn(request, lambda ok, _value: heard.append(ok), on_end=lambda ending: heard.append(ending.ok))
+    assert node.post.flush(10)
+    assert heard == [True, False], "started, then ended"
+    assert not node.cells
+
+
+def test_who_ends_before_its_code_is_loaded_has_one_answer(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Any] = []
+    at(monkeypatch, node, "admit", node.terminate)
+    request = SpawnRequest(entry_id="app:body", host=HOST)
+    node.spawning.spawn(request, lambda ok, _value: heard.append(ok), on_end=heard.append)
+    assert node.post.flush(10)
+    assert heard == [False]
+
+
+def test_whoever_asks_to_be_told_after_the_end_is_told_at_once_and_once(node: Node) -> None:
+    cell, heard = spawn(node), []
+    forgotten = cell.when_ended(lambda _ending: heard.append("forgotten"))
+    cell.when_ended(lambda _ending: heard.append("before"))
+    cell.forget_told(forgotten)
+    node.terminate(cell)
+    cell.when_ended(lambda _ending: heard.append("after"))
+    assert heard == ["before", "after"]
+    assert cell.take_told() == []
+
+
+# Calls --------------------------------------------------------------------------------------------------------
+
+
+def test_a_call_whose_time_is_over_at_once_is_answered(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    def after(_delay_s: float, call: Callable[[], None]) -> Timer:
+        with suppress(AttributeError):  # as the thread of the timers does: logged, and nothing more
+            call()
+        return Timer(node.timers, call)
+
+    cell = node.monitors.open(lambda _mail: None, lambda _ending: None)
+    monkeypatch.setattr(node.timers, "after", after)
+    target = "app:nowhere"
+    answer = cell.command(Code.SCHEDULE_ACTIVITY, target, payload.EMPTY_ARRAY, {"options": {"timeout": 1}})
+    assert answer.done(), "it waits for ever"
+    error = answer.exception()
+    assert isinstance(error, ApplicationError)
+    assert error.kind == "Timeout"
+
+
+def test_a_call_whose_time_is_over_while_it_fails_has_one_answer(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = PythonCell(node, node.runtime.registry.get("app:body"), HOST, node.caller("app:body"))  # type: ignore[arg-type]
+    pushed: list[bytes] = []
+    monkeypatch.setattr(PythonCell, "push", lambda _cell, item: pushed.append(item))
+    call = _Call(node, cell, 1, "app:x", payload.EMPTY_ARRAY, options={}, context={}, identity=Identity())
+    call._policy = SimpleNamespace(delay_ms=lambda *_, **__: call._time_out())  # type: ignore[assignment]
+    call.settle(Ending(False, payload.encode_failure("no", kind="Internal")))
+    assert len(pushed) == 1
+
+
+def test_a_call_of_one_who_has_ended_is_not_begun(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = spawn(node)
+    node.terminate(cell)
+    monkeypatch.setattr(node.calls, "perform", lambda *_: pytest.fail("nobody waits for it"))
+    node.calls.call(cell, 1, "app:x", payload.EMPTY_ARRAY, {})
