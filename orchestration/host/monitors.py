@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from orchestration.core import payload
 from orchestration.core.events import Code
 from orchestration.core.failures import application_error
-from orchestration.errors import ApplicationError, ProcessNotFoundError, ProcessStartError
+from orchestration.errors import ApplicationError, ProcessNotFoundError, ProcessStartError, StoreError
+from orchestration.host import wire
 from orchestration.host.cell import Ending
 from orchestration.host.mailbox import EXIT, Event, Message
 from orchestration.host.mailbox_cell import MailboxCell, new_future, problem_error
@@ -33,6 +34,7 @@ __all__ = ["Exit", "Monitors"]
 logger = logging.getLogger(__name__)
 
 _LEAVING_S: Final = 2.0
+_AGAIN_S: Final = 1.0
 
 
 class Exit:
@@ -149,15 +151,16 @@ class Monitors:
                 early = self._early
                 if not self._starting:
                     self._early = {}
-                if not ok:
-                    failure = application_error(payload.decode_failure(value), ApplicationError)
-                    text = f"{request.entry_id} on {request.host}: {failure.message}"
-                    details = dict(failure.details or {})
-                    started.set_exception(ProcessStartError(text, failure.kind, failure.retryable, details))
-                    return
-                pid = str(payload.decode(value))
-                found = self._exits.get(pid) or self._keep(pid)
-                event = early.pop(pid, None)
+                if ok:
+                    pid = str(payload.decode(value))
+                    found = self._exits.get(pid) or self._keep(pid)
+                    event = early.pop(pid, None)
+            if not ok:
+                failure = application_error(payload.decode_failure(value), ApplicationError)
+                text = f"{request.entry_id} on {request.host}: {failure.message}"
+                details = dict(failure.details or {})
+                started.set_exception(ProcessStartError(text, failure.kind, failure.retryable, details))
+                return
             if event is not None:
                 _succeed(found, event)
             started.set_result(found)
@@ -215,9 +218,12 @@ class Monitors:
     def _over(self, ending: Ending) -> None:
         del ending
         with self._lock:
-            cell, self._cell = self._cell, None
+            cell = self._cell
+            if cell is None or cell.ended is None:  # an earlier one has ended, and this one is in use
+                return
+            self._cell = None
             is_waited_for = self._is_waited_for()
-        if is_waited_for and cell is not None and cell.is_public:  # else the node was taken for dead: it says when
+        if is_waited_for and cell.is_public:  # else the node was taken for dead: it says when
             self._node.submit(self._watch_again)
 
     def _watch_again(self) -> None:
@@ -226,7 +232,12 @@ class Monitors:
             exits = [found for found in self._exits.values() if not found.future.done()]
             if not exits:
                 return
-            cell = self._open()
+            try:
+                cell = self._open()
+            except StoreError as error:
+                logger.warning("ends of processes cannot be watched yet: %s", error)
+                self._node.timers.after(_AGAIN_S, lambda: self._node.submit(self._watch_again))
+                return
         for found in exits:
             self._begin(cell, found)
 
@@ -235,22 +246,25 @@ class Monitors:
 
     def _forget(self, pid: str) -> None:
         """Nobody waits for the end of a process any more."""
-        with self._lock:
+        with self._lock:  # until it is said: whoever watches it anew says so after that
             cell = self._cell
             if cell is None or cell.ended is not None or pid in self._exits:
                 return
-        cell.command(Code.WATCH, pid, "unmonitor")
+            if self._starting:  # one that comes second to a name may be finding this very process
+                self._later.put(lambda: self._forget(pid))
+            elif wire.address_of(pid) is not None:  # a workflow is told nothing of it
+                cell.command(Code.WATCH, pid, "unmonitor")
 
     def _tidy(self, roll: Roll | None = None) -> None:
         """Let go of what nobody has any more, and of the address when nothing is waited for."""
         del roll
-        with contextlib.suppress(queue.Empty):
-            while True:
-                act = self._later.get_nowait()
-                try:
-                    act()
-                except Exception:
-                    logger.exception("something that is not needed any more could not be let go of")
+        for _ in range(self._later.qsize()):  # what these put off waits for the next heartbeat
+            try:
+                self._later.get_nowait()()
+            except queue.Empty:
+                break
+            except Exception:
+                logger.exception("something that is not needed any more could not be let go of")
         with self._lock:
             cell = self._cell
             if cell is None or self._starting or self._is_waited_for():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -13,15 +15,18 @@ import pytest
 from orchestration.core import payload
 from orchestration.core.events import Code
 from orchestration.core.identity import Identity
-from orchestration.errors import ApplicationError
+from orchestration.errors import ApplicationError, StoreUnavailableError
 from orchestration.host.calls import _Call
 from orchestration.host.cell import Cell, Ending
+from orchestration.host.mailbox_cell import MailboxCell
+from orchestration.host.monitors import Exit
 from orchestration.host.node import Node
 from orchestration.host.python_cell import PythonCell
 from orchestration.host.spawning import SpawnRequest
 from orchestration.host.timers import Timer
 from orchestration.registry import load_registry
 from orchestration.settings import Settings
+from orchestration.store.actors import Roll
 from orchestration.store.keys import Keyspace
 from orchestration.store.memory import MemoryConnection
 from orchestration.store.store import Store
@@ -62,6 +67,11 @@ def node(tmp_path: Path) -> Iterator[Node]:
     node.close()
 
 
+def beat(node: Node) -> None:
+    for told in list(node.membership.on_roll):
+        told(Roll(True, (), frozenset({node.id})))
+
+
 def spawn(node: Node, name: str = "") -> Cell:
     answers: list[bytes] = []
     request = SpawnRequest(entry_id="app:body", host=HOST, name=name)
@@ -70,6 +80,11 @@ def spawn(node: Node, name: str = "") -> Cell:
     found = node.find(payload.decode(answers[0]))
     assert found is not None
     return found
+
+
+def mailboxes(node: Node) -> list[Cell]:
+    """Addresses of Python code that waits."""
+    return [cell for cell in node.cells.values() if type(cell) is MailboxCell]
 
 
 def at(monkeypatch: pytest.MonkeyPatch, place: Any, name: str, act: Callable[..., object]) -> None:
@@ -117,6 +132,102 @@ def test_whoever_asks_to_be_told_after_the_end_is_told_at_once_and_once(node: No
     cell.when_ended(lambda _ending: heard.append("after"))
     assert heard == ["before", "after"]
     assert cell.take_told() == []
+
+
+# Ends that are waited for -------------------------------------------------------------------------------------
+
+
+def test_one_who_watches_while_the_heartbeat_forgets_the_last_one_hears_of_the_end(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = spawn(node)
+    monitors, kept = node.monitors, []
+    other = monitors.watch(spawn(node).pid)  # keeps the address
+    monitors.watch(cell.pid)
+    gc.collect()
+
+    def watch() -> None:
+        if monitors._lock.acquire(blocking=False):  # else it would wait until the heartbeat has done its work
+            monitors._lock.release()
+            kept.append(monitors.watch(cell.pid))
+
+    def other_thread(_cell: Cell, code: int, pid: str, how: str) -> None:
+        assert (code, pid, how) == (Code.WATCH, cell.pid, "unmonitor")
+        thread = threading.Thread(target=watch)
+        thread.start()
+        thread.join(10)
+
+    at(monkeypatch, MailboxCell, "command", other_thread)
+    beat(node)
+    if not kept:
+        monkeypatch.undo()
+        kept.append(monitors.watch(cell.pid))
+    node.terminate(cell)
+    assert kept[0].future.done(), "it waits for ever"
+    assert not other.future.done()
+
+
+def test_the_heartbeat_forgets_no_process_that_a_start_has_just_found_by_its_name(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = spawn(node, "n")
+    node.monitors.watch(cell.pid)
+    gc.collect()
+    real = node.routes.watch
+
+    def watch(*args: Any) -> None:
+        *given, answer = args
+        real(*given, lambda problem: (beat(node), answer(problem)))
+
+    monkeypatch.setattr(node.routes, "watch", watch)
+    started = node.monitors.spawn(SpawnRequest(entry_id="app:body", host=HOST, name="n"))
+    assert node.post.flush(10)
+    found = started.result(0)
+    assert found.pid == cell.pid
+    monkeypatch.undo()
+    beat(node)  # what was put off
+    node.terminate(cell)
+    assert found.future.done(), "it waits for ever"
+
+
+def test_ends_are_watched_anew_however_long_redis_takes_to_come_back(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = spawn(node)
+    found = node.monitors.watch(cell.pid)
+    due: list[Callable[[], None]] = []
+    monkeypatch.setattr(node.timers, "after", lambda _delay_s, call: due.append(call))
+
+    def away(*_: Any) -> Any:
+        raise StoreUnavailableError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node, "expose", away)
+        with suppress(StoreUnavailableError):
+            node.end(mailboxes(node)[0], Ending(False))
+        assert len(due) == 1, "nobody tries it again"
+        due.pop()()
+        assert len(due) == 1
+    assert not found.future.done()
+    due.pop()()
+    node.terminate(cell)
+    assert found.future.done(), "it waits for ever"
+    assert not due
+
+
+def test_the_end_of_an_address_that_nobody_needs_leaves_its_successor_alone(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, kept = spawn(node), list[Exit]()
+    node.monitors.watch(cell.pid)
+    gc.collect()
+    at(monkeypatch, node, "end", lambda *_: kept.append(node.monitors.watch(cell.pid)))
+    beat(node)
+    assert len(mailboxes(node)) == 1
+    node.terminate(cell)
+    assert kept.pop().future.done()
+    beat(node)
+    assert mailboxes(node) == [], "an address that nobody lets go of keeps the node alive"
 
 
 # Calls --------------------------------------------------------------------------------------------------------
