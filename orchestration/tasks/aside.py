@@ -108,7 +108,7 @@ class _Threads:
                 act()
             except StoreUnavailableError as error:
                 logger.warning("put off: %s", error, extra={"what": name})
-            except Exception:
+            except BaseException:  # an errback that exits ends nothing but itself
                 logger.exception("left to a later sweep", extra={"what": name})
             finally:
                 with self._lock:

@@ -28,6 +28,8 @@ class Outbox:
                 self.go_on.wait(20)
             if "fails" in name:
                 raise ValueError("of the application")
+            if "exits" in name:
+                raise SystemExit(3)
             if "away" in name:
                 raise StoreUnavailableError("gone")
 
@@ -45,6 +47,15 @@ def test_an_end_that_hangs_keeps_no_other_from_being_told_and_is_told_once() -> 
     wait_until(lambda: not aside._ends._taken)
     aside.perform(STORE, [("c/hangs", b""), ("c/fails", b"")])  # nobody has forgotten them
     wait_until(lambda: outbox.done.count("c/hangs") == outbox.done.count("c/fails") == 2)
+
+
+def test_an_errback_that_exits_ends_nothing_but_itself() -> None:
+    outbox = Outbox()
+    aside = Aside(outbox)
+    aside.perform(STORE, [(f"c/exits-{number}", b"") for number in range(8)])
+    wait_until(lambda: len(outbox.done) == 8 and not aside._ends._taken)
+    aside.perform(STORE, [("c/other", b"")])
+    wait_until(lambda: "c/other" in outbox.done)
 
 
 def test_what_finds_no_room_is_left_to_a_later_sweep(monkeypatch: Any) -> None:
