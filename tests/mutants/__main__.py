@@ -26,8 +26,12 @@ SURVIVORS: Final = {
 }
 """Changes that no test can see, by :attr:`Mutant.key`, with the reason."""
 
+_TIMED_OUT: Final = 1
+"""Exit code of a process in which pytest-timeout has ended a test."""
+
 _SELECTION: Final = [
     "tests/store", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-m", "not slow", "-k", "memory",
+    "--timeout", "30",
     "-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning",
 ]  # fmt: skip
 
@@ -83,28 +87,28 @@ class _Runner:
         return used
 
     def _failed(self, session: pytest.Session, mutant: Mutant, items: list[pytest.Item]) -> int | None:
-        """Which test has failed with the change, None: none."""
+        """Which test has failed, or gone on for ever, with the change; None: none."""
         reader, writer = os.pipe()
         child = os.fork()
         if child:
             os.close(writer)
             with os.fdopen(reader) as answer:
-                said = answer.read()
-            os.waitpid(child, 0)
-            return int(said) if said.isdigit() else None  # one that could not be tried has been held by nothing
+                *begun, last = answer.read().split(",")
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            is_held = last == "failed" or (code == _TIMED_OUT and begun)
+            return int(begun[-1]) if is_held else None  # a change that could not be tried has been held by nothing
         try:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
             os.dup2(null, 2)
             put_in(mutant)
-            answer = "none"
             for number, item in enumerate(items):
+                os.write(writer, f"{number},".encode())
                 following = items[number + 1] if number + 1 < len(items) else None
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
                 if session.testsfailed:
-                    answer = str(number)
+                    os.write(writer, b"failed")
                     break
-            os.write(writer, answer.encode())
         finally:
             os._exit(0)
 
