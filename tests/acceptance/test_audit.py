@@ -141,17 +141,15 @@ def test_a_sound_run_says_what_moves_it(client: Client) -> None:
 
 
 def test_a_lost_wake_up_is_put_back(client: Client, running: Deployment, server: redis.Redis) -> None:
-    """Its message and its place on the sweep's list are gone; the run has been paused so that no worker is quicker."""
-    handle = waiting(client.start_workflow(asker))
-    handle.pause()
-    handle.signal("go", "found")
-    handle.resume()
+    """Its message and its place on the sweep's list are gone; on a queue of its own, so that no worker is quicker."""
+    handle = client.start_workflow(asker, task_queue="unread")
     keys = keys_of(running, handle.run_id)
-    # The worker may have been quicker: then there is nothing to lose.
-    if server.zrem(keys.ready, handle.run_id) and handle.describe().status == "running" and handle.describe().unread:
-        (seen,) = client.audit([handle.id], repair=True)
-        assert seen.mended or not seen.faults
-    assert handle.result(timeout=30) == "found"
+    assert server.delete("unread") == server.zrem(keys.ready, handle.run_id) == 1
+    (seen,) = client.audit([handle.id], repair=True)
+    assert seen.mended
+    assert not seen.faults
+    wait_until(lambda: server.llen("unread"), deadline_s=20, message="the sweep has sent the wake-up again")
+    handle.terminate("done")
 
 
 def test_the_deadline_of_a_running_activity_is_put_back(
