@@ -31,8 +31,12 @@ HOST: Final = "127.0.0.1"
 
 
 def installed_redis() -> str:
-    """Path of the system's redis-server, else of the one that the tests run on."""
-    found = shutil.which("redis-server")
+    """Path of the system's redis-server, else of the one that the tests run on.
+
+    An activated virtual environment has one before it on the PATH, the wheel's, which cannot do everything (no TLS).
+    """
+    folders = [folder for folder in os.get_exec_path() if not (Path(folder).parent / "pyvenv.cfg").exists()]
+    found = shutil.which("redis-server", path=os.pathsep.join(folders))
     try:
         return found or str(find_server())
     except ConfigError as error:
